@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * @file base.h
+ * The vocabulary that every Gatun operation shares: status, errors, data types, layouts, contexts and streams.
+ *
+ * Rules of the border:
+ *  - Every function returns a ::gatun_status. Details go to the ::gatun_error that the caller passes (it may be NULL).
+ *    Nothing aborts, prints or throws across this border.
+ *  - A descriptor starts with `struct_size`; it holds shapes, strides, dtypes and constants. Data are separate pointers.
+ *  - Workspaces belong to the caller: ask `gatun_X_workspace`, pass at least that many bytes. No operation allocates.
+ *  - What changes from step to step (learning rate, random key, flags) is read through a pointer, never from a descriptor.
+ *  - Operations on one stream run in order. A CPU stream runs an operation inside the call.
+ */
+#ifndef GATUN_BASE_H
+#define GATUN_BASE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define GATUN_API __attribute__((visibility("default")))
+#else
+#define GATUN_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Raised whenever a struct or a signature changes; checked when a library is loaded. */
+#define GATUN_ABI_VERSION 1
+
+/** Largest number of dimensions a layout can have. */
+#define GATUN_MAX_RANK 5
+
+typedef int32_t gatun_status;
+enum {
+  GATUN_OK = 0,
+  GATUN_INVALID_ARGUMENT = 1, /**< a shape, stride, dtype, pointer or constant that the operation does not allow */
+  GATUN_UNSUPPORTED = 2,      /**< allowed in general, but not on this device */
+  GATUN_OUT_OF_MEMORY = 3,
+  GATUN_NO_DEVICE = 4, /**< the library is for a device that this machine does not have */
+  GATUN_INTERNAL = 5   /**< a defect in Gatun */
+};
+
+/** Element types. Storage types only: all arithmetic accumulates in f32 or wider. */
+enum {
+  GATUN_NONE = 0, /**< an optional operand that is absent; its pointer is NULL */
+  GATUN_F32 = 1,
+  GATUN_BF16 = 2,
+  GATUN_F16 = 3,
+  GATUN_I32 = 4,
+  GATUN_I64 = 5,
+  GATUN_U8 = 6
+};
+
+/** What went wrong, as one line for a person. Filled only when the status is not GATUN_OK. */
+typedef struct gatun_error {
+  gatun_status status;
+  int32_t reserved;
+  char operation[56]; /**< for example "l2_normalize_forward" */
+  char message[448];  /**< names the operand, what was given and what is allowed; zero-terminated */
+} gatun_error;
+
+/** Shape and element strides of one operand. Unused entries are zero. The last dimension has stride 1. */
+typedef struct gatun_layout {
+  int32_t dtype;
+  int32_t rank;
+  int64_t shape[GATUN_MAX_RANK];
+  int64_t stride[GATUN_MAX_RANK]; /**< in elements */
+} gatun_layout;
+
+/** Key of every random decision: the numbers drawn are a function of (seed, step, stream, sample id, index). */
+typedef struct gatun_random_key {
+  uint64_t seed;
+  uint64_t step;
+  uint32_t stream; /**< separates the uses of randomness within a step */
+  uint32_t reserved;
+} gatun_random_key;
+
+typedef struct gatun_context gatun_context;
+typedef struct gatun_stream gatun_stream;
+
+typedef struct gatun_context_desc {
+  uint32_t struct_size;
+  int32_t threads; /**< CPU: number of OpenMP threads, 1 to 1024; 0 means all that the process may use */
+} gatun_context_desc;
+
+/** Version of this interface: GATUN_ABI_VERSION of the library. */
+GATUN_API int32_t gatun_abi_version(void);
+
+/**
+ * Writes what this library was compiled to: one line a function or struct, zero-terminated.
+ * `function NAME i32(ptr,...)` and `struct NAME SIZE field:offset:type ...`.
+ * @param text where to write, may be NULL to ask for the size
+ * @param capacity bytes available at text
+ * @param needed receives the bytes needed, including the zero
+ */
+GATUN_API gatun_status gatun_abi_describe(char* text, size_t capacity, size_t* needed, gatun_error* error);
+
+/**
+ * Writes a JSON object about the library: version, compiler, device, isa (highest level in use), operations with the ISA level
+ * chosen for each. Same protocol as gatun_abi_describe.
+ */
+GATUN_API gatun_status gatun_info(char* text, size_t capacity, size_t* needed, gatun_error* error);
+
+/** Creates a context: a device with its resources. */
+GATUN_API gatun_status gatun_context_create(const gatun_context_desc* desc, gatun_context** context, gatun_error* error);
+
+/** Destroys a context; its streams must have been destroyed. NULL is allowed. */
+GATUN_API gatun_status gatun_context_destroy(gatun_context* context, gatun_error* error);
+
+/** Creates a stream of a context. */
+GATUN_API gatun_status gatun_stream_create(gatun_context* context, gatun_stream** stream, gatun_error* error);
+
+/** Destroys a stream. NULL is allowed. */
+GATUN_API gatun_status gatun_stream_destroy(gatun_stream* stream, gatun_error* error);
+
+/** Waits until everything submitted to the stream is done. */
+GATUN_API gatun_status gatun_stream_synchronize(gatun_stream* stream, gatun_error* error);
+
+/**
+ * Allocates device memory, aligned to 64 bytes (2 MiB and asked to be huge pages when large). Contents are undefined.
+ * @param bytes size; 0 gives a valid pointer that must not be read
+ */
+GATUN_API gatun_status gatun_memory_allocate(gatun_context* context, size_t bytes, void** memory, gatun_error* error);
+
+/** Frees memory of gatun_memory_allocate. NULL is allowed. */
+GATUN_API gatun_status gatun_memory_free(gatun_context* context, void* memory, gatun_error* error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
