@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+# One test program a kernel, linked to the public library only, run once per instruction set.
+find_path(GATUN_DOCTEST_INCLUDE doctest/doctest.h HINTS "${GATUN_DEPS}/usr/include")
+if(NOT GATUN_DOCTEST_INCLUDE)
+  message(STATUS "doctest not found on this machine (Debian: doctest-dev); fetching the pinned release")
+  include(FetchContent)
+  FetchContent_Declare(doctest
+    URL https://github.com/doctest/doctest/archive/refs/tags/v2.4.9.tar.gz
+    URL_HASH SHA256=19b2df757f2f3703a5e63cee553d85596875f06d91a3333acd80a969ef210856
+    DOWNLOAD_EXTRACT_TIMESTAMP TRUE
+    SOURCE_SUBDIR headers-only)
+  FetchContent_MakeAvailable(doctest)
+  set(GATUN_DOCTEST_INCLUDE "${doctest_SOURCE_DIR}" CACHE PATH "" FORCE)
+endif()
+
+add_library(gatun_testing OBJECT "${GATUN_ROOT}/kernels/testing/main.cpp")
+target_include_directories(gatun_testing SYSTEM PUBLIC "${GATUN_DOCTEST_INCLUDE}")
+target_include_directories(gatun_testing PUBLIC "${GATUN_ROOT}" "${GATUN_ROOT}/native/include")
+target_compile_features(gatun_testing PUBLIC cxx_std_20)
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(GATUN_ISA_LEVELS scalar avx2 avx512)
+else()
+  set(GATUN_ISA_LEVELS neon)
+endif()
+
+file(GLOB GATUN_TEST_SOURCES CONFIGURE_DEPENDS "${GATUN_ROOT}/kernels/*/*_test.cpp" "${GATUN_ROOT}/native/src/*_test.cpp")
+foreach(source ${GATUN_TEST_SOURCES})
+  get_filename_component(name "${source}" NAME_WE)
+  add_executable(${name} "${source}")
+  target_link_libraries(${name} PRIVATE gatun gatun_testing)
+  # The yardsticks of rounding are computed as written.
+  target_compile_options(${name} PRIVATE -Wall -Wextra -O1 -ffp-contract=off)
+  foreach(level ${GATUN_ISA_LEVELS})
+    add_test(NAME ${name}.${level} COMMAND ${name})
+    # 77: this processor does not have the level
+    set_tests_properties(${name}.${level} PROPERTIES ENVIRONMENT "GATUN_ISA=${level};OMP_WAIT_POLICY=passive" SKIP_RETURN_CODE 77 TIMEOUT 300)
+  endforeach()
+endforeach()

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a CPU kernel may know about where it runs.
+#pragma once
+
+#include <cstdint>
+
+// A CPU stream runs an operation inside the call that submits it.
+struct gatun_stream {
+  struct gatun_context* context;
+  int thread_count;
+  int threads() const { return thread_count; }
+};
+
+namespace gatun {
+
+using Stream = gatun_stream;
+
+// Work is cut into chunks of a size that depends on the shapes only, never on the number of threads: partial results
+// combined in chunk order are then the same bits for any number of threads.
+constexpr int64_t chunk_count(int64_t items, int64_t chunk) { return (items + chunk - 1) / chunk; }
+
+}  // namespace gatun

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/l2_normalize/l2_normalize_reference.h"
+
+#include "kernels/testing/testing.h"
+
+using namespace gatun;
+using namespace gatun::testing;
+
+namespace {
+
+constexpr float kEpsilon = 1e-12f;
+
+struct Result {
+  std::vector<float> y, norm, dx;
+};
+
+// Runs forward and backward on (rows, columns) with the given row strides.
+Result run_kernel(int threads, const std::vector<float>& x, const std::vector<float>& dy, int64_t rows, int64_t columns, int64_t padding) {
+  Device device(threads);
+  const int64_t stride = columns + padding;
+  const auto strided = [&](const std::vector<float>& packed) {
+    std::vector<float> buffer(static_cast<size_t>(rows * stride), 7.0f);
+    for (int64_t r = 0; r < rows; ++r) std::copy_n(packed.begin() + r * columns, columns, buffer.begin() + r * stride);
+    return buffer;
+  };
+  const auto packed = [&](const std::vector<float>& buffer) {
+    std::vector<float> values;
+    for (int64_t r = 0; r < rows; ++r) {
+      values.insert(values.end(), buffer.begin() + r * stride, buffer.begin() + r * stride + columns);
+      for (int64_t c = columns; c < stride; ++c) CHECK(buffer[static_cast<size_t>(r * stride + c)] == 7.0f);
+    }
+    return values;
+  };
+  const std::vector<float> x_buffer = strided(x), dy_buffer = strided(dy);
+  std::vector<float> y_buffer(x_buffer.size(), 7.0f), dx_buffer(x_buffer.size(), 7.0f), norm(static_cast<size_t>(rows));
+  const gatun_layout matrix = layout(GATUN_F32, {rows, columns}, {stride, 1});
+  const gatun_l2_normalize_desc desc{sizeof desc, kEpsilon, matrix, matrix, layout(GATUN_F32, {rows})};
+  run([&](gatun_error* e) { return gatun_l2_normalize_forward(device.stream(), &desc, x_buffer.data(), y_buffer.data(), norm.data(), e); });
+  const gatun_l2_normalize_backward_desc back{sizeof back, kEpsilon, matrix, desc.norm, matrix, matrix};
+  run([&](gatun_error* e) {
+    return gatun_l2_normalize_backward(device.stream(), &back, y_buffer.data(), norm.data(), dy_buffer.data(), dx_buffer.data(), e);
+  });
+  return {packed(y_buffer), norm, packed(dx_buffer)};
+}
+
+template <class T>
+void reference(const std::vector<T>& x, const std::vector<T>& dy, int64_t rows, int64_t columns, std::vector<T>& y, std::vector<T>& dx) {
+  std::vector<T> norm(static_cast<size_t>(rows));
+  y.resize(x.size());
+  dx.resize(x.size());
+  l2_normalize_reference<T>(x.data(), y.data(), norm.data(), rows, columns, kEpsilon);
+  l2_normalize_backward_reference<T>(y.data(), norm.data(), dy.data(), dx.data(), rows, columns, kEpsilon);
+}
+
+}  // namespace
+
+TEST_CASE("l2_normalize matches the double reference on odd shapes and strides") {
+  uint32_t seed = 1;
+  for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {3, 7}, {5, 16}, {17, 33}, {64, 128}, {9, 1000}}) {
+    for (const int64_t padding : {0, 3}) {
+      CAPTURE(rows);
+      CAPTURE(columns);
+      const std::vector<float> x = normal(rows * columns, ++seed), dy = normal(rows * columns, ++seed);
+      std::vector<double> y_true, dx_true;
+      std::vector<float> y_naive, dx_naive;
+      reference<double>(widen(x), widen(dy), rows, columns, y_true, dx_true);
+      reference<float>(x, dy, rows, columns, y_naive, dx_naive);
+      const Result result = run_kernel(2, x, dy, rows, columns, padding);
+      check_close(result.y, y_true, y_naive);
+      check_close(result.dx, dx_true, dx_naive);
+    }
+  }
+}
+
+TEST_CASE("l2_normalize reference gradient agrees with finite differences") {
+  const std::vector<double> x = widen(normal(12, 3)), dy = widen(normal(12, 4));
+  std::vector<double> y, dx;
+  reference<double>(x, dy, 3, 4, y, dx);
+  const auto objective = [&](const std::vector<double>& input) {
+    std::vector<double> out(12), norm(3);
+    l2_normalize_reference<double>(input.data(), out.data(), norm.data(), 3, 4, 1e-12);
+    double sum = 0;
+    for (size_t i = 0; i < 12; ++i) sum += out[i] * dy[i];
+    return sum;
+  };
+  for (size_t i = 0; i < 12; ++i) CHECK(central_difference(objective, x, i) == doctest::Approx(dx[i]).epsilon(1e-7));
+}
+
+TEST_CASE("l2_normalize gives the same bits for any number of threads") {
+  const std::vector<float> x = normal(37 * 65, 5), dy = normal(37 * 65, 6);
+  const Result one = run_kernel(1, x, dy, 37, 65, 0);
+  for (const int threads : {2, 3}) {
+    const Result many = run_kernel(threads, x, dy, 37, 65, 0);
+    CHECK(same_bits(one.y, many.y));
+    CHECK(same_bits(one.dx, many.dx));
+  }
+}
+
+TEST_CASE("l2_normalize edge cases: empty, zeros, NaN, in place") {
+  CHECK(run_kernel(2, {}, {}, 0, 5, 0).y.empty());
+  const Result zeros = run_kernel(2, std::vector<float>(5), std::vector<float>(5), 1, 5, 0);
+  for (const float value : zeros.y) CHECK(value == 0.0f);
+  std::vector<float> x = normal(10, 7);
+  x[2] = std::numeric_limits<float>::quiet_NaN();
+  const Result nan = run_kernel(2, x, normal(10, 8), 2, 5, 0);
+  for (int i = 0; i < 5; ++i) CHECK(std::isnan(nan.y[static_cast<size_t>(i)]));
+  for (int i = 5; i < 10; ++i) CHECK(std::isfinite(nan.y[static_cast<size_t>(i)]));
+
+  Device device;
+  std::vector<float> values = normal(6 * 9, 9), norm(6);
+  const Result apart = run_kernel(2, values, values, 6, 9, 0);
+  const gatun_layout matrix = layout(GATUN_F32, {6, 9});
+  const gatun_l2_normalize_desc desc{sizeof desc, kEpsilon, matrix, matrix, layout(GATUN_F32, {6})};
+  run([&](gatun_error* e) { return gatun_l2_normalize_forward(device.stream(), &desc, values.data(), values.data(), norm.data(), e); });
+  CHECK(same_bits(values, apart.y));
+}
+
+TEST_CASE("l2_normalize refuses bad descriptors with a message that names the operand") {
+  Device device;
+  std::vector<float> buffer(64);
+  const gatun_layout matrix = layout(GATUN_F32, {4, 4});
+  const auto attempt = [&](gatun_l2_normalize_desc desc, const char* part) {
+    refused(part, [&](gatun_error* e) { return gatun_l2_normalize_forward(device.stream(), &desc, buffer.data(), buffer.data(), buffer.data() + 32, e); });
+  };
+  const gatun_layout norm = layout(GATUN_F32, {4});
+  attempt({sizeof(gatun_l2_normalize_desc) - 8, kEpsilon, matrix, matrix, norm}, "struct_size");
+  attempt({sizeof(gatun_l2_normalize_desc), 0.0f, matrix, matrix, norm}, "epsilon is 0");
+  attempt({sizeof(gatun_l2_normalize_desc), kEpsilon, layout(GATUN_I32, {4, 4}), matrix, norm}, "x is i32, expected f32");
+  attempt({sizeof(gatun_l2_normalize_desc), kEpsilon, matrix, layout(GATUN_F32, {4, 5}), norm}, "y has shape (4, 5), expected (4, 4)");
+  attempt({sizeof(gatun_l2_normalize_desc), kEpsilon, layout(GATUN_F32, {4, 4}, {1, 4}), matrix, norm}, "last dimension of x must be contiguous");
+  attempt({sizeof(gatun_l2_normalize_desc), kEpsilon, matrix, layout(GATUN_F32, {4, 4}, {0, 1}), norm}, "elements overlap");
+  attempt({sizeof(gatun_l2_normalize_desc), kEpsilon, matrix, matrix, layout(GATUN_F32, {3})}, "norm has shape (3), expected (4)");
+  const gatun_l2_normalize_desc good{sizeof good, kEpsilon, matrix, matrix, norm};
+  refused("x is NULL", [&](gatun_error* e) { return gatun_l2_normalize_forward(device.stream(), &good, nullptr, buffer.data(), buffer.data(), e); });
+  refused("stream is NULL", [&](gatun_error* e) { return gatun_l2_normalize_forward(nullptr, &good, buffer.data(), buffer.data(), buffer.data(), e); });
+}

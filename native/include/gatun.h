@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * @file gatun.h
+ * The C interface of Gatun. The same symbols are in every library of it, one library a device.
+ */
+#ifndef GATUN_H
+#define GATUN_H
+
+#include "gatun/base.h"
+#include "gatun/l2_normalize.h"
+
+#endif

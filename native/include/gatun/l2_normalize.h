@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * @file l2_normalize.h
+ * Rows scaled to unit Euclidean length: y = x / max(‖x‖₂, epsilon), as embeddings and prototypes are before a cosine.
+ */
+#ifndef GATUN_L2_NORMALIZE_H
+#define GATUN_L2_NORMALIZE_H
+
+#include "gatun/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct gatun_l2_normalize_desc {
+  uint32_t struct_size;
+  float epsilon;      /**< smallest length divided by, > 0; 1e-12 is usual */
+  gatun_layout x;     /**< f32 (..., D): rows along the last dimension, equally spaced */
+  gatun_layout y;     /**< f32, shape of x; may be x itself */
+  gatun_layout norm;  /**< f32 (rows) contiguous: ‖x‖₂ of each row; kept for the backward pass */
+} gatun_l2_normalize_desc;
+
+typedef struct gatun_l2_normalize_backward_desc {
+  uint32_t struct_size;
+  float epsilon;      /**< as in the forward pass */
+  gatun_layout y;     /**< f32 (..., D): output of the forward pass */
+  gatun_layout norm;  /**< f32 (rows): lengths of the forward pass */
+  gatun_layout dy;    /**< f32, shape of y */
+  gatun_layout dx;    /**< f32, shape of y; may be dy itself */
+} gatun_l2_normalize_backward_desc;
+
+/**
+ * y = x / max(‖x‖, epsilon) for each row. A row of zeros stays zeros; a row with a NaN becomes NaN.
+ * An empty x (no rows or no columns) is allowed.
+ */
+GATUN_API gatun_status gatun_l2_normalize_forward(gatun_stream* stream, const gatun_l2_normalize_desc* desc, const void* x, void* y,
+                                                  void* norm, gatun_error* error);
+
+/** dx = (dy − y⟨y, dy⟩) / ‖x‖ where ‖x‖ > epsilon, else dy / epsilon. */
+GATUN_API gatun_status gatun_l2_normalize_backward(gatun_stream* stream, const gatun_l2_normalize_backward_desc* desc, const void* y,
+                                                   const void* norm, const void* dy, void* dx, gatun_error* error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checks that every operation makes before its kernel runs. Each failure is one line: which operand, what it was, what is allowed.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+
+#include "error.h"
+#include "gatun/base.h"
+#include "kernels/common/rows.h"
+
+namespace gatun {
+
+// "f32(4, 5) strides (5, 1)"
+std::string describe(const gatun_layout& layout);
+const char* dtype_name(int32_t dtype);
+int64_t dtype_bytes(int32_t dtype);
+
+// The stream and the descriptor are there and the descriptor has the size this library was compiled with.
+template <class Desc>
+void check_call(const gatun_stream* stream, const Desc* desc) {
+  if (stream == nullptr) invalid("stream is NULL");
+  if (desc == nullptr) invalid("descriptor is NULL");
+  if (desc->struct_size != sizeof(Desc)) {
+    invalid("descriptor has struct_size %u, this library expects %zu", desc->struct_size, sizeof(Desc));
+  }
+}
+
+// As check_call, where no stream is needed (workspace queries).
+template <class Desc>
+void check_descriptor(const Desc* desc) {
+  if (desc == nullptr) invalid("descriptor is NULL");
+  if (desc->struct_size != sizeof(Desc)) {
+    invalid("descriptor has struct_size %u, this library expects %zu", desc->struct_size, sizeof(Desc));
+  }
+}
+
+inline bool present(const gatun_layout& layout) { return layout.dtype != GATUN_NONE; }
+
+// dtype as given, rank as given (-1: 1 to GATUN_MAX_RANK), no negative extent or stride, last dimension contiguous.
+void check_layout(const char* name, const gatun_layout& layout, int32_t dtype, int rank);
+
+// Every element lies at one place: an operand that is written must not overlap itself (stride 0 or interleaved rows).
+void check_no_overlap(const char* name, const gatun_layout& layout);
+
+// Same rank and extents; strides may differ.
+void check_same_shape(const char* name, const gatun_layout& layout, const char* other_name, const gatun_layout& other);
+
+void check_shape(const char* name, const gatun_layout& layout, std::initializer_list<int64_t> expected);
+
+// A pointer is there whenever its layout has elements, is absent when the layout is GATUN_NONE, and is aligned to its element.
+void check_pointer(const char* name, const gatun_layout& layout, const void* pointer);
+
+void check_workspace(const void* workspace, size_t given, size_t needed);
+
+int64_t elements(const gatun_layout& layout);
+
+// The operand as rows of its last dimension. The leading dimensions must be equally spaced (any strided 2-D view is).
+RowShape collapse_rows(const char* name, const gatun_layout& layout);
+
+}  // namespace gatun

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gatun/l2_normalize.h"
+
+#include "abi.h"
+#include "check.h"
+#include "kernels/l2_normalize/l2_normalize.h"
+
+namespace gatun {
+
+static void check_epsilon(float epsilon) {
+  if (!(epsilon > 0.0f)) invalid("epsilon is %g, it must be positive", static_cast<double>(epsilon));
+}
+
+static void check_norm(const gatun_layout& norm, int64_t rows) {
+  check_layout("norm", norm, GATUN_F32, 1);
+  check_shape("norm", norm, {rows});
+}
+
+}  // namespace gatun
+
+extern "C" {
+
+gatun_status gatun_l2_normalize_forward(gatun_stream* stream, const gatun_l2_normalize_desc* desc, const void* x, void* y, void* norm,
+                                        gatun_error* error) {
+  using namespace gatun;
+  return border("l2_normalize_forward", error, [&] {
+    check_call(stream, desc);
+    check_epsilon(desc->epsilon);
+    check_layout("x", desc->x, GATUN_F32, -1);
+    check_layout("y", desc->y, GATUN_F32, desc->x.rank);
+    check_same_shape("y", desc->y, "x", desc->x);
+    check_no_overlap("y", desc->y);
+    const RowShape rows = collapse_rows("x", desc->x);
+    check_norm(desc->norm, rows.rows);
+    check_pointer("x", desc->x, x);
+    check_pointer("y", desc->y, y);
+    check_pointer("norm", desc->norm, norm);
+    l2_normalize_forward(*stream, {static_cast<const float*>(x), rows}, {static_cast<float*>(y), collapse_rows("y", desc->y)},
+                         static_cast<float*>(norm), desc->epsilon);
+  });
+}
+
+gatun_status gatun_l2_normalize_backward(gatun_stream* stream, const gatun_l2_normalize_backward_desc* desc, const void* y,
+                                         const void* norm, const void* dy, void* dx, gatun_error* error) {
+  using namespace gatun;
+  return border("l2_normalize_backward", error, [&] {
+    check_call(stream, desc);
+    check_epsilon(desc->epsilon);
+    check_layout("y", desc->y, GATUN_F32, -1);
+    check_layout("dy", desc->dy, GATUN_F32, desc->y.rank);
+    check_same_shape("dy", desc->dy, "y", desc->y);
+    check_layout("dx", desc->dx, GATUN_F32, desc->y.rank);
+    check_same_shape("dx", desc->dx, "y", desc->y);
+    check_no_overlap("dx", desc->dx);
+    const RowShape rows = collapse_rows("y", desc->y);
+    check_norm(desc->norm, rows.rows);
+    check_pointer("y", desc->y, y);
+    check_pointer("norm", desc->norm, norm);
+    check_pointer("dy", desc->dy, dy);
+    check_pointer("dx", desc->dx, dx);
+    l2_normalize_backward(*stream, {static_cast<const float*>(y), rows}, static_cast<const float*>(norm),
+                          {static_cast<const float*>(dy), collapse_rows("dy", desc->dy)},
+                          {static_cast<float*>(dx), collapse_rows("dx", desc->dx)}, desc->epsilon);
+  });
+}
+
+}  // extern "C"
+
+GATUN_ABI_OPERATION(l2_normalize);
+GATUN_ABI_FUNCTION(gatun_l2_normalize_forward);
+GATUN_ABI_FUNCTION(gatun_l2_normalize_backward);
+GATUN_ABI_STRUCT(gatun_l2_normalize_desc, GATUN_ABI_FIELD(gatun_l2_normalize_desc, struct_size),
+                 GATUN_ABI_FIELD(gatun_l2_normalize_desc, epsilon), GATUN_ABI_FIELD(gatun_l2_normalize_desc, x),
+                 GATUN_ABI_FIELD(gatun_l2_normalize_desc, y), GATUN_ABI_FIELD(gatun_l2_normalize_desc, norm));
+GATUN_ABI_STRUCT(gatun_l2_normalize_backward_desc, GATUN_ABI_FIELD(gatun_l2_normalize_backward_desc, struct_size),
+                 GATUN_ABI_FIELD(gatun_l2_normalize_backward_desc, epsilon), GATUN_ABI_FIELD(gatun_l2_normalize_backward_desc, y),
+                 GATUN_ABI_FIELD(gatun_l2_normalize_backward_desc, norm), GATUN_ABI_FIELD(gatun_l2_normalize_backward_desc, dy),
+                 GATUN_ABI_FIELD(gatun_l2_normalize_backward_desc, dx));
