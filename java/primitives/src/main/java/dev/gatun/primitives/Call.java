@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.primitives;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/**
+ * One call of an operation: holds the descriptor while it is filled, checks each operand on the Java side and turns a status into an
+ * exception. Used as
+ *
+ * <pre>{@code
+ * try (Call call = new Call(stream, FORWARD, DESC)) {
+ *     call.set(EPSILON, epsilon);
+ *     call.run(call.input(X, "x", x), call.output(Y, "y", y));
+ * }
+ * }</pre>
+ */
+final class Call implements AutoCloseable {
+    private static final int ERROR_BYTES = 512;
+    private static final int ERROR_OPERATION = 8;
+    private static final int ERROR_MESSAGE = 64;
+
+    private final Arena arena = Arena.ofConfined();
+    private final NativeLibrary library;
+    private final MemorySegment stream;
+    private final Downcall downcall;
+    private final MemorySegment descriptor;
+    private final MemorySegment error;
+
+    Call(GatunStream stream, Downcall downcall, Struct struct) {
+        this.library = stream.library();
+        this.stream = stream.handle();
+        this.downcall = downcall;
+        this.descriptor = arena.allocate(struct.size(), 8);
+        this.error = arena.allocate(ERROR_BYTES, 8);
+        descriptor.set(ValueLayout.JAVA_INT, 0, (int) struct.size());
+    }
+
+    /** The operation's name as errors show it. */
+    String operation() {
+        return downcall.name().substring("gatun_".length());
+    }
+
+    void set(long offset, int value) {
+        descriptor.set(ValueLayout.JAVA_INT, offset, value);
+    }
+
+    void set(long offset, long value) {
+        descriptor.set(ValueLayout.JAVA_LONG, offset, value);
+    }
+
+    void set(long offset, float value) {
+        descriptor.set(ValueLayout.JAVA_FLOAT, offset, value);
+    }
+
+    void set(long offset, double value) {
+        descriptor.set(ValueLayout.JAVA_DOUBLE, offset, value);
+    }
+
+    /** Puts the layout of an operand that is read into the descriptor and returns its checked memory. */
+    MemorySegment input(long offset, String name, Operand operand) {
+        return operand(offset, name, operand, false);
+    }
+
+    /** As {@link #input} for an operand that is written. */
+    MemorySegment output(long offset, String name, Operand operand) {
+        return operand(offset, name, operand, true);
+    }
+
+    private MemorySegment operand(long offset, String name, Operand operand, boolean written) {
+        if (!operand.present()) {
+            return MemorySegment.NULL;
+        }
+        Struct.putLayout(descriptor, offset, operand.layout());
+        return memory(name, operand.segment(), operand.layout().spanBytes(), written, operand.layout());
+    }
+
+    /** Memory without a layout in the descriptor: a value that changes from step to step, such as a learning rate or a random key. */
+    MemorySegment pointer(String name, MemorySegment segment, long bytes, boolean written) {
+        return memory(name, segment, bytes, written, bytes + " bytes");
+    }
+
+    private MemorySegment memory(String name, MemorySegment segment, long bytes, boolean written, Object needs) {
+        if (segment.equals(MemorySegment.NULL)) {
+            if (bytes == 0) {
+                return segment;
+            }
+            throw GatunException.invalid(operation(), name + " is NULL");
+        }
+        if (!segment.isNative()) {
+            throw GatunException.invalid(operation(), name + " is on the Java heap; kernels need native memory");
+        }
+        if (segment.byteSize() < bytes) {
+            throw GatunException.invalid(operation(), name + " has " + segment.byteSize() + " bytes, " + needs + " needs " + bytes);
+        }
+        if (written && segment.isReadOnly()) {
+            throw GatunException.invalid(operation(), name + " is written, but its memory is read-only");
+        }
+        if (!segment.scope().isAlive()) {
+            throw GatunException.invalid(operation(), name + " was freed already");
+        }
+        return segment;
+    }
+
+    /** Runs the operation with its data pointers. */
+    void run(MemorySegment... data) {
+        MemorySegment[] pointers = new MemorySegment[data.length + 3];
+        pointers[0] = stream;
+        pointers[1] = descriptor;
+        System.arraycopy(data, 0, pointers, 2, data.length);
+        pointers[data.length + 2] = error;
+        check(downcall.invoke(library.address(downcall), pointers));
+    }
+
+    /** Runs an operation that takes a workspace after its data pointers. */
+    void runWithWorkspace(MemorySegment workspace, MemorySegment... data) {
+        MemorySegment[] pointers = new MemorySegment[data.length + 3];
+        pointers[0] = stream;
+        pointers[1] = descriptor;
+        System.arraycopy(data, 0, pointers, 2, data.length);
+        pointers[data.length + 2] = memory("workspace", workspace, 0, true, "");
+        check(downcall.invoke(library.address(downcall), pointers, workspace.byteSize(), error));
+    }
+
+    /** Asks for the bytes of workspace that the descriptor needs; the downcall must be a workspace query. */
+    long queryWorkspace() {
+        MemorySegment bytes = arena.allocate(8, 8);
+        check(downcall.invoke(library.address(downcall), descriptor, bytes, error));
+        return bytes.get(ValueLayout.JAVA_LONG, 0);
+    }
+
+    private void check(int status) {
+        check(status, error);
+    }
+
+    static void check(int status, MemorySegment error) {
+        if (status != 0) {
+            throw new GatunException(
+                    GatunException.Status.of(status), error.getString(ERROR_OPERATION), error.getString(ERROR_MESSAGE));
+        }
+    }
+
+    static MemorySegment newError(Arena arena) {
+        return arena.allocate(ERROR_BYTES, 8);
+    }
+
+    @Override
+    public void close() {
+        arena.close();
+    }
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.primitives;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/** Operations on one stream run in order. A CPU stream runs an operation inside the call. Not for use by two threads at once. */
+public final class GatunStream implements AutoCloseable {
+    private static final Downcall CREATE = Downcall.pointers("gatun_stream_create", 3);
+    private static final Downcall DESTROY = Downcall.pointers("gatun_stream_destroy", 2);
+    private static final Downcall SYNCHRONIZE = Downcall.pointers("gatun_stream_synchronize", 2);
+
+    private final GatunContext context;
+    private MemorySegment handle;
+
+    private GatunStream(GatunContext context, MemorySegment handle) {
+        this.context = context;
+        this.handle = handle;
+    }
+
+    static GatunStream create(GatunContext context) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment result = arena.allocate(ValueLayout.ADDRESS);
+            MemorySegment error = Call.newError(arena);
+            Call.check(CREATE.invoke(context.library().address(CREATE), context.handle(), result, error), error);
+            return new GatunStream(context, result.get(ValueLayout.ADDRESS, 0));
+        }
+    }
+
+    public GatunContext context() {
+        return context;
+    }
+
+    NativeLibrary library() {
+        return context.library();
+    }
+
+    MemorySegment handle() {
+        if (handle.equals(MemorySegment.NULL)) {
+            throw GatunException.invalid("stream", "the stream is closed");
+        }
+        context.handle();
+        return handle;
+    }
+
+    /** Waits until everything submitted to this stream is done. */
+    public void synchronize() {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment error = Call.newError(arena);
+            Call.check(SYNCHRONIZE.invoke(library().address(SYNCHRONIZE), handle(), error), error);
+        }
+    }
+
+    @Override
+    public void close() {
+        if (!handle.equals(MemorySegment.NULL)) {
+            DESTROY.invoke(library().address(DESTROY), handle, MemorySegment.NULL);
+            handle = MemorySegment.NULL;
+        }
+    }
+}
