@@ -8,5 +8,6 @@
 
 #include "gatun/base.h"
 #include "gatun/l2_normalize.h"
+#include "gatun/optimizer.h"
 
 #endif
