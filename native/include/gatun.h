@@ -9,5 +9,6 @@
 #include "gatun/base.h"
 #include "gatun/l2_normalize.h"
 #include "gatun/optimizer.h"
+#include "gatun/random.h"
 
 #endif
