@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.tensor;
+
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayDeque;
+import java.util.HashMap;
+import java.util.Map;
+
+/**
+ * A caching allocator: memory that scopes give back is kept by size class and handed out again, so a training step that
+ * repeats its shapes asks the system for nothing after the first one. Safe for use from several threads (a loader may fill a
+ * batch while the trainer steps).
+ */
+final class Allocator {
+    /** Where memory comes from. */
+    interface Source {
+        MemorySegment allocate(long bytes);
+
+        void free(MemorySegment memory);
+    }
+
+    private static final long SMALLEST = 256;
+
+    private final Source source;
+    private final Map<Long, ArrayDeque<MemorySegment>> free = new HashMap<>();
+    private long requests;
+    private long live;
+    private long peak;
+    private long held;
+    private boolean closed;
+
+    Allocator(Source source) {
+        this.source = source;
+    }
+
+    /** Rounds up to a size class: four classes between two powers of two, so at most a quarter of a block is wasted. */
+    static long sizeClass(long bytes) {
+        if (bytes <= SMALLEST) {
+            return SMALLEST;
+        }
+        long step = Math.max(SMALLEST, Long.highestOneBit(bytes - 1) >> 2);
+        return Math.addExact(bytes, step - 1) / step * step;
+    }
+
+    /** Memory of at least {@code bytes}; its byteSize is the size class. Contents are undefined. */
+    synchronized MemorySegment allocate(long bytes) {
+        if (closed) {
+            throw new TensorException("the device is closed");
+        }
+        long size = sizeClass(bytes);
+        ArrayDeque<MemorySegment> list = free.get(size);
+        MemorySegment memory = list == null ? null : list.pollLast();
+        if (memory == null) {
+            requests++;
+            memory = request(size);
+            held += size;
+        }
+        live += size;
+        peak = Math.max(peak, live);
+        return memory;
+    }
+
+    private MemorySegment request(long size) {
+        try {
+            return source.allocate(size);
+        } catch (RuntimeException refused) {
+            // what the cache holds in other classes may be what the system lacks
+            if (held == live) {
+                throw refused;
+            }
+            trim();
+            return source.allocate(size);
+        }
+    }
+
+    synchronized void release(MemorySegment memory) {
+        long size = memory.byteSize();
+        live -= size;
+        if (closed) {
+            source.free(memory);
+            return;
+        }
+        free.computeIfAbsent(size, s -> new ArrayDeque<>()).addLast(memory);
+    }
+
+    /** Gives cached memory back to the system. */
+    synchronized void trim() {
+        free.values().forEach(list -> list.forEach(memory -> {
+            held -= memory.byteSize();
+            source.free(memory);
+        }));
+        free.clear();
+    }
+
+    synchronized void close() {
+        closed = true;
+        trim();
+    }
+
+    synchronized long requests() {
+        return requests;
+    }
+
+    synchronized long liveBytes() {
+        return live;
+    }
+
+    synchronized long peakBytes() {
+        return peak;
+    }
+
+    synchronized long heldBytes() {
+        return held;
+    }
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.tensor;
+
+import java.lang.foreign.MemorySegment;
+import org.jspecify.annotations.Nullable;
+
+/** One piece of memory on loan from the allocator. A new object a loan, so that a stale tensor sees a dead block, not a reused one. */
+final class Block {
+    final MemorySegment memory;
+    /** Who gives it back; null once given back. */
+    @Nullable Scope owner;
+    /** Place in the owner's list. */
+    int index;
+    /** Gradients in flight that use it, counted during one backward sweep only. */
+    int uses;
+
+    Block(MemorySegment memory) {
+        this.memory = memory;
+    }
+}

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.tensor;
+
+import org.jspecify.annotations.Nullable;
+
+/** Elementwise operations with broadcasting. Their gradients are written in the same operations, so they can be differentiated again. */
+final class Elementary {
+    private Elementary() {}
+
+    static Tensor add(Tensor a, Tensor b) {
+        return Function.apply(new Add(), a, b);
+    }
+
+    static Tensor sub(Tensor a, Tensor b) {
+        return Function.apply(new Sub(), a, b);
+    }
+
+    static Tensor mul(Tensor a, Tensor b) {
+        return Function.apply(new Mul(), a, b);
+    }
+
+    static Tensor div(Tensor a, Tensor b) {
+        return Function.apply(new Div(), a, b);
+    }
+
+    static Tensor addScalar(Tensor a, float value) {
+        return Function.apply(new AddScalar(value), a);
+    }
+
+    static Tensor mulScalar(Tensor a, float value) {
+        return Function.apply(new MulScalar(value), a);
+    }
+
+    static Tensor exp(Tensor a) {
+        return Function.apply(new Exp(), a);
+    }
+
+    static Tensor log(Tensor a) {
+        return Function.apply(new Log(), a);
+    }
+
+    static Tensor sqrt(Tensor a) {
+        return Function.apply(new Sqrt(), a);
+    }
+
+    static Tensor square(Tensor a) {
+        return Function.apply(new Square(), a);
+    }
+
+    /** Operations whose gradient is made of operations like themselves. */
+    private interface Composed extends Function {
+        @Override
+        default boolean twiceDifferentiable() {
+            return true;
+        }
+    }
+
+    private static Tensor binary(FunctionContext c, String name, Kernels.Binary op, Tensor[] in) {
+        Tensor y = c.empty(Shapes.broadcast(name, in[0].shapeArray(), in[1].shapeArray()));
+        Kernels.binary(op, in[0], in[1], y);
+        return y;
+    }
+
+    private static Tensor unary(FunctionContext c, Kernels.Unary op, float constant, Tensor x) {
+        Tensor y = c.empty(x.shapeArray());
+        Kernels.unary(op, x, constant, y);
+        return y;
+    }
+
+    /** Sums over what broadcasting repeated. */
+    private static @Nullable Tensor fit(FunctionContext c, int input, Tensor g) {
+        return c.needsGradient(input) ? Reductions.sumTo(g, c.inputShape(input)) : null;
+    }
+
+    private record Add() implements Composed {
+        @Override
+        public Tensor forward(FunctionContext c, Tensor... in) {
+            return binary(c, "add", Kernels.Binary.ADD, in);
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(FunctionContext c, Tensor... g) {
+            return new Tensor[] {fit(c, 0, g[0]), fit(c, 1, g[0])};
+        }
+    }
+
+    private record Sub() implements Composed {
+        @Override
+        public Tensor forward(FunctionContext c, Tensor... in) {
+            return binary(c, "sub", Kernels.Binary.SUB, in);
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(FunctionContext c, Tensor... g) {
+            return new Tensor[] {fit(c, 0, g[0]), c.needsGradient(1) ? fit(c, 1, g[0].neg()) : null};
+        }
+    }
+
+    private record Mul() implements Composed {
+        @Override
+        public Tensor forward(FunctionContext c, Tensor... in) {
+            c.save(in);
+            return binary(c, "mul", Kernels.Binary.MUL, in);
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(FunctionContext c, Tensor... g) {
+            return new Tensor[] {
+                c.needsGradient(0) ? fit(c, 0, g[0].mul(c.saved(1))) : null,
+                c.needsGradient(1) ? fit(c, 1, g[0].mul(c.saved(0))) : null
+            };
+        }
+    }
+
+    private record Div() implements Composed {
+        @Override
+        public Tensor forward(FunctionContext c, Tensor... in) {
+            c.save(in);
+            return binary(c, "div", Kernels.Binary.DIV, in);
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(FunctionContext c, Tensor... g) {
+            Tensor b = c.saved(1);
+            Tensor ga = g[0].div(b);
+            return new Tensor[] {
+                fit(c, 0, ga), c.needsGradient(1) ? fit(c, 1, ga.mul(c.saved(0)).div(b).neg()) : null
+            };
+        }
+    }
+
+    private record AddScalar(float value) implements Composed {
+        @Override
+        public Tensor forward(FunctionContext c, Tensor... in) {
+            return unary(c, Kernels.Unary.ADD, value, in[0]);
+        }
+
+        @Override
+        public Tensor[] backward(FunctionContext c, Tensor... g) {
+            return new Tensor[] {g[0]};
+        }
+    }
+
+    private record MulScalar(float value) implements Composed {
+        @Override
+        public Tensor forward(FunctionContext c, Tensor... in) {
+            return unary(c, Kernels.Unary.MUL, value, in[0]);
+        }
+
+        @Override
+        public Tensor[] backward(FunctionContext c, Tensor... g) {
+            return new Tensor[] {g[0].mul(value)};
+        }
+    }
+
+    private record Exp() implements Composed {
+        @Override
+        public Tensor forward(FunctionContext c, Tensor... in) {
+            Tensor y = unary(c, Kernels.Unary.EXP, 0, in[0]);
+            c.save(y);
+            return y;
+        }
+
+        @Override
+        public Tensor[] backward(FunctionContext c, Tensor... g) {
+            return new Tensor[] {g[0].mul(c.saved(0))};
+        }
+    }
+
+    private record Log() implements Composed {
+        @Override
+        public Tensor forward(FunctionContext c, Tensor... in) {
+            c.save(in);
+            return unary(c, Kernels.Unary.LOG, 0, in[0]);
+        }
+
+        @Override
+        public Tensor[] backward(FunctionContext c, Tensor... g) {
+            return new Tensor[] {g[0].div(c.saved(0))};
+        }
+    }
+
+    private record Sqrt() implements Composed {
+        @Override
+        public Tensor forward(FunctionContext c, Tensor... in) {
+            Tensor y = unary(c, Kernels.Unary.SQRT, 0, in[0]);
+            c.save(y);
+            return y;
+        }
+
+        @Override
+        public Tensor[] backward(FunctionContext c, Tensor... g) {
+            return new Tensor[] {g[0].mul(.5f).div(c.saved(0))};
+        }
+    }
+
+    private record Square() implements Composed {
+        @Override
+        public Tensor forward(FunctionContext c, Tensor... in) {
+            c.save(in);
+            return unary(c, Kernels.Unary.SQUARE, 0, in[0]);
+        }
+
+        @Override
+        public Tensor[] backward(FunctionContext c, Tensor... g) {
+            return new Tensor[] {g[0].mul(c.saved(0)).mul(2f)};
+        }
+    }
+
+}

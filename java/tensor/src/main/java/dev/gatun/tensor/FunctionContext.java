@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.tensor;
+
+import dev.gatun.primitives.DType;
+import dev.gatun.primitives.GatunStream;
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+
+/** What a {@link Function} knows about one application of it: the scope for results, saved tensors, which gradients are wanted. */
+public final class FunctionContext {
+    private final Function function;
+    private final boolean[] tracked;
+    private final long[][] shapes;
+    private Tensor[] saved = new Tensor[0];
+    private int[] versions = new int[0];
+
+    private Scope scope;
+    // during a backward sweep
+    private boolean[] wanted;
+    private @Nullable Tensor[] accumulators = new Tensor[0];
+    private boolean graph;
+
+    FunctionContext(Function function, Scope scope, boolean[] tracked, long[][] shapes) {
+        this.function = function;
+        this.scope = scope;
+        this.tracked = tracked;
+        this.shapes = shapes;
+        this.wanted = tracked;
+    }
+
+    /** Where new tensors belong: in forward the youngest scope of the inputs, in backward that of the sweep. */
+    public Scope scope() {
+        return scope;
+    }
+
+    /** The device of the inputs. */
+    public Device device() {
+        return scope.device();
+    }
+
+    /** The stream for calls of primitives. */
+    public GatunStream stream() {
+        return scope.device().stream();
+    }
+
+    /** An f32 tensor with undefined contents in {@link #scope}. */
+    public Tensor empty(long... shape) {
+        return scope.empty(DType.F32, shape);
+    }
+
+    /** How many inputs there were. */
+    public int inputs() {
+        return shapes.length;
+    }
+
+    /** The shape an input had. */
+    public long[] inputShape(int input) {
+        return shapes[input].clone();
+    }
+
+    /** Puts tensors aside for {@link #backward}: inputs, the result, or what was computed on the way. Called once, in forward. */
+    public void save(Tensor... tensors) {
+        saved = tensors;
+        versions = new int[tensors.length];
+        for (int i = 0; i < tensors.length; i++) {
+            versions[i] = tensors[i].version();
+        }
+    }
+
+    /**
+     * A tensor that was put aside.
+     *
+     * @throws TensorException if it was overwritten since, or its scope was closed
+     */
+    public Tensor saved(int index) {
+        Tensor t = saved[index];
+        if (!t.isLive()) {
+            throw new TensorException(function.name() + ": the scope of a tensor needed for the gradient was closed before backward");
+        }
+        if (t.version() != versions[index]) {
+            throw new TensorException(
+                    function.name() + ": " + t.describe() + ", needed for the gradient, was overwritten in place before backward");
+        }
+        // in an ordinary sweep what is computed from it must die with the sweep's inner scope
+        return graph ? t : t.alias(scope);
+    }
+
+    /** Whether anything will ask for the gradient of an input. */
+    public boolean needsGradient(int input) {
+        return wanted[input];
+    }
+
+    /** Whether anything will ask for any gradient: if not, forward need not save. */
+    public boolean needsGradient() {
+        for (boolean b : tracked) {
+            if (b) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /**
+     * In backward: the buffer into which the gradient of this input is accumulated, if there is one (a parameter's gradient). A
+     * function that can add to it directly may do so and return null for the input, which saves a pass over memory.
+     */
+    public @Nullable Tensor accumulator(int input) {
+        return accumulators.length == 0 ? null : accumulators[input];
+    }
+
+    Function function() {
+        return function;
+    }
+
+    /** Prepares one call of backward. */
+    void sweep(Scope in, boolean[] wantedNow, @Nullable Tensor[] into, boolean createGraph) {
+        scope = in;
+        wanted = wantedNow;
+        accumulators = into;
+        graph = createGraph;
+    }
+
+    @Override
+    public String toString() {
+        return function.name() + Arrays.toString(tracked);
+    }
+}

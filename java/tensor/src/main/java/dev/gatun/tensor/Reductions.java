@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.tensor;
+
+import java.util.Arrays;
+
+/** Sums and their reverse, repetition. */
+final class Reductions {
+    private Reductions() {}
+
+    static Tensor sum(Tensor x) {
+        return sumTo(x, new long[0]);
+    }
+
+    static Tensor mean(Tensor x) {
+        return sum(x).mul(1f / x.elements());
+    }
+
+    static Tensor sum(Tensor x, int dim) {
+        int d = Shapes.dim(dim, x.rank());
+        long[] kept = x.shape();
+        kept[d] = 1;
+        return sumTo(x, kept).reshape(without(x.shape(), d));
+    }
+
+    static Tensor mean(Tensor x, int dim) {
+        return sum(x, dim).mul(1f / x.size(dim));
+    }
+
+    /** Sums over the dimensions that broadcasting {@code shape} to x's shape would repeat. */
+    static Tensor sumTo(Tensor x, long[] shape) {
+        return Arrays.equals(x.shapeArray(), shape) ? x : Function.apply(new SumTo(shape), x);
+    }
+
+    static Tensor repeatTo(Tensor x, long[] shape) {
+        return Arrays.equals(x.shapeArray(), shape) ? x : Function.apply(new RepeatTo(shape), x);
+    }
+
+    private static long[] without(long[] shape, int dim) {
+        long[] rest = new long[shape.length - 1];
+        for (int i = 0, j = 0; i < shape.length; i++) {
+            if (i != dim) {
+                rest[j++] = shape[i];
+            }
+        }
+        return rest;
+    }
+
+    private record SumTo(long[] shape) implements Function {
+        @Override
+        public String name() {
+            return "sum";
+        }
+
+        @Override
+        public Tensor forward(FunctionContext c, Tensor... in) {
+            Tensor y = c.empty(shape);
+            Kernels.sumTo(in[0], y);
+            return y;
+        }
+
+        @Override
+        public Tensor[] backward(FunctionContext c, Tensor... g) {
+            return new Tensor[] {repeatTo(g[0], c.inputShape(0))};
+        }
+
+        @Override
+        public boolean twiceDifferentiable() {
+            return true;
+        }
+    }
+
+    private record RepeatTo(long[] shape) implements Function {
+        @Override
+        public String name() {
+            return "repeat";
+        }
+
+        @Override
+        public Tensor forward(FunctionContext c, Tensor... in) {
+            Tensor y = c.empty(shape);
+            Kernels.repeatTo(in[0], y);
+            return y;
+        }
+
+        @Override
+        public Tensor[] backward(FunctionContext c, Tensor... g) {
+            return new Tensor[] {sumTo(g[0], c.inputShape(0))};
+        }
+
+        @Override
+        public boolean twiceDifferentiable() {
+            return true;
+        }
+    }
+}

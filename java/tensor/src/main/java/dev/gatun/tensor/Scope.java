@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.tensor;
+
+import dev.gatun.primitives.DType;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicLong;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Owns tensors and gives their memory back together. A result lives in the youngest scope (the one opened last) among its
+ * inputs' scopes, so what a step computes dies with the step, while parameters in an older scope stay. Closing a scope closes
+ * the scopes opened in it. Using a tensor whose scope is closed is a {@link TensorException}. A scope belongs to one thread at
+ * a time.
+ */
+public final class Scope implements AutoCloseable {
+    private static final AtomicLong OPENED = new AtomicLong();
+
+    private final Device device;
+    private final @Nullable Scope parent;
+    private final List<Block> blocks = new ArrayList<>();
+    private final List<Scope> children = new ArrayList<>();
+    /** Order of opening; the youngest of two scopes has the larger number. */
+    final long number = OPENED.incrementAndGet();
+
+    private boolean closed;
+
+    Scope(Device device, @Nullable Scope parent) {
+        this.device = device;
+        this.parent = parent;
+    }
+
+    /** Opens a scope inside this one. */
+    public Scope open() {
+        check();
+        Scope child = new Scope(device, this);
+        synchronized (children) {
+            children.add(child);
+        }
+        return child;
+    }
+
+    /** The device whose memory this scope hands out. */
+    public Device device() {
+        return device;
+    }
+
+    /** Whether the scope still owns its tensors. */
+    public boolean isOpen() {
+        return !closed;
+    }
+
+    /** A tensor with undefined contents. */
+    public Tensor empty(DType type, long... shape) {
+        check();
+        long elements = Shapes.elements(shape);
+        Block block = new Block(device.allocator().allocate(Math.multiplyExact(elements, (long) type.bytes())));
+        adopt(block);
+        return new Tensor(block, this, type, 0, shape.clone(), Shapes.contiguous(shape), new int[1]);
+    }
+
+    /** An f32 tensor with undefined contents. */
+    public Tensor empty(long... shape) {
+        return empty(DType.F32, shape);
+    }
+
+    /** An f32 tensor of zeros. */
+    public Tensor zeros(long... shape) {
+        return zeros(DType.F32, shape);
+    }
+
+    /** A tensor of zeros of any type. */
+    public Tensor zeros(DType type, long... shape) {
+        return empty(type, shape).zero();
+    }
+
+    /** An f32 tensor filled with a value. */
+    public Tensor full(float value, long... shape) {
+        return empty(DType.F32, shape).fill(value);
+    }
+
+    /** An f32 tensor with a copy of {@code values}; without a shape, a vector. */
+    public Tensor of(float[] values, long... shape) {
+        Tensor t = filled(DType.F32, values.length, shape);
+        MemorySegment.copy(values, 0, t.segment(), ValueLayout.JAVA_FLOAT, 0, values.length);
+        return t;
+    }
+
+    /** An i32 tensor with a copy of {@code values}; without a shape, a vector. */
+    public Tensor ofInts(int[] values, long... shape) {
+        Tensor t = filled(DType.I32, values.length, shape);
+        MemorySegment.copy(values, 0, t.segment(), ValueLayout.JAVA_INT, 0, values.length);
+        return t;
+    }
+
+    /** An i64 tensor with a copy of {@code values}; without a shape, a vector. */
+    public Tensor ofLongs(long[] values, long... shape) {
+        Tensor t = filled(DType.I64, values.length, shape);
+        MemorySegment.copy(values, 0, t.segment(), ValueLayout.JAVA_LONG, 0, values.length);
+        return t;
+    }
+
+    private Tensor filled(DType type, int length, long... shape) {
+        long[] dims = shape.length == 0 ? new long[] {length} : shape;
+        if (Shapes.elements(dims) != length) {
+            throw new TensorException(length + " values do not fill the shape " + Shapes.text(dims));
+        }
+        return empty(type, dims);
+    }
+
+    /**
+     * An alias, in this scope, of a tensor that lives elsewhere: results computed from the alias live here. The memory stays
+     * with its owner, and the alias keeps the tensor's place on its tape.
+     */
+    public Tensor attach(Tensor longer) {
+        check();
+        Tensor alias = longer.alias(this);
+        alias.trackLike(longer);
+        return alias;
+    }
+
+    /** Gives the memory of every tensor of this scope back to the device. Closing twice is allowed. */
+    @Override
+    public void close() {
+        if (closed) {
+            return;
+        }
+        List<Scope> open;
+        synchronized (children) {
+            open = List.copyOf(children);
+        }
+        for (int i = open.size() - 1; i >= 0; i--) {
+            open.get(i).close();
+        }
+        closed = true;
+        for (int i = blocks.size() - 1; i >= 0; i--) {
+            Block block = blocks.get(i);
+            block.owner = null;
+            device.allocator().release(block.memory);
+        }
+        blocks.clear();
+        if (parent != null) {
+            synchronized (parent.children) {
+                parent.children.remove(this);
+            }
+        }
+    }
+
+    /** Tensors' blocks that this scope owns now. */
+    int ownedBlocks() {
+        return blocks.size();
+    }
+
+    void adopt(Block block) {
+        check();
+        block.owner = this;
+        block.index = blocks.size();
+        blocks.add(block);
+    }
+
+    private void disown(Block block) {
+        int last = blocks.size() - 1;
+        Block moved = blocks.get(last);
+        blocks.set(block.index, moved);
+        moved.index = block.index;
+        blocks.remove(last);
+    }
+
+    /** Moves a block to another scope. */
+    static void move(Block block, Scope to) {
+        Scope from = block.owner;
+        if (from != null && from != to) {
+            from.disown(block);
+            to.adopt(block);
+        }
+    }
+
+    /** Gives one block back before the scope closes. */
+    static void release(Block block) {
+        Scope from = block.owner;
+        if (from != null) {
+            from.disown(block);
+            block.owner = null;
+            from.device.allocator().release(block.memory);
+        }
+    }
+
+    void check() {
+        if (closed) {
+            throw new TensorException("the scope is closed");
+        }
+    }
+
+    /** The one opened last. */
+    static Scope youngest(Scope a, Scope b) {
+        if (a.device != b.device) {
+            throw new TensorException("tensors of two devices in one operation: " + a.device.name() + " and " + b.device.name());
+        }
+        return a.number >= b.number ? a : b;
+    }
+}

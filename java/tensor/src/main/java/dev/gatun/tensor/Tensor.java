@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.tensor;
+
+import dev.gatun.primitives.DType;
+import dev.gatun.primitives.Layout;
+import dev.gatun.primitives.Operand;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A view over memory that a {@link Scope} owns: a dtype, a shape and element strides. Operations make new tensors in the
+ * youngest scope of their inputs; where an input is tracked by a {@link Tape}, so is the result. Images are (B, H, W, C),
+ * tokens (B, N, C). Rank 0 is a scalar. Not safe for concurrent use.
+ */
+public final class Tensor {
+    final Block block;
+    private final Scope scope;
+    private final DType dtype;
+    private final long offset;
+    private final long[] shape;
+    private final long[] strides;
+    /** How often the contents were overwritten in place; shared by all views, so that the tape can see a stale saved tensor. */
+    private final int[] version;
+    private @Nullable Operand operand;
+
+    private @Nullable Tape tape;
+    private int node = -1;
+
+    Tensor(Block block, Scope scope, DType dtype, long offset, long[] shape, long[] strides, int[] version) {
+        this.block = block;
+        this.scope = scope;
+        this.dtype = dtype;
+        this.offset = offset;
+        this.shape = shape;
+        this.strides = strides;
+        this.version = version;
+    }
+
+    // ------------------------------------------------------------------------------------------------ description
+
+    /** Sizes of the dimensions. */
+    public long[] shape() {
+        return shape.clone();
+    }
+
+    /** Size of one dimension; negative ones count from the end. */
+    public long size(int dim) {
+        return shape[Shapes.dim(dim, shape.length)];
+    }
+
+    /** Number of dimensions. */
+    public int rank() {
+        return shape.length;
+    }
+
+    /** Number of elements. */
+    public long elements() {
+        return Shapes.elements(shape);
+    }
+
+    /** Elements between neighbours along each dimension. */
+    public long[] strides() {
+        return strides.clone();
+    }
+
+    /** Type of the elements. */
+    public DType dtype() {
+        return dtype;
+    }
+
+    /** The scope in which results computed from this tensor live. */
+    public Scope scope() {
+        return scope;
+    }
+
+    /** The device that holds the memory. */
+    public Device device() {
+        return scope.device();
+    }
+
+    /** Whether the elements lie one after the other in row-major order. */
+    public boolean isContiguous() {
+        return Shapes.isContiguous(shape, strides);
+    }
+
+    /** Whether a tape records what is computed from this tensor. */
+    public boolean tracked() {
+        return tape != null;
+    }
+
+    /** Whether the memory is still owned by an open scope. */
+    public boolean isLive() {
+        return block.owner != null;
+    }
+
+    /**
+     * This tensor as an operand of a primitive; a scalar becomes a vector of one.
+     *
+     * @throws TensorException if the tensor's scope is closed
+     */
+    public Operand operand() {
+        checkLive();
+        Operand o = operand;
+        if (o == null) {
+            o = shape.length == 0
+                    ? new Operand(slice(), Layout.of(dtype, 1))
+                    : new Operand(slice(), Layout.strided(dtype, shape, strides));
+            operand = o;
+        }
+        return o;
+    }
+
+    /**
+     * The memory from the first to the last element. It must not be used after the scope is closed. Whoever writes through it
+     * calls {@link #written}.
+     *
+     * @throws TensorException if the tensor's scope is closed
+     */
+    public MemorySegment segment() {
+        checkLive();
+        return slice();
+    }
+
+    private MemorySegment slice() {
+        long extent = 0;
+        if (elements() > 0) {
+            extent = 1;
+            for (int i = 0; i < shape.length; i++) {
+                extent += (shape[i] - 1) * strides[i];
+            }
+        }
+        long bytes = dtype.bytes();
+        return block.memory.asSlice(offset * bytes, extent * bytes);
+    }
+
+    private void checkLive() {
+        if (block.owner == null) {
+            throw new TensorException("a tensor of shape " + Shapes.text(shape) + " was used after its scope was closed");
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------------ views
+
+    /** The same elements in another shape; one size may be −1. A view where strides allow, else a copy. */
+    public Tensor reshape(long... target) {
+        return Views.reshape(this, target);
+    }
+
+    /** Elements {@code from} (inclusive) to {@code to} (exclusive) of one dimension, as a view. */
+    public Tensor slice(int dim, long from, long to) {
+        return Views.slice(this, dim, from, to);
+    }
+
+    /** The last two dimensions exchanged, as a view; {@link #matmul} takes such views as they are. */
+    public Tensor transpose() {
+        return transpose(-2, -1);
+    }
+
+    /** Two dimensions exchanged, as a view. */
+    public Tensor transpose(int a, int b) {
+        return Views.transpose(this, a, b);
+    }
+
+    /** This tensor if it is contiguous, else a contiguous copy. */
+    public Tensor contiguous() {
+        return isContiguous() ? this : Views.copy(this);
+    }
+
+    /** A copy of the elements in new memory, in the given scope, not tracked. */
+    public Tensor copy(Scope target) {
+        Tensor t = target.empty(dtype, shape);
+        t.copyFrom(this);
+        return t;
+    }
+
+    /** The tensors one after the other along a dimension; their other sizes must agree. */
+    public static Tensor concat(int dim, Tensor... parts) {
+        return Views.concat(dim, parts);
+    }
+
+    /**
+     * A contiguous part of a contiguous tensor as a tensor in its own right: not recorded, and writes to it do not count as writes
+     * to its neighbours. For flat buffers that hold many tensors.
+     *
+     * @param from index of the first element
+     */
+    public Tensor part(long from, long... partShape) {
+        requireContiguous();
+        checkLive();
+        long count = Shapes.elements(partShape);
+        if (from < 0 || count > elements() - from) {
+            throw new TensorException("part: " + count + " elements from " + from + " of " + describe());
+        }
+        return new Tensor(
+                block, scope, dtype, offset + from, partShape.clone(), Shapes.contiguous(partShape), new int[1]);
+    }
+
+    /** The same memory without a place on a tape: a stop-gradient. */
+    public Tensor detach() {
+        return alias(scope);
+    }
+
+    /**
+     * Promotes this tensor: its memory moves to an older scope and lives as long as that (a part of a larger tensor is copied
+     * instead). The result is not tracked.
+     */
+    public Tensor keep(Scope target) {
+        target.check();
+        checkLive();
+        Scope owner = block.owner;
+        if (owner == target || owner.number < target.number) {
+            return alias(target);
+        }
+        if (elements() * dtype.bytes() * 2 < block.memory.byteSize() && block.memory.byteSize() > 256) {
+            return copy(target);
+        }
+        Scope.move(block, target);
+        return alias(target);
+    }
+
+    // ------------------------------------------------------------------------------------------------- arithmetic
+
+    /** Sum, with broadcasting: sizes are equal or 1, shapes aligned at the right. */
+    public Tensor add(Tensor other) {
+        return Elementary.add(this, other);
+    }
+
+    /** Difference, with broadcasting. */
+    public Tensor sub(Tensor other) {
+        return Elementary.sub(this, other);
+    }
+
+    /** Product of elements, with broadcasting. */
+    public Tensor mul(Tensor other) {
+        return Elementary.mul(this, other);
+    }
+
+    /** Quotient of elements, with broadcasting. */
+    public Tensor div(Tensor other) {
+        return Elementary.div(this, other);
+    }
+
+    /** Adds a constant. */
+    public Tensor add(float value) {
+        return Elementary.addScalar(this, value);
+    }
+
+    /** Multiplies by a constant. */
+    public Tensor mul(float value) {
+        return Elementary.mulScalar(this, value);
+    }
+
+    /** −x. */
+    public Tensor neg() {
+        return mul(-1f);
+    }
+
+    /** eˣ. */
+    public Tensor exp() {
+        return Elementary.exp(this);
+    }
+
+    /** Natural logarithm. */
+    public Tensor log() {
+        return Elementary.log(this);
+    }
+
+    /** Square root. */
+    public Tensor sqrt() {
+        return Elementary.sqrt(this);
+    }
+
+    /** x². */
+    public Tensor square() {
+        return Elementary.square(this);
+    }
+
+    /** The sum of all elements, a scalar. */
+    public Tensor sum() {
+        return Reductions.sum(this);
+    }
+
+    /** The mean of all elements, a scalar. */
+    public Tensor mean() {
+        return Reductions.mean(this);
+    }
+
+    /** Sums along a dimension, which disappears. */
+    public Tensor sum(int dim) {
+        return Reductions.sum(this, dim);
+    }
+
+    /** Means along a dimension, which disappears. */
+    public Tensor mean(int dim) {
+        return Reductions.mean(this, dim);
+    }
+
+    /** Matrix product x·y: (M, K)·(K, N); leading dimensions of x are rows when y is a matrix. */
+    public Tensor matmul(Tensor y) {
+        return MatMul.apply(this, y, false);
+    }
+
+    /** x·yᵀ: (M, K)·(N, K)ᵀ, the form of a linear layer and of similarities. */
+    public Tensor matmulTransposed(Tensor y) {
+        return MatMul.apply(this, y, true);
+    }
+
+    // ------------------------------------------------------------------------------------------- contents, in place
+
+    /** The single element of an f32 tensor. */
+    public float item() {
+        require(DType.F32);
+        if (elements() != 1) {
+            throw new TensorException("item() of a tensor of shape " + Shapes.text(shape));
+        }
+        device().stream().synchronize();
+        return segment().get(ValueLayout.JAVA_FLOAT, 0);
+    }
+
+    /** Whether every element is finite: the check for a loss before its gradient is used. */
+    public boolean finite() {
+        for (float v : toArray()) {
+            if (!Float.isFinite(v)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** A copy of the elements in row-major order. */
+    public float[] toArray() {
+        require(DType.F32);
+        Tensor dense = detach().contiguous();
+        device().stream().synchronize();
+        return dense.segment().toArray(ValueLayout.JAVA_FLOAT);
+    }
+
+    /** A copy of the elements of an i32 tensor in row-major order. */
+    public int[] toIntArray() {
+        require(DType.I32);
+        requireContiguous();
+        device().stream().synchronize();
+        return segment().toArray(ValueLayout.JAVA_INT);
+    }
+
+    /** A copy of the elements of an i64 tensor in row-major order. */
+    public long[] toLongArray() {
+        require(DType.I64);
+        requireContiguous();
+        device().stream().synchronize();
+        return segment().toArray(ValueLayout.JAVA_LONG);
+    }
+
+    /** Overwrites the elements with another tensor's of the same shape and dtype. Not recorded. */
+    public void copyFrom(Tensor source) {
+        if (!java.util.Arrays.equals(shape, source.shape) || dtype != source.dtype) {
+            throw new TensorException("copyFrom: " + source.describe() + " does not fit into " + describe());
+        }
+        Kernels.copy(source, this);
+        written();
+    }
+
+    /** Overwrites the elements of a contiguous f32 tensor. Not recorded. */
+    public void copyFrom(float[] values) {
+        require(DType.F32);
+        requireContiguous();
+        if (values.length != elements()) {
+            throw new TensorException("copyFrom: " + values.length + " values do not fill " + describe());
+        }
+        MemorySegment.copy(values, 0, segment(), ValueLayout.JAVA_FLOAT, 0, values.length);
+        written();
+    }
+
+    /** Sets every element of an f32 tensor; returns this tensor. Not recorded. */
+    public Tensor fill(float value) {
+        require(DType.F32);
+        Kernels.fill(this, value);
+        written();
+        return this;
+    }
+
+    /** Sets every element to zero; returns this tensor. Not recorded. */
+    public Tensor zero() {
+        if (isContiguous()) {
+            segment().fill((byte) 0);
+            written();
+            return this;
+        }
+        return fill(0f);
+    }
+
+    /** Adds {@code factor} times another f32 tensor of the same shape in place. Not recorded. */
+    public void addInPlace(Tensor other, float factor) {
+        Kernels.accumulate(this, other, factor);
+        written();
+    }
+
+    /** Tells the tape that the elements were overwritten, so that a backward pass that needed the old ones fails clearly. */
+    public void written() {
+        version[0]++;
+    }
+
+    /** Type and shape in words, for messages. */
+    public String describe() {
+        return dtype + Shapes.text(shape);
+    }
+
+    @Override
+    public String toString() {
+        return "Tensor " + describe() + (tape != null ? " tracked" : "") + (isLive() ? "" : " closed");
+    }
+
+    // ---------------------------------------------------------------------------------------------- for the package
+
+    int version() {
+        return version[0];
+    }
+
+    long[] shapeArray() {
+        return shape;
+    }
+
+    long[] stridesArray() {
+        return strides;
+    }
+
+    @Nullable Tape tape() {
+        return tape;
+    }
+
+    int node() {
+        return node;
+    }
+
+    void track(Tape on, int at) {
+        tape = on;
+        node = at;
+    }
+
+    void trackLike(Tensor other) {
+        tape = other.tape;
+        node = other.node;
+    }
+
+    Tensor alias(Scope in) {
+        return new Tensor(block, in, dtype, offset, shape, strides, version);
+    }
+
+    Tensor view(Scope in, long extraOffset, long[] newShape, long[] newStrides) {
+        checkLive();
+        return new Tensor(block, in, dtype, offset + extraOffset, newShape, newStrides, version);
+    }
+
+    private void require(DType type) {
+        if (dtype != type) {
+            throw new TensorException("needs " + type + ", given " + describe());
+        }
+    }
+
+    private void requireContiguous() {
+        if (!isContiguous()) {
+            throw new TensorException("needs a contiguous tensor, given " + describe());
+        }
+    }
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.tensor.layer;
+
+import dev.gatun.tensor.RandomKey;
+import dev.gatun.tensor.Scope;
+import dev.gatun.tensor.Tape;
+import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.TensorException;
+import java.util.IdentityHashMap;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One way through a network: whether it trains, where results live, and the key of its random decisions. A step that sends
+ * several batches through the same network on one tape uses one pass for all of them, so that every drop mask differs.
+ */
+public final class Pass {
+    private final Scope scope;
+    private final @Nullable Tape tape;
+    private final @Nullable RandomKey key;
+    private final boolean training;
+    private final Map<Parameter, Tensor> watched = new IdentityHashMap<>();
+    private int draws;
+
+    private Pass(Scope scope, @Nullable Tape tape, @Nullable RandomKey key, boolean training) {
+        this.scope = scope;
+        this.tape = tape;
+        this.key = key;
+        this.training = training;
+    }
+
+    /** Training: batch statistics, random decisions under {@code key}, gradients into the parameters' buffers. */
+    public static Pass training(Tape tape, RandomKey key) {
+        return new Pass(tape.scope(), tape, key, true);
+    }
+
+    /** Training behaviour without gradients: for target networks that use batch statistics. */
+    public static Pass trainingWithoutGradient(Scope scope, RandomKey key) {
+        return new Pass(scope, null, key, true);
+    }
+
+    /** Running statistics, nothing random, no gradients. */
+    public static Pass inference(Scope scope) {
+        return new Pass(scope, null, null, false);
+    }
+
+    /** Whether layers behave as in training. */
+    public boolean training() {
+        return training;
+    }
+
+    /** Whether results of parameters are recorded. */
+    public boolean recording() {
+        return tape != null;
+    }
+
+    /** The tape of a recording pass. */
+    public Tape tape() {
+        if (tape == null) {
+            throw new TensorException("this pass has no tape: it was made without gradients");
+        }
+        return tape;
+    }
+
+    /** Where results live. */
+    public Scope scope() {
+        return scope;
+    }
+
+    /** The key of the pass. */
+    public RandomKey key() {
+        if (key == null) {
+            throw new TensorException("an inference pass makes no random decisions");
+        }
+        return key;
+    }
+
+    /** A key for the next random decision; a function of the pass's key and of how many were made before it in this pass. */
+    public RandomKey nextKey() {
+        return key().child(draws++);
+    }
+
+    /** A parameter as a tensor of this pass: tracked if the pass records, with its gradient going to the flat buffer. */
+    public Tensor use(Parameter p) {
+        return watched.computeIfAbsent(
+                p, q -> tape == null ? scope.attach(q.value()) : tape.watch(q.value(), q.gradient()));
+    }
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Tensors with scoped memory, reverse-mode differentiation, layers, optimizers and GEMM. */
+module dev.gatun.tensor {
+    requires static transitive org.jspecify;
+    requires transitive dev.gatun.primitives;
+    requires org.bytedeco.openblas;
+
+    exports dev.gatun.tensor;
+    exports dev.gatun.tensor.function;
+    exports dev.gatun.tensor.layer;
+    exports dev.gatun.tensor.optimizer;
+}
