@@ -5,9 +5,8 @@ if(NOT GATUN_HIGHWAY_INCLUDE)
   message(STATUS "Highway not found on this machine (Debian: libhwy-dev); fetching the pinned release")
   include(FetchContent)
   FetchContent_Declare(highway
-    URL https://github.com/google/highway/archive/refs/tags/1.0.3.tar.gz
-    URL_HASH SHA256=566fc77315878473d9a6bd815f7de78c73734acdcb745c3dde8579560ac5440e
-    DOWNLOAD_EXTRACT_TIMESTAMP TRUE
+    GIT_REPOSITORY https://github.com/google/highway
+    GIT_TAG 58746ca5b9f9444a2a3549704602ecc6239f8f41 # 1.0.3
     SOURCE_SUBDIR headers-only)
   FetchContent_MakeAvailable(highway)
   set(GATUN_HIGHWAY_INCLUDE "${highway_SOURCE_DIR}" CACHE PATH "" FORCE)

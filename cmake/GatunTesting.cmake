@@ -5,9 +5,8 @@ if(NOT GATUN_DOCTEST_INCLUDE)
   message(STATUS "doctest not found on this machine (Debian: doctest-dev); fetching the pinned release")
   include(FetchContent)
   FetchContent_Declare(doctest
-    URL https://github.com/doctest/doctest/archive/refs/tags/v2.4.9.tar.gz
-    URL_HASH SHA256=19b2df757f2f3703a5e63cee553d85596875f06d91a3333acd80a969ef210856
-    DOWNLOAD_EXTRACT_TIMESTAMP TRUE
+    GIT_REPOSITORY https://github.com/doctest/doctest
+    GIT_TAG b7c21ec5ceeadb4951b00396fc1e4642dd347e5f # v2.4.9
     SOURCE_SUBDIR headers-only)
   FetchContent_MakeAvailable(doctest)
   set(GATUN_DOCTEST_INCLUDE "${doctest_SOURCE_DIR}" CACHE PATH "" FORCE)

@@ -7,6 +7,7 @@
 #define GATUN_H
 
 #include "gatun/base.h"
+#include "gatun/ceiling.h"
 #include "gatun/l2_normalize.h"
 #include "gatun/optimizer.h"
 #include "gatun/random.h"

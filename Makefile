@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+#   make          builds everything and leaves the command ./gatun
+#   make run      trains SwAV on Fashion-MNIST and writes a report     (CONFIG=..., ARGS="--set epochs=2")
+#   make test     runs every test, native (CTest) and Java (Surefire)
+#   make bench    runs the benchmarks                                  (OP=sinkhorn for one)
+#   make install  puts jars, natives and the BOM into the local Maven repository
+# Each does its own set-up: see cmake/setup.sh for what it looks for and installs.
+
+CONFIG ?= configs/fashion-mnist-swav.yaml
+OUT ?= runs/$(basename $(notdir $(CONFIG)))
+ARGS ?=
+OP ?=
+
+BUILD := build
+JOBS := $(shell nproc 2>/dev/null || echo 2)
+MVN := cmake/maven.sh
+
+NATIVE_SOURCES := $(shell find native kernels cmake -type f \( -name '*.cpp' -o -name '*.h' -o -name '*.cmake' -o -name CMakeLists.txt \) 2>/dev/null)
+JAVA_SOURCES := $(shell find java -type f \( -path '*/src/main/*' -o -name pom.xml \) 2>/dev/null) pom.xml native/pom.xml
+
+.PHONY: all run test test-native test-java bench data install clean
+
+all: gatun
+
+$(BUILD)/setup.stamp: cmake/setup.sh
+	@mkdir -p $(BUILD)
+	@cmake/setup.sh build
+	@touch $@
+
+$(BUILD)/setup-test.stamp: $(BUILD)/setup.stamp
+	@cmake/setup.sh test
+	@touch $@
+
+$(BUILD)/native/libgatun.so: $(BUILD)/setup.stamp $(NATIVE_SOURCES)
+	@echo "== native library"
+	@cmake -S native -B $(BUILD)/native -DGATUN_DEPS=$(abspath $(BUILD)/deps) -DGATUN_TESTS=OFF > $(BUILD)/cmake.log || { cat $(BUILD)/cmake.log; exit 1; }
+	@cmake --build $(BUILD)/native --target gatun -j $(JOBS) -- --no-print-directory
+	@mkdir -p $(BUILD)/java/natives/META-INF/native/linux-$$(uname -m)
+	@strip -o $(BUILD)/java/natives/META-INF/native/linux-$$(uname -m)/libgatun.so $@
+	@touch $@
+
+$(BUILD)/java.stamp: $(BUILD)/native/libgatun.so $(JAVA_SOURCES)
+	@echo "== Java"
+	@$(MVN) -q -Dmaven.test.skip=true -pl java/cli -am package
+	@touch $@
+
+gatun: $(BUILD)/java.stamp cmake/gatun.sh.in
+	@sed "s|@ROOT@|$(CURDIR)|; s|@JAVA_HOME@|$$(cmake/jdk.sh)|" cmake/gatun.sh.in > $@.part
+	@chmod +x $@.part && mv $@.part $@
+
+data: $(BUILD)/setup.stamp
+	@cmake/setup.sh data
+
+run: gatun data
+	./gatun pretrain $(CONFIG) --out $(OUT) $(ARGS)
+
+test-native: $(BUILD)/setup-test.stamp
+	@echo "== native tests"
+	@cmake -S native -B $(BUILD)/native -DGATUN_DEPS=$(abspath $(BUILD)/deps) -DGATUN_TESTS=ON > $(BUILD)/cmake.log || { cat $(BUILD)/cmake.log; exit 1; }
+	@cmake --build $(BUILD)/native -j $(JOBS) -- --no-print-directory
+	ctest --test-dir $(BUILD)/native --output-on-failure -j $(JOBS)
+
+test-java: gatun data
+	@echo "== Java tests"
+	$(MVN) -ntp test
+
+test: test-native test-java
+
+bench: gatun
+	@$(MVN) -q -Dmaven.test.skip=true -pl benchmarks -am package
+	@cmake/bench.sh $(OP)
+
+install: gatun
+	$(MVN) -q -Dmaven.test.skip=true install
+
+clean:
+	rm -rf $(BUILD) gatun

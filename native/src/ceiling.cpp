@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gatun/ceiling.h"
+
+#include "abi.h"
+#include "check.h"
+#include "kernels/ceiling/ceiling.h"
+
+extern "C" {
+
+gatun_status gatun_ceiling_fma(gatun_stream* stream, const gatun_ceiling_fma_desc* desc, void* flops, void* result, gatun_error* error) {
+  using namespace gatun;
+  return border("ceiling_fma", error, [&] {
+    check_call(stream, desc);
+    if (desc->iterations < 1) invalid("iterations is %lld, it must be positive", static_cast<long long>(desc->iterations));
+    check_layout("flops", desc->flops, GATUN_I64, 1);
+    check_shape("flops", desc->flops, {1});
+    check_pointer("flops", desc->flops, flops);
+    check_layout("result", desc->result, GATUN_F32, 1);
+    check_shape("result", desc->result, {1});
+    check_pointer("result", desc->result, result);
+    *static_cast<int64_t*>(flops) = ceiling_fma(*stream, desc->iterations, static_cast<float*>(result));
+  });
+}
+
+gatun_status gatun_ceiling_copy(gatun_stream* stream, const gatun_ceiling_copy_desc* desc, const void* x, void* y, gatun_error* error) {
+  using namespace gatun;
+  return border("ceiling_copy", error, [&] {
+    check_call(stream, desc);
+    check_layout("x", desc->x, GATUN_F32, 1);
+    check_layout("y", desc->y, GATUN_F32, 1);
+    check_same_shape("y", desc->y, "x", desc->x);
+    check_pointer("x", desc->x, x);
+    check_pointer("y", desc->y, y);
+    ceiling_copy(*stream, static_cast<const float*>(x), static_cast<float*>(y), desc->x.shape[0]);
+  });
+}
+
+}  // extern "C"
+
+GATUN_ABI_OPERATION(ceiling);
+GATUN_ABI_FUNCTION(gatun_ceiling_fma);
+GATUN_ABI_FUNCTION(gatun_ceiling_copy);
+GATUN_ABI_STRUCT(gatun_ceiling_fma_desc, GATUN_ABI_FIELD(gatun_ceiling_fma_desc, struct_size),
+                 GATUN_ABI_FIELD(gatun_ceiling_fma_desc, reserved), GATUN_ABI_FIELD(gatun_ceiling_fma_desc, iterations),
+                 GATUN_ABI_FIELD(gatun_ceiling_fma_desc, flops), GATUN_ABI_FIELD(gatun_ceiling_fma_desc, result));
+GATUN_ABI_STRUCT(gatun_ceiling_copy_desc, GATUN_ABI_FIELD(gatun_ceiling_copy_desc, struct_size),
+                 GATUN_ABI_FIELD(gatun_ceiling_copy_desc, reserved), GATUN_ABI_FIELD(gatun_ceiling_copy_desc, x),
+                 GATUN_ABI_FIELD(gatun_ceiling_copy_desc, y));
