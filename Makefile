@@ -34,7 +34,7 @@ $(BUILD)/setup-test.stamp: $(BUILD)/setup.stamp
 $(BUILD)/native/libgatun.so: $(BUILD)/setup.stamp $(NATIVE_SOURCES)
 	@echo "== native library"
 	@cmake -S native -B $(BUILD)/native -DGATUN_DEPS=$(abspath $(BUILD)/deps) -DGATUN_TESTS=OFF > $(BUILD)/cmake.log || { cat $(BUILD)/cmake.log; exit 1; }
-	@cmake --build $(BUILD)/native --target gatun -j $(JOBS) -- --no-print-directory
+	@cmake --build $(BUILD)/native --target gatun -j $(JOBS)
 	@mkdir -p $(BUILD)/java/natives/META-INF/native/linux-$$(uname -m)
 	@strip -o $(BUILD)/java/natives/META-INF/native/linux-$$(uname -m)/libgatun.so $@
 	@touch $@
@@ -57,7 +57,7 @@ run: gatun data
 test-native: $(BUILD)/setup-test.stamp
 	@echo "== native tests"
 	@cmake -S native -B $(BUILD)/native -DGATUN_DEPS=$(abspath $(BUILD)/deps) -DGATUN_TESTS=ON > $(BUILD)/cmake.log || { cat $(BUILD)/cmake.log; exit 1; }
-	@cmake --build $(BUILD)/native -j $(JOBS) -- --no-print-directory
+	@cmake --build $(BUILD)/native -j $(JOBS)
 	ctest --test-dir $(BUILD)/native --output-on-failure -j $(JOBS)
 
 test-java: gatun data
