@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.data;
+
+import dev.gatun.tensor.RandomKey;
+import dev.gatun.tensor.Scope;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+
+/**
+ * Gives the batches of a training run. Which samples are in the batch of a global step, and how their views are drawn,
+ * is a function of (seed, step) alone: a resumed run asks for step s and gets what it would have got.
+ *
+ * <p>Elements that must be read from files are read ahead by threads of its own while the caller works on the batch
+ * before; views are always made on the caller's thread. One caller at a time.
+ */
+public final class Loader implements AutoCloseable {
+    /** The stream of view 0; view v draws from this stream plus v. */
+    public static final int VIEW_STREAM = 1 << 16;
+
+    private final Dataset data;
+    private final Views views;
+    private final int batchSize;
+    private final boolean dropLast;
+    private final long seed;
+    private final ExecutorService readers;
+    private long orderEpoch = -1;
+    private int[] order = {};
+    private long aheadStep = -1;
+    private List<Future<Element>> ahead = List.of();
+
+    /**
+     * Opens a loader.
+     *
+     * @param data the data
+     * @param views how views are made
+     * @param batchSize samples a batch, at least 1
+     * @param dropLast whether an epoch leaves out the samples that do not fill a batch; else its last batch is smaller
+     * @param seed the experiment's seed
+     * @param readers how many threads read ahead, at least 1; none are started for data in memory
+     * @throws DataException if an epoch would have no batch
+     */
+    public Loader(Dataset data, Views views, int batchSize, boolean dropLast, long seed, int readers) {
+        if (batchSize < 1 || readers < 1) {
+            throw new IllegalArgumentException("batch size and readers are at least 1, not " + batchSize + " and " + readers);
+        }
+        if (data.size() == 0 || dropLast && data.size() < batchSize) {
+            throw new DataException("data", "an epoch has no batch: " + data.size() + " samples, batches of " + batchSize);
+        }
+        this.data = data;
+        this.views = views;
+        this.batchSize = batchSize;
+        this.dropLast = dropLast;
+        this.seed = seed;
+        this.readers = Executors.newFixedThreadPool(readers, task -> Thread.ofPlatform().daemon().name("gatun-reader").unstarted(task));
+    }
+
+    /** The number of batches of an epoch. */
+    public long batchesPerEpoch() {
+        return dropLast ? data.size() / batchSize : (data.size() + batchSize - 1) / batchSize;
+    }
+
+    /** The epoch that a global step belongs to, from 0. */
+    public long epoch(long step) {
+        return step / batchesPerEpoch();
+    }
+
+    /**
+     * The samples of a step's batch.
+     *
+     * @param step the global step, from 0
+     */
+    public int[] indices(long step) {
+        long epoch = epoch(step);
+        if (epoch != orderEpoch) {
+            order = Shuffle.permutation(seed, epoch, Shuffle.EPOCH, data.size());
+            orderEpoch = epoch;
+        }
+        int from = Math.toIntExact(step % batchesPerEpoch() * batchSize);
+        return Arrays.copyOfRange(order, from, Math.min(from + batchSize, order.length));
+    }
+
+    /**
+     * The batch of a step.
+     *
+     * @param scope where its tensors live
+     * @param step the global step, from 0
+     * @throws DataException if an element cannot be read; one line that names its file
+     */
+    public Batch batch(Scope scope, long step) {
+        int[] indices = indices(step);
+        Dataset source = data.resident() ? data : readAhead(indices, step);
+        return views.make(scope, source, indices, new RandomKey(seed, step, VIEW_STREAM));
+    }
+
+    private Dataset readAhead(int[] indices, long step) {
+        List<Future<Element>> mine = step == aheadStep ? ahead : submit(indices);
+        Map<Integer, Element> elements = HashMap.newHashMap(indices.length);
+        try {
+            for (int i = 0; i < indices.length; i++) {
+                elements.put(indices[i], mine.get(i).get());
+            }
+        } catch (ExecutionException e) {
+            throw e.getCause() instanceof RuntimeException cause ? cause : new IllegalStateException(e.getCause());
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new DataException("data", "interrupted while reading a batch", e);
+        }
+        aheadStep = step + 1;
+        ahead = submit(indices(aheadStep));
+        return new ReadAhead(data, elements);
+    }
+
+    private List<Future<Element>> submit(int[] indices) {
+        List<Future<Element>> futures = new ArrayList<>(indices.length);
+        for (int index : indices) {
+            futures.add(readers.submit(() -> data.read(index)));
+        }
+        return futures;
+    }
+
+    /** Stops the threads that read ahead. */
+    @Override
+    public void close() {
+        readers.shutdownNow();
+    }
+
+    /** A data set of which some elements have been read already. */
+    private record ReadAhead(Dataset data, Map<Integer, Element> elements) implements Dataset {
+        @Override
+        public int size() {
+            return data.size();
+        }
+
+        @Override
+        public Element read(int index) {
+            Element element = elements.get(index);
+            return element == null ? data.read(index) : element;
+        }
+
+        @Override
+        public boolean labelled() {
+            return data.labelled();
+        }
+
+        @Override
+        public int label(int index) {
+            return data.label(index);
+        }
+
+        @Override
+        public int classes() {
+            return data.classes();
+        }
+
+        @Override
+        public List<String> classNames() {
+            return data.classNames();
+        }
+
+        @Override
+        public String describe(int index) {
+            return data.describe(index);
+        }
+    }
+}

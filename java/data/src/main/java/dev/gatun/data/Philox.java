@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.data;
+
+/**
+ * Philox 4x32 with 10 rounds (Salmon, Moraes, Dror and Shaw, 2011), for decisions that are made on the host before
+ * there is a device: which elements a subset holds and in which order an epoch visits them.
+ */
+final class Philox {
+    private static final long MULTIPLIER_0 = 0xD2511F53L;
+    private static final long MULTIPLIER_1 = 0xCD9E8D57L;
+    private static final int WEYL_0 = 0x9E3779B9;
+    private static final int WEYL_1 = 0xBB67AE85;
+
+    private Philox() {}
+
+    /**
+     * Encrypts a counter of four words with a key of two, in place.
+     *
+     * @param counter four words, replaced by four random words
+     */
+    static void block(int[] counter, int key0, int key1) {
+        int a = counter[0];
+        int b = counter[1];
+        int c = counter[2];
+        int d = counter[3];
+        for (int round = 0; round < 10; round++) {
+            long x = MULTIPLIER_0 * Integer.toUnsignedLong(a);
+            long y = MULTIPLIER_1 * Integer.toUnsignedLong(c);
+            a = (int) (y >>> 32) ^ b ^ key0;
+            c = (int) (x >>> 32) ^ d ^ key1;
+            b = (int) y;
+            d = (int) x;
+            key0 += WEYL_0;
+            key1 += WEYL_1;
+        }
+        counter[0] = a;
+        counter[1] = b;
+        counter[2] = c;
+        counter[3] = d;
+    }
+}
