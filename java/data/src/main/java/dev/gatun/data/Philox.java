@@ -2,19 +2,38 @@
 package dev.gatun.data;
 
 /**
- * Philox 4x32 with 10 rounds (Salmon, Moraes, Dror and Shaw, 2011), for decisions that are made on the host before
- * there is a device: which elements a subset holds and in which order an epoch visits them.
+ * Philox 4x32 with 10 rounds (Salmon, Moraes, Dror and Shaw, 2011), keyed and packed as {@code gatun/random.h}
+ * describes, for decisions that are made before there is a device.
  */
 final class Philox {
     private static final long MULTIPLIER_0 = 0xD2511F53L;
     private static final long MULTIPLIER_1 = 0xCD9E8D57L;
     private static final int WEYL_0 = 0x9E3779B9;
     private static final int WEYL_1 = 0xBB67AE85;
+    private static final int FOLD = 0x6761746E;
 
-    private Philox() {}
+    /** Two words of key and two that are added to the sample's id. */
+    private final int[] folded;
+
+    private final int[] words = new int[4];
+
+    Philox(long seed, long step, int stream) {
+        folded = new int[] {(int) step, (int) (step >>> 32), stream, FOLD};
+        block(folded, (int) seed, (int) (seed >>> 32));
+    }
+
+    /** Draws 1 (high half) and 0 (low half) of a sample. */
+    long draws(long id) {
+        words[0] = 0;
+        words[1] = 0;
+        words[2] = (int) id ^ folded[2];
+        words[3] = (int) (id >>> 32) ^ folded[3];
+        block(words, folded[0], folded[1]);
+        return (long) words[1] << 32 | Integer.toUnsignedLong(words[0]);
+    }
 
     /**
-     * Encrypts a counter of four words with a key of two, in place.
+     * Encrypts a counter with a key of two words, in place.
      *
      * @param counter four words, replaced by four random words
      */

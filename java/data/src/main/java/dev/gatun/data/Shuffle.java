@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.data;
 
-/** Random orders, as functions of a seed and a number such as the epoch. */
+/**
+ * Random orders, as functions of a seed and a number such as the epoch. These are the permutations of the native
+ * operation {@code random_permutation}, drawn on the host, so that which data an experiment sees never depends on its
+ * device.
+ */
 public final class Shuffle {
     /** The stream of the order in which an epoch visits the data. */
-    public static final int EPOCH = 1;
+    public static final int EPOCH = 0x65706f63;
 
     /** The stream of the choice of a subset. */
-    public static final int SUBSET = 2;
+    public static final int SUBSET = 0x73756273;
+
+    private static final int DIGITS = 1 << 16;
 
     private Shuffle() {}
 
     /**
-     * A uniform permutation of 0 ... n-1 (Fisher and Yates). Equal arguments give equal permutations, on every machine.
+     * A permutation of 0 ... n-1: the numbers in the order of their random 64-bit keys, equal keys in the order of the
+     * numbers. Equal arguments give equal permutations, on every machine.
      *
      * @param seed the experiment's seed
      * @param epoch the epoch, or any number that tells draws apart
@@ -20,24 +27,32 @@ public final class Shuffle {
      * @param n how many, at least 0
      */
     public static int[] permutation(long seed, long epoch, int stream, int n) {
+        Philox philox = new Philox(seed, epoch, stream);
+        long[] keys = new long[n];
         int[] order = new int[n];
         for (int i = 0; i < n; i++) {
+            keys[i] = philox.draws(i);
             order[i] = i;
         }
-        int[] words = new int[4];
-        for (int i = n - 1; i > 0; i--) {
-            words[0] = i;
-            words[1] = stream;
-            words[2] = (int) epoch;
-            words[3] = (int) (epoch >>> 32);
-            Philox.block(words, (int) seed, (int) (seed >>> 32));
-            long bits = Integer.toUnsignedLong(words[0]) << 32 | Integer.toUnsignedLong(words[1]);
-            // the high half of bits * (i + 1) is uniform on 0 ... i up to a bias of n / 2^64
-            int j = (int) Math.unsignedMultiplyHigh(bits, i + 1L);
-            int swap = order[i];
-            order[i] = order[j];
-            order[j] = swap;
+        for (int shift = 0; shift < 64; shift += 16) {
+            order = sortByDigit(keys, order, shift);
         }
         return order;
+    }
+
+    /** One pass of a stable radix sort. */
+    private static int[] sortByDigit(long[] keys, int[] order, int shift) {
+        int[] next = new int[DIGITS + 1];
+        for (long key : keys) {
+            next[(int) (key >>> shift & 0xffff) + 1]++;
+        }
+        for (int digit = 0; digit < DIGITS; digit++) {
+            next[digit + 1] += next[digit];
+        }
+        int[] sorted = new int[order.length];
+        for (int i : order) {
+            sorted[next[(int) (keys[i] >>> shift & 0xffff)]++] = i;
+        }
+        return sorted;
     }
 }
