@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor;
 
+import dev.gatun.primitives.DType;
+import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
 
 /**
@@ -38,6 +40,18 @@ public record RandomKey(long seed, long step, int stream) {
             hash = (hash ^ (b & 0xff)) * 0x100000001b3L;
         }
         return new RandomKey(seed, mix(hash), stream);
+    }
+
+    /** The key as primitives take it. */
+    public dev.gatun.primitives.RandomKey primitive() {
+        return new dev.gatun.primitives.RandomKey(seed, step, stream);
+    }
+
+    /** The key in a scope's memory, where kernels read it. */
+    public MemorySegment in(Scope scope) {
+        MemorySegment memory = scope.empty(DType.I64, dev.gatun.primitives.RandomKey.BYTES / Long.BYTES).segment();
+        primitive().write(memory);
+        return memory;
     }
 
     // a bijection of 64 bits with full avalanche (two xor-shift-multiply rounds)

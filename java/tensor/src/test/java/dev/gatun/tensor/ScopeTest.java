@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.tensor;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotSame;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+class ScopeTest {
+    @Test
+    void useAfterCloseIsAnException() {
+        try (Device device = Device.cpu(1)) {
+            Scope step = device.scope().open();
+            Tensor x = step.of(new float[] {1, 2, 3});
+            Tensor view = x.slice(0, 1, 3);
+            step.close();
+            assertFalse(x.isLive());
+            assertThrows(TensorException.class, x::toArray);
+            assertThrows(TensorException.class, view::segment);
+            assertThrows(TensorException.class, () -> x.add(1));
+            assertThrows(TensorException.class, () -> step.zeros(2));
+            // even when the memory is in use again
+            Tensor other = device.scope().of(new float[] {7, 8, 9});
+            assertThrows(TensorException.class, x::operand);
+            assertArrayEquals(new float[] {7, 8, 9}, other.toArray());
+        }
+    }
+
+    @Test
+    void closingAScopeClosesThoseOpenedInIt() {
+        try (Device device = Device.cpu(1)) {
+            Scope outer = device.scope().open();
+            Tensor inner = outer.open().open().zeros(4);
+            outer.close();
+            assertFalse(inner.isLive());
+            assertEquals(0, device.liveBytes());
+            outer.close();
+        }
+    }
+
+    @Test
+    void resultsLiveInTheYoungestScope() {
+        try (Device device = Device.cpu(1)) {
+            Tensor old = device.scope().of(new float[] {1});
+            try (Scope batch = device.scope().open();
+                    Scope step = device.scope().open()) {
+                Tensor a = batch.of(new float[] {2});
+                Tensor b = step.of(new float[] {3});
+                assertSame(batch, old.add(a).scope());
+                assertSame(step, a.mul(b).scope());
+                assertSame(step, b.mul(a).scope());
+                assertSame(step, step.attach(old).add(old).scope());
+            }
+        }
+    }
+
+    @Test
+    void keepPromotesWithoutCopying() {
+        try (Device device = Device.cpu(1)) {
+            Tensor kept;
+            Tensor small;
+            MemorySegment memory;
+            try (Scope step = device.scope().open()) {
+                Tensor x = step.full(5, 1000);
+                memory = x.segment();
+                small = x.slice(0, 0, 2).keep(device.scope());
+                kept = x.keep(device.scope());
+            }
+            assertEquals(memory.address(), kept.segment().address());
+            assertEquals(5, kept.toArray()[999]);
+            // a part is copied, so that it does not hold the whole
+            assertTrue(small.segment().address() != memory.address());
+            assertArrayEquals(new float[] {5, 5}, small.toArray());
+        }
+    }
+
+    @Test
+    void repeatedStepsAskTheSystemForNothing() {
+        try (Device device = Device.cpu(1)) {
+            Tensor w = device.scope().full(.1f, 17, 5);
+            long after = 0;
+            for (int i = 0; i < 300; i++) {
+                try (Scope step = device.scope().open()) {
+                    Tape tape = Tape.on(step);
+                    Tensor x = step.full(i, 3 + i % 2, 17);
+                    tape.backward(x.matmul(tape.watch(w)).square().mean());
+                }
+                if (i == 3) {
+                    after = device.allocatorRequests();
+                    assertTrue(after > 0);
+                }
+            }
+            assertEquals(after, device.allocatorRequests());
+            // w alone is live: its size class
+            assertEquals(Allocator.sizeClass(17 * 5 * 4), device.liveBytes());
+            assertTrue(device.peakBytes() > device.liveBytes());
+        }
+    }
+
+    @Test
+    void tensorsOfTwoDevicesDoNotMix() {
+        try (Device one = Device.cpu(1);
+                Device two = Device.cpu(1)) {
+            Tensor a = one.scope().zeros(2);
+            Tensor b = two.scope().zeros(2);
+            assertThrows(TensorException.class, () -> a.add(b));
+        }
+    }
+
+    @Test
+    void sizeClassesWasteAtMostAQuarter() {
+        for (long bytes = 1; bytes < 1 << 22; bytes += 1 + bytes / 7) {
+            long size = Allocator.sizeClass(bytes);
+            assertTrue(size >= bytes, bytes + " in " + size);
+            assertTrue(size <= Math.max(256, bytes + bytes / 4 + 256), bytes + " in " + size);
+            assertEquals(size, Allocator.sizeClass(size));
+        }
+    }
+
+    @Test
+    void allocatorReusesAndFallsBackWhenRefused() {
+        try (Arena arena = Arena.ofConfined()) {
+            List<MemorySegment> freed = new ArrayList<>();
+            boolean[] refuse = {false};
+            Allocator allocator = new Allocator(new Allocator.Source() {
+                @Override
+                public MemorySegment allocate(long bytes) {
+                    if (refuse[0]) {
+                        refuse[0] = false;
+                        throw new IllegalStateException("no memory");
+                    }
+                    return arena.allocate(bytes);
+                }
+
+                @Override
+                public void free(MemorySegment memory) {
+                    freed.add(memory);
+                }
+            });
+            MemorySegment a = allocator.allocate(300);
+            allocator.release(a);
+            assertSame(a, allocator.allocate(290));
+            assertNotSame(a, allocator.allocate(290));
+            assertEquals(2, allocator.requests());
+            allocator.release(a);
+            refuse[0] = true;
+            // the cached block is given back before asking again
+            allocator.allocate(5000);
+            assertEquals(List.of(a), freed);
+            refuse[0] = true;
+            assertThrows(IllegalStateException.class, () -> allocator.allocate(9000));
+        }
+    }
+}
