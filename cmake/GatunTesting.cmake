@@ -36,3 +36,7 @@ foreach(source ${GATUN_TEST_SOURCES})
     set_tests_properties(${name}.${level} PROPERTIES ENVIRONMENT "GATUN_ISA=${level};OMP_WAIT_POLICY=passive" SKIP_RETURN_CODE 77 TIMEOUT 300)
   endforeach()
 endforeach()
+
+# Every exported function is in the library's own description (which the Java bindings are compared with), and nothing else is exported.
+add_test(NAME exported_symbols
+  COMMAND sh "${GATUN_ROOT}/cmake/exported_symbols.sh" "$<TARGET_FILE:gatun>" "${CMAKE_NM}" "${GATUN_ROOT}/native")

@@ -1,0 +1,13 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# exported_symbols.sh LIBRARY NM NATIVE: the symbols that the library exports are exactly those registered for the interface.
+set -eu
+exported=$("$2" -D --defined-only "$1" | awk '$2 == "T" || $2 == "B" || $2 == "D" {print $3}' | sort)
+registered=$(grep -rhoE '^GATUN_ABI_FUNCTION\([a-z0-9_]+\)' "$3/src" | sed 's/.*(\(.*\))/\1/' | sort)
+if [ "$exported" != "$registered" ]; then
+  echo "exported and registered functions differ:"
+  printf '%s\n' "$exported" > exported.txt
+  printf '%s\n' "$registered" | diff exported.txt - || true
+  exit 1
+fi
+echo "$(printf '%s\n' "$exported" | wc -l) functions"
