@@ -52,7 +52,7 @@ int64_t elements(const gatun_layout& layout) {
   return count;
 }
 
-void check_layout(const char* name, const gatun_layout& layout, int32_t dtype, int rank) {
+void check_view(const char* name, const gatun_layout& layout, int32_t dtype, int rank) {
   if (layout.dtype != dtype) {
     if (layout.dtype == GATUN_BF16 || layout.dtype == GATUN_F16) {
       throw Error(GATUN_UNSUPPORTED, std::string(name) + " is " + dtype_name(layout.dtype) + "; this device computes in " + dtype_name(dtype));
@@ -74,6 +74,10 @@ void check_layout(const char* name, const gatun_layout& layout, int32_t dtype, i
       invalid("%s is too large: %s", name, describe(layout).c_str());
     }
   }
+}
+
+void check_layout(const char* name, const gatun_layout& layout, int32_t dtype, int rank) {
+  check_view(name, layout, dtype, rank);
   if (layout.shape[layout.rank - 1] > 1 && layout.stride[layout.rank - 1] != 1) {
     invalid("the last dimension of %s must be contiguous: %s", name, describe(layout).c_str());
   }

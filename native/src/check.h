@@ -41,6 +41,9 @@ inline bool present(const gatun_layout& layout) { return layout.dtype != GATUN_N
 // dtype as given, rank as given (-1: 1 to GATUN_MAX_RANK), no negative extent or stride, last dimension contiguous.
 void check_layout(const char* name, const gatun_layout& layout, int32_t dtype, int rank);
 
+// As check_layout, but any strides: for operations that also read transposed, sliced and broadcast operands.
+void check_view(const char* name, const gatun_layout& layout, int32_t dtype, int rank);
+
 // Every element lies at one place: an operand that is written must not overlap itself (stride 0 or interleaved rows).
 void check_no_overlap(const char* name, const gatun_layout& layout);
 
