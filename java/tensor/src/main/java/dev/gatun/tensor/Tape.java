@@ -39,6 +39,7 @@ public final class Tape {
     private final Scope scope;
     private final List<Node> nodes = new ArrayList<>();
     private boolean recording = true;
+    private boolean checkFinite;
 
     private Tape(Scope scope) {
         this.scope = scope;
@@ -58,6 +59,22 @@ public final class Tape {
     /** Number of recorded applications and watched tensors. */
     public int size() {
         return nodes.size();
+    }
+
+    /**
+     * Whether every recorded operation checks that its result is finite, and every watched tensor likewise. Slow: meant for
+     * finding the operation that broke a loss, by computing the loss once more.
+     *
+     * @param on from now on, an operation whose result holds NaN or an infinity throws a {@link TensorException} that names it
+     */
+    public void checkFinite(boolean on) {
+        checkFinite = on;
+    }
+
+    private void check(String name, Tensor t) {
+        if (checkFinite && t.dtype() == DType.F32 && !t.finite()) {
+            throw new TensorException(name + ": " + t.describe() + " is not finite");
+        }
     }
 
     /** Starts recording from a tensor; returns its tracked alias, whose gradient {@link #gradient} gives after a backward. */
@@ -80,6 +97,7 @@ public final class Tape {
         if (t.tracked()) {
             throw new TensorException("watch: the tensor is tracked already; detach() it first");
         }
+        check("watch", t);
         Tensor watched = scope.attach(t);
         Node node = new Node(null, new int[0], t.shapeArray());
         node.accumulator = accumulator;
@@ -130,6 +148,9 @@ public final class Tape {
             if (result == input) {
                 result = result.alias(scope);
             }
+        }
+        if (record) {
+            tape.check(function.name(), result);
         }
         if (record && result.dtype() == DType.F32) {
             int[] from = new int[inputs.length];

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.learning;
+
+import dev.gatun.data.Datasets;
+import dev.gatun.data.Loader;
+import dev.gatun.data.Views;
+import dev.gatun.learning.checkpoint.Checkpoint;
+import dev.gatun.learning.pipeline.Pipeline;
+import dev.gatun.tensor.Device;
+import dev.gatun.tensor.layer.Encoder;
+import dev.gatun.tensor.layer.Parameters;
+import dev.gatun.tensor.optimizer.Optimizer;
+import dev.gatun.tensor.optimizer.Schedule;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Everything a pipeline file describes, made: device, data, views, network, method, optimizer. The network's parameters are
+ * named {@code backbone.*}; the method's stand beside them.
+ */
+public final class Experiment implements AutoCloseable {
+    /** Where the encoder's parameters are, in {@link #parameters} and in files. */
+    public static final String BACKBONE = "backbone";
+
+    private final Pipeline pipeline;
+    private final Device device;
+    private final Datasets data;
+    private final Views views;
+    private final Parameters parameters;
+    private final Encoder encoder;
+    private final Method method;
+    private final Optimizer optimizer;
+    private final Schedule schedule;
+    private final long stepsPerEpoch;
+    private final List<String> warnings = new ArrayList<>();
+
+    private Experiment(Pipeline pipeline, Device device) {
+        this.pipeline = pipeline;
+        this.device = device;
+        data = make("data", () -> pipeline.data().provider().create(pipeline.data().settings(), pipeline.seed()));
+        views = make("views", () -> pipeline.views().provider().create(pipeline.views().settings(), data.pretrain()));
+        parameters = Parameters.create();
+        encoder = encoder(parameters);
+        method = pipeline.method().provider().create(pipeline.method().settings());
+        if (method.usesLabels() && !data.pretrain().labelled()) {
+            throw new LearningException("method " + pipeline.method().name() + " learns from labels, and data "
+                    + pipeline.data().name() + " has none");
+        }
+        int batch = pipeline.batch().batch();
+        stepsPerEpoch = data.pretrain().size() / batch / pipeline.batch().accumulate();
+        if (stepsPerEpoch == 0) {
+            throw new LearningException("data.batch: an epoch of " + data.pretrain().size() + " samples has no update of "
+                    + pipeline.batch().accumulate() + " x " + batch);
+        }
+        make("method", () -> {
+            method.build(new MethodBuild(
+                    encoder, parameters, views.roles(), batch, data.pretrain().classes(), stepsPerEpoch,
+                    pipeline.schedule().epochs(), warnings::add));
+            return method;
+        });
+        parameters.build(device, pipeline.seed());
+        if (!pipeline.checkpoint().backbone().isEmpty()) {
+            Checkpoint.loadBackbone(Path.of(pipeline.checkpoint().backbone()), parameters.sub(BACKBONE));
+        }
+        optimizer = make("optimizer",
+                () -> pipeline.optimizer().provider().create(pipeline.optimizer().settings(), parameters));
+        schedule = pipeline.schedule()
+                .schedule(pipeline.optimizer().provider().lr(pipeline.optimizer().settings()), stepsPerEpoch);
+    }
+
+    /**
+     * Makes everything.
+     *
+     * @param pipeline what to make
+     * @throws LearningException if a section does not work with the others; one line
+     * @throws dev.gatun.data.DataException if the data are missing or unusable; one line
+     */
+    public static Experiment open(Pipeline pipeline) {
+        Device device = Device.cpu(pipeline.device().threads());
+        try {
+            return new Experiment(pipeline, device);
+        } catch (RuntimeException e) {
+            device.close();
+            throw e;
+        }
+    }
+
+    private interface Maker<T> {
+        T make();
+    }
+
+    // what a provider refuses is a wrong value in its section
+    private static <T> T make(String section, Maker<T> maker) {
+        try {
+            return maker.make();
+        } catch (IllegalArgumentException e) {
+            throw new LearningException(section + ": " + e.getMessage(), e);
+        }
+    }
+
+    /**
+     * Makes the pipeline's encoder once more.
+     *
+     * @param into a store; its parameters are declared under {@link #BACKBONE}, so that the same seed gives the same weights
+     */
+    public Encoder encoder(Parameters into) {
+        return make("model", () -> pipeline.model().provider()
+                .create(pipeline.model().settings(), into.sub(BACKBONE), views.shape()));
+    }
+
+    /**
+     * Opens the loader of the training batches; batch {@code s} is a function of the seed and of {@code s}.
+     */
+    public Loader loader() {
+        return new Loader(data.pretrain(), views, pipeline.batch().batch(), true, pipeline.seed(), device.threads());
+    }
+
+    /** What it was made from. */
+    public Pipeline pipeline() {
+        return pipeline;
+    }
+
+    /** Where it computes. */
+    public Device device() {
+        return device;
+    }
+
+    /** The data. */
+    public Datasets data() {
+        return data;
+    }
+
+    /** How views are made. */
+    public Views views() {
+        return views;
+    }
+
+    /** All parameters and state: the encoder's under {@link #BACKBONE}, and the method's. */
+    public Parameters parameters() {
+        return parameters;
+    }
+
+    /** The encoder that is trained. */
+    public Encoder encoder() {
+        return encoder;
+    }
+
+    /** The method. */
+    public Method method() {
+        return method;
+    }
+
+    /** The optimizer. */
+    public Optimizer optimizer() {
+        return optimizer;
+    }
+
+    /** The learning rate by global step. */
+    public Schedule schedule() {
+        return schedule;
+    }
+
+    /** Updates an epoch; samples that do not fill one are left out. */
+    public long stepsPerEpoch() {
+        return stepsPerEpoch;
+    }
+
+    /** Updates of the whole run. */
+    public long steps() {
+        return stepsPerEpoch * pipeline.schedule().epochs();
+    }
+
+    /** What the method found odd when it was built, one line each. */
+    public List<String> warnings() {
+        return List.copyOf(warnings);
+    }
+
+    @Override
+    public void close() {
+        device.close();
+    }
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.learning;
+
+import dev.gatun.data.Batch;
+import dev.gatun.tensor.Tensor;
+
+/**
+ * A way to learn: given the views of a batch, a loss. A method knows neither the device nor the modality nor the trainer;
+ * what it learns and what it remembers are parameters and named state that {@link #build} declares, so that every
+ * checkpoint holds them.
+ *
+ * <p>The trainer calls, for every update: {@link #beforeStep}, then {@link #loss} and the backward pass (several times if
+ * gradients are accumulated), {@link #afterBackward}, the optimizer, {@link #afterUpdate}.
+ */
+public interface Method {
+    /** Whether the loss reads the batch's labels; the data must then have them. */
+    default boolean usesLabels() {
+        return false;
+    }
+
+    /**
+     * Declares the method's own parameters and state. Called once, before their memory exists.
+     *
+     * @param build the encoder, the parameters to add to, and what is known of the run
+     * @throws IllegalArgumentException if the method cannot work in this run; one line that says why
+     */
+    void build(MethodBuild build);
+
+    /**
+     * The loss of a batch: a scalar on the step's tape.
+     *
+     * @param batch the views, each (B, H, W, C), in the order of {@link MethodBuild#views()}
+     * @param step the current step
+     */
+    Tensor loss(Batch batch, Step step);
+
+    /**
+     * Called before the first step of every epoch, and again when a resumed run starts inside one.
+     *
+     * @param epoch which epoch
+     */
+    default void beforeEpoch(Epoch epoch) {}
+
+    /**
+     * Called before the first loss of an update, outside the graph.
+     *
+     * @param step the current step
+     */
+    default void beforeStep(Step step) {}
+
+    /**
+     * Called when the gradients of an update are complete, before the optimizer.
+     *
+     * @param step the current step
+     */
+    default void afterBackward(Step step) {}
+
+    /**
+     * Called after the optimizer.
+     *
+     * @param step the current step
+     */
+    default void afterUpdate(Step step) {}
+}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.learning;
+
+import dev.gatun.data.Batch;
+import dev.gatun.data.Loader;
+import dev.gatun.learning.checkpoint.AtomicFile;
+import dev.gatun.learning.checkpoint.Checkpoint;
+import dev.gatun.learning.pipeline.Pipeline;
+import dev.gatun.tensor.RandomKey;
+import dev.gatun.tensor.Scope;
+import dev.gatun.tensor.Tape;
+import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.layer.Pass;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Locale;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * Trains an experiment's method. A step's tensors live in a scope of the step; after the first steps nothing is asked from
+ * the system's allocator any more. What a step computes is a function of the seed, the global step and the state that
+ * checkpoints hold, so that a run that was killed and resumed ends in the same bytes as one that was not.
+ */
+public final class Trainer {
+    /** The name of the checkpoint in a run's folder. */
+    public static final String CHECKPOINT = "checkpoint.safetensors";
+
+    /** The name of the resolved pipeline file in a run's folder. */
+    public static final String CONFIG = "config.yaml";
+
+    private static final int PASS_STREAM = 1 << 17;
+    private static final int METHOD_STREAM = 1 << 18;
+
+    private final Experiment experiment;
+    private final Path folder;
+    private final ProgressListener listener;
+    private final Monitor monitor;
+    private volatile boolean stop;
+    private long checkpointStep = -1;
+
+    /**
+     * Makes a trainer.
+     *
+     * @param experiment what to train
+     * @param folder the run's folder; made if it does not exist
+     * @param listener hears the progress
+     */
+    public Trainer(Experiment experiment, Path folder, ProgressListener listener) {
+        this.experiment = experiment;
+        this.folder = folder;
+        this.listener = listener;
+        monitor = new Monitor(experiment.stepsPerEpoch());
+    }
+
+    /** Asks the training to end after the current step, with a checkpoint. May be called from any thread. */
+    public void requestStop() {
+        stop = true;
+    }
+
+    /**
+     * Trains to the end, or until {@link #requestStop}.
+     *
+     * @param resume whether to go on from the folder's checkpoint; else the run starts at step 0
+     * @return whether the run is complete
+     * @throws LearningException if the loss is not finite, the folder cannot be written, or there is nothing to resume; one
+     *     line
+     */
+    public boolean train(boolean resume) {
+        long first = resume ? resume() : begin();
+        experiment.warnings().forEach(listener::warning);
+        listener.phase("training", experiment.steps());
+        try (Loader loader = experiment.loader();
+                Metrics metrics = Metrics.open(folder, first)) {
+            Clock clock = new Clock(first == 0 ? 0 : secondsSoFar());
+            for (long step = first; step < experiment.steps(); step++) {
+                boolean starts = step % experiment.stepsPerEpoch() == 0;
+                if (starts || step == first) {
+                    int epoch = (int) (step / experiment.stepsPerEpoch());
+                    experiment.method().beforeEpoch(new Epoch(
+                            epoch, experiment.pipeline().schedule().epochs(), epoch * experiment.stepsPerEpoch(), !starts));
+                }
+                Map<String, Double> logged = new LinkedHashMap<>();
+                double loss = step(loader, step, logged);
+                report(metrics, clock, step, loss, logged);
+                boolean last = step + 1 == experiment.steps();
+                if (due(step + 1) || last || stop) {
+                    metrics.flush();
+                    save(step + 1);
+                }
+                if (stop && !last) {
+                    listener.message("stopped after step " + (step + 1) + " of " + experiment.steps()
+                            + "; go on with --resume");
+                    return false;
+                }
+            }
+        }
+        return true;
+    }
+
+    private long begin() {
+        AtomicFile.folder(folder);
+        AtomicFile.write(folder.resolve(CONFIG), experiment.pipeline().toYaml());
+        try {
+            // a new run must not be resumed from an old one's checkpoint
+            Files.deleteIfExists(folder.resolve(CHECKPOINT));
+        } catch (java.io.IOException e) {
+            throw new LearningException(AtomicFile.reason(folder.resolve(CHECKPOINT), e, "cannot be replaced"), e);
+        }
+        return 0;
+    }
+
+    private long resume() {
+        Path file = folder.resolve(CHECKPOINT);
+        if (!Files.exists(file)) {
+            throw new LearningException(folder + ": no run to resume: it has no " + CHECKPOINT);
+        }
+        Checkpoint checkpoint = Checkpoint.load(file, experiment.parameters(), experiment.optimizer());
+        Map<String, String> now = metadata();
+        for (Map.Entry<String, String> item : checkpoint.metadata().entrySet()) {
+            if (!item.getValue().equals(now.get(item.getKey()))) {
+                throw new LearningException(file + ": a run with " + item.getKey() + " " + item.getValue()
+                        + " cannot be resumed with " + now.get(item.getKey()));
+            }
+        }
+        if (checkpoint.step() > experiment.steps()) {
+            throw new LearningException(file + ": is at step " + checkpoint.step() + ", this run has " + experiment.steps());
+        }
+        checkpointStep = checkpoint.step();
+        listener.message("resumed at step " + checkpoint.step() + " of " + experiment.steps());
+        return checkpoint.step();
+    }
+
+    private double secondsSoFar() {
+        List<Map<String, Double>> lines = Files.exists(folder.resolve(Metrics.FILE)) ? Metrics.read(folder) : List.of();
+        return lines.isEmpty() ? 0 : lines.getLast().getOrDefault("seconds", 0.0);
+    }
+
+    private double step(Loader loader, long index, Map<String, Double> logged) {
+        Pipeline pipeline = experiment.pipeline();
+        Method method = experiment.method();
+        int parts = pipeline.batch().accumulate();
+        experiment.parameters().zeroGradients();
+        double loss = 0;
+        for (int part = 0; part < parts; part++) {
+            try (Scope scope = experiment.device().scope().open()) {
+                Step step = makeStep(Tape.on(scope), index, part, logged);
+                if (part == 0) {
+                    method.beforeStep(step);
+                }
+                Batch batch = loader.batch(scope, index * parts + part);
+                Tensor result = method.loss(batch, step);
+                double value = result.item();
+                if (!Double.isFinite(value)) {
+                    throw notFinite(loader, index, part, value);
+                }
+                loss += value / parts;
+                step.tape().backward(parts == 1 ? result : result.mul(1f / parts));
+                if (part == parts - 1) {
+                    method.afterBackward(step);
+                    experiment.optimizer().step(experiment.schedule().at(index));
+                    method.afterUpdate(step);
+                }
+            }
+        }
+        return loss;
+    }
+
+    private Step makeStep(Tape tape, long index, int part, Map<String, Double> logged) {
+        RandomKey key = new RandomKey(experiment.pipeline().seed(), index, PASS_STREAM + part);
+        return new Step(
+                index, experiment.steps(), experiment.stepsPerEpoch(), Pass.training(tape, key),
+                key.stream(METHOD_STREAM + part), logged);
+    }
+
+    // the parameters are still those of the last good step; the loss is computed once more to find where it broke
+    private LearningException notFinite(Loader loader, long index, int part, double value) {
+        String operation = "unknown";
+        try (Scope scope = experiment.device().scope().open()) {
+            Tape tape = Tape.on(scope);
+            tape.checkFinite(true);
+            Step step = makeStep(tape, index, part, new LinkedHashMap<>());
+            Batch batch = loader.batch(scope, index * experiment.pipeline().batch().accumulate() + part);
+            if (batch.views().stream().anyMatch(view -> !view.images().finite())) {
+                operation = "views";
+            } else {
+                experiment.method().loss(batch, step);
+            }
+        } catch (RuntimeException e) {
+            operation = e.getMessage();
+        }
+        String where = checkpointStep < 0
+                ? "there is no checkpoint yet"
+                : "the last good checkpoint is that of step " + checkpointStep + ", " + folder.resolve(CHECKPOINT);
+        return new LearningException(String.format(
+                Locale.ROOT, "step %d: the loss of %s is %s; first not finite: %s; the parameters were not updated; %s",
+                index + 1, experiment.pipeline().method().name(), value, operation, where));
+    }
+
+    private void report(Metrics metrics, Clock clock, long step, double loss, Map<String, Double> logged) {
+        Pipeline pipeline = experiment.pipeline();
+        double images = pipeline.batch().batch() * (double) pipeline.batch().accumulate();
+        double rate = clock.tick(images);
+        float lr = experiment.schedule().at(step);
+        Map<String, Double> line = new LinkedHashMap<>();
+        line.put("step", step + 1.0);
+        line.put("epoch", step / experiment.stepsPerEpoch() + 1.0);
+        line.put("loss", (double) (float) loss);
+        line.put("lr", Double.parseDouble(Float.toString(lr)));
+        line.put("images_per_second", Math.rint(rate * 10) / 10);
+        line.put("seconds", Math.rint(clock.seconds() * 1000) / 1000);
+        line.putAll(logged);
+        metrics.write(line);
+        listener.step(new ProgressListener.Progress(
+                step + 1, experiment.steps(), (int) (step / experiment.stepsPerEpoch()), pipeline.schedule().epochs(),
+                loss, lr, rate));
+        monitor.take(step + 1, loss, logged).forEach(listener::warning);
+    }
+
+    private boolean due(long step) {
+        var settings = experiment.pipeline().checkpoint();
+        return step % (experiment.stepsPerEpoch() * settings.everyEpochs()) == 0
+                || settings.everySteps() > 0 && step % settings.everySteps() == 0;
+    }
+
+    private void save(long step) {
+        Checkpoint.save(
+                folder.resolve(CHECKPOINT), new Checkpoint(step, metadata()), experiment.parameters(),
+                experiment.optimizer());
+        checkpointStep = step;
+    }
+
+    // what must be the same for a resumed run to end in the same bytes
+    private Map<String, String> metadata() {
+        Pipeline pipeline = experiment.pipeline();
+        Map<String, String> metadata = new LinkedHashMap<>();
+        metadata.put("method", pipeline.method().name());
+        metadata.put("optimizer", pipeline.optimizer().name());
+        metadata.put("model", pipeline.model().name());
+        metadata.put("seed", Long.toString(pipeline.seed()));
+        metadata.put("batch", Integer.toString(pipeline.batch().batch()));
+        metadata.put("accumulate", Integer.toString(pipeline.batch().accumulate()));
+        metadata.put("images", Integer.toString(experiment.data().pretrain().size()));
+        metadata.put("epochs", Integer.toString(pipeline.schedule().epochs()));
+        return metadata;
+    }
+
+    /** Training time and a rate that forgets. */
+    private static final class Clock {
+        private final double before;
+        private final long start = System.nanoTime();
+        private long last = start;
+        private double rate;
+
+        Clock(double before) {
+            this.before = before;
+        }
+
+        double seconds() {
+            return before + (last - start) / (double) TimeUnit.SECONDS.toNanos(1);
+        }
+
+        double tick(double images) {
+            long now = System.nanoTime();
+            double current = images * TimeUnit.SECONDS.toNanos(1) / Math.max(1, now - last);
+            last = now;
+            // a time constant of about ten steps; the first step, which compiles and allocates, is not remembered long
+            rate = rate == 0 ? current : .9 * rate + .1 * current;
+            return rate;
+        }
+    }
+}

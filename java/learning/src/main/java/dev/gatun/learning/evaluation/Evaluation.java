@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.learning.evaluation;
+
+import dev.gatun.data.Dataset;
+import dev.gatun.data.Views;
+import dev.gatun.learning.Experiment;
+import dev.gatun.learning.LearningException;
+import dev.gatun.learning.ProgressListener;
+import dev.gatun.learning.pipeline.EvaluationSettings;
+import dev.gatun.tensor.Device;
+import dev.gatun.tensor.Scope;
+import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.layer.Encoder;
+import dev.gatun.tensor.layer.Parameters;
+import dev.gatun.tensor.layer.Pass;
+import java.lang.foreign.MemorySegment;
+import java.util.LinkedHashMap;
+import java.util.Locale;
+import java.util.Map;
+
+/**
+ * Scores frozen features on a test set: the vote of the nearest neighbours, a linear probe on all labels and one on few.
+ * Raw pixels and the untrained encoder are scored alike, since only the difference says what was learned.
+ */
+public final class Evaluation {
+    // a few-shot fit sees all its samples at every step, and takes this many
+    private static final int FEW_SHOT_EPOCHS = 100;
+
+    // the probe's order of samples is part of the protocol, not of the run: pixels score the same for every seed
+    private static final long PROBE_SEED = 1;
+
+    private Evaluation() {}
+
+    /**
+     * The scores of one kind of features, in percent; NaN where the data have no labels.
+     *
+     * @param knn k-nearest-neighbour vote
+     * @param linear linear probe
+     * @param shot10 linear probe on few labels a class
+     */
+    public record Scores(double knn, double linear, double shot10) {}
+
+    /**
+     * Scores the features that the pipeline's {@code evaluation} section names.
+     *
+     * @param experiment a trained (or restored) experiment
+     * @param listener hears which features are scored, and the scores
+     * @return scores by features: {@code pixels}, {@code random}, {@code trained}
+     * @throws LearningException if the data have no test part or no labels; one line
+     */
+    public static Map<String, Scores> run(Experiment experiment, ProgressListener listener) {
+        Dataset train = experiment.data().train();
+        Dataset test = experiment.data().test().orElseThrow(() -> new LearningException(
+                "evaluation: data " + experiment.pipeline().data().name() + " have no test part"));
+        if (!train.labelled() || !test.labelled()) {
+            throw new LearningException("evaluation: data " + experiment.pipeline().data().name() + " have no labels");
+        }
+        Map<String, Scores> scores = new LinkedHashMap<>();
+        for (String features : experiment.pipeline().evaluation().features()) {
+            listener.phase("evaluating " + features, train.size() + test.size());
+            Scores result = score(experiment, features, train, test, listener);
+            scores.put(features, result);
+            listener.message(String.format(
+                    Locale.ROOT, "%-8s kNN %.1f  linear %.1f  10-shot %.1f", features, result.knn(), result.linear(),
+                    result.shot10()));
+        }
+        return scores;
+    }
+
+    private static Scores score(
+            Experiment experiment, String kind, Dataset train, Dataset test, ProgressListener listener) {
+        EvaluationSettings settings = experiment.pipeline().evaluation();
+        Device device = experiment.device();
+        try (Scope scope = device.scope().open()) {
+            Embedder embedder = switch (kind) {
+                case "pixels" -> (inner, images) -> images.reshape(images.size(0), -1);
+                case "random" -> untrained(experiment, scope);
+                default -> trained(experiment);
+            };
+            Features bank = features(scope, experiment, embedder, train, 0, listener);
+            Features queries = features(scope, experiment, embedder, test, train.size(), listener);
+            int epochs = kind.equals("pixels") ? settings.pixelEpochs() : settings.probeEpochs();
+            return new Scores(
+                    100 * Knn.accuracy(bank, queries, settings.neighbours(), settings.temperature()),
+                    100 * LinearProbe.accuracy(
+                            bank, queries, epochs, settings.probeLr(), settings.probeBatch(), PROBE_SEED),
+                    100 * LinearProbe.fewShot(
+                            bank, queries, settings.shots(), FEW_SHOT_EPOCHS, settings.probeLr(), settings.probeBatch(),
+                            PROBE_SEED));
+        } finally {
+            device.trim();
+        }
+    }
+
+    /** From normalised images (B, H, W, C) to features (B, D). */
+    @FunctionalInterface
+    public interface Embedder {
+        /**
+         * Embeds a batch.
+         *
+         * @param scope where results live
+         * @param images (B, H, W, C), in that scope
+         */
+        Tensor embed(Scope scope, Tensor images);
+    }
+
+    /** The experiment's encoder with running statistics, before any projection head. */
+    public static Embedder trained(Experiment experiment) {
+        return (scope, images) -> experiment.encoder().forward(Pass.inference(scope), images);
+    }
+
+    /**
+     * The encoder of the same seed as the training starts from.
+     *
+     * @param experiment whose pipeline and seed
+     * @param scope where its parameters live
+     */
+    public static Embedder untrained(Experiment experiment, Scope scope) {
+        Parameters parameters = Parameters.create();
+        Encoder encoder = experiment.encoder(parameters);
+        parameters.build(scope, experiment.pipeline().seed());
+        return (inner, images) -> encoder.forward(Pass.inference(inner), images);
+    }
+
+    /**
+     * Embeds a whole data set.
+     *
+     * @param scope where the features live
+     * @param experiment gives the views that make plain images, and the batch size
+     * @param embedder what to embed with
+     * @param data the data set
+     * @param before units of work done before, for the listener
+     * @param listener hears how many samples are done
+     */
+    public static Features features(
+            Scope scope, Experiment experiment, Embedder embedder, Dataset data, long before, ProgressListener listener) {
+        Views views = experiment.views();
+        int batch = experiment.pipeline().evaluation().batch();
+        Tensor all = null;
+        for (int from = 0; from < data.size(); from += batch) {
+            int[] indices = new int[Math.min(batch, data.size() - from)];
+            for (int i = 0; i < indices.length; i++) {
+                indices[i] = from + i;
+            }
+            try (Scope inner = scope.open()) {
+                Tensor part = embedder.embed(inner, views.plain(inner, data, indices)).contiguous();
+                if (all == null) {
+                    all = scope.empty(data.size(), part.size(1));
+                }
+                long bytes = part.size(1) * Float.BYTES;
+                MemorySegment.copy(part.segment(), 0, all.segment(), from * bytes, indices.length * bytes);
+            }
+            listener.advanced(before + from + indices.length);
+        }
+        if (all == null) {
+            throw new LearningException("evaluation: a part of data " + experiment.pipeline().data().name() + " is empty");
+        }
+        int[] labels = new int[data.size()];
+        for (int i = 0; i < labels.length; i++) {
+            labels[i] = data.labelled() ? data.label(i) : -1;
+        }
+        return new Features(all, labels, data.classes());
+    }
+}

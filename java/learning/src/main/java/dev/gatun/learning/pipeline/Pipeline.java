@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.learning.pipeline;
+
+import dev.gatun.data.DatasetProvider;
+import dev.gatun.data.ViewsProvider;
+import dev.gatun.learning.MethodProvider;
+import dev.gatun.learning.OptimizerProvider;
+import dev.gatun.tensor.layer.EncoderProvider;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import tools.jackson.dataformat.yaml.YAMLMapper;
+import tools.jackson.dataformat.yaml.YAMLWriteFeature;
+
+/**
+ * A whole experiment, as one pipeline file describes it. {@link #toYaml} writes every setting, defaults included, so that
+ * the written file reproduces the run even after a default changes.
+ *
+ * @param version version of the file's format; 1
+ * @param seed key of every random decision
+ * @param device where the run computes
+ * @param precision storage of the model's numbers; {@code f32}
+ * @param data the data set
+ * @param batch the batches made of it
+ * @param views what a batch shows of a sample
+ * @param model the encoder
+ * @param method the objective
+ * @param optimizer the optimizer
+ * @param schedule how long, and the learning rate's course
+ * @param evaluation how the features are scored
+ * @param checkpoint when the run's state is written
+ */
+public record Pipeline(
+        int version,
+        long seed,
+        DeviceSettings device,
+        String precision,
+        Section<DatasetProvider> data,
+        BatchSettings batch,
+        Section<ViewsProvider> views,
+        Section<EncoderProvider> model,
+        Section<MethodProvider> method,
+        Section<OptimizerProvider> optimizer,
+        ScheduleSettings schedule,
+        EvaluationSettings evaluation,
+        CheckpointSettings checkpoint) {
+    /** The version of the file's format that this library reads and writes. */
+    public static final int VERSION = 1;
+
+    /** The top-level keys of a pipeline file. */
+    public static final List<String> KEYS = List.of(
+            "version", "seed", "device", "precision", "data", "views", "model", "method", "optimizer", "schedule",
+            "evaluation", "checkpoint");
+
+    /** The pipeline as a mapping of plain values, in the order of {@link #KEYS}. */
+    public Map<String, Object> toMap() {
+        Map<String, Object> map = new LinkedHashMap<>();
+        map.put("version", version);
+        map.put("seed", seed);
+        map.put("device", Binder.unbind(device));
+        map.put("precision", precision);
+        Map<String, Object> dataMap = section(data);
+        dataMap.putAll(Binder.unbind(batch));
+        map.put("data", dataMap);
+        map.put("views", section(views));
+        map.put("model", section(model));
+        map.put("method", section(method));
+        map.put("optimizer", section(optimizer));
+        map.put("schedule", Binder.unbind(schedule));
+        map.put("evaluation", Binder.unbind(evaluation));
+        map.put("checkpoint", Binder.unbind(checkpoint));
+        return map;
+    }
+
+    /** The pipeline as a file that {@link PipelineReader} reads back to an equal experiment. */
+    public String toYaml() {
+        return YAMLMapper.builder()
+                .disable(YAMLWriteFeature.WRITE_DOC_START_MARKER)
+                .enable(YAMLWriteFeature.INDENT_ARRAYS_WITH_INDICATOR)
+                .build()
+                .writeValueAsString(toMap());
+    }
+
+    private static Map<String, Object> section(Section<?> section) {
+        Map<String, Object> map = new LinkedHashMap<>();
+        map.put("name", section.name());
+        map.putAll(Binder.unbind(section.settings()));
+        return map;
+    }
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.learning.pipeline;
+
+import dev.gatun.tensor.optimizer.Schedule;
+
+/**
+ * The {@code schedule} section: how long, and the course of the learning rate from the optimizer's base rate.
+ *
+ * @param name {@code cosine} (linear warm-up, then half a cosine), {@code one_cycle} (up and down by cosines) or {@code constant}
+ * @param epochs passes over the data; at least 1
+ * @param warmupEpochs cosine: length of the warm-up in epochs; may be a fraction
+ * @param start cosine: the rate at step 0 as a part of the base rate, if there is a warm-up
+ * @param end cosine: the rate at the end as a part of the base rate
+ * @param rise one_cycle: the part of the run in which the rate rises
+ */
+public record ScheduleSettings(String name, int epochs, double warmupEpochs, double start, double end, double rise) {
+    /** Ten epochs of a plain cosine. */
+    public ScheduleSettings() {
+        this("cosine", 10, 0, 0, 0, .3);
+    }
+
+    /** Checks the values. */
+    public ScheduleSettings {
+        if (!name.equals("cosine") && !name.equals("one_cycle") && !name.equals("constant")) {
+            throw new IllegalArgumentException("name: no schedule " + name + "; known schedules: cosine, one_cycle, constant");
+        }
+        if (epochs < 1) {
+            throw new IllegalArgumentException("epochs: expected at least 1, got " + epochs);
+        }
+        if (warmupEpochs < 0 || warmupEpochs > epochs) {
+            throw new IllegalArgumentException("warmup_epochs: expected 0 to epochs, got " + warmupEpochs);
+        }
+        if (start < 0 || end < 0) {
+            throw new IllegalArgumentException("start, end: expected parts of the base rate, got " + start + " and " + end);
+        }
+        if (!(rise > 0 && rise < 1)) {
+            throw new IllegalArgumentException("rise: expected a part of the run between 0 and 1, got " + rise);
+        }
+    }
+
+    /**
+     * The learning rate by global step.
+     *
+     * @param base the optimizer's rate
+     * @param stepsPerEpoch updates an epoch
+     */
+    public Schedule schedule(double base, long stepsPerEpoch) {
+        long total = stepsPerEpoch * epochs;
+        return switch (name) {
+            case "constant" -> Schedule.constant((float) base);
+            case "one_cycle" -> Schedule.oneCycle((float) base, total, rise, 25, 1e4);
+            default -> Schedule.cosine(
+                    (float) base, (float) (base * end), total, Math.round(warmupEpochs * stepsPerEpoch), (float) (base * start));
+        };
+    }
+}

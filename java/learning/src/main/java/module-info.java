@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Methods, the trainer, checkpoints, the evaluation and the report. Knows no modality: views are tensors. */
+module dev.gatun.learning {
+    requires static transitive org.jspecify;
+    requires transitive dev.gatun.data;
+    requires java.compiler;
+    requires tools.jackson.databind;
+    requires tools.jackson.dataformat.yaml;
+    requires ejml.core;
+    requires ejml.ddense;
+
+    exports dev.gatun.learning;
+    exports dev.gatun.learning.checkpoint;
+    exports dev.gatun.learning.evaluation;
+    exports dev.gatun.learning.method;
+    exports dev.gatun.learning.pipeline;
+
+    uses dev.gatun.data.DatasetProvider;
+    uses dev.gatun.data.ViewsProvider;
+    uses dev.gatun.learning.MethodProvider;
+    uses dev.gatun.learning.OptimizerProvider;
+    uses dev.gatun.tensor.layer.EncoderProvider;
+}
