@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.vision.backbone;
+
+import java.util.List;
+
+/**
+ * The {@code model} section for {@code convnet}.
+ *
+ * @param widths output channels of each 3x3 convolution with stride 2; the last is the length of the features
+ */
+public record ConvNetSettings(List<Integer> widths) {
+    /** The encoder of the Fashion-MNIST protocol. */
+    public ConvNetSettings() {
+        this(List.of(24, 48, 128));
+    }
+
+    /** Checks every value; the message is one line that names the key and what it allows. */
+    public ConvNetSettings {
+        Settings.sizes(widths, "widths");
+        widths = List.copyOf(widths);
+    }
+}

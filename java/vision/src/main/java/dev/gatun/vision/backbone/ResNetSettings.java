@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.vision.backbone;
+
+import java.util.List;
+
+/**
+ * The {@code model} section for {@code resnet}.
+ *
+ * @param block {@code basic} (two 3x3 convolutions) or {@code bottleneck} (1x1, 3x3 with the stride, 1x1 to four times the
+ *     width)
+ * @param depths blocks of each stage
+ * @param widths channels of each stage, as many as depths
+ * @param stem {@code small}: 3x3 convolution with stride 1, for images of about 32 pixels; {@code imagenet}: 7x7 with
+ *     stride 2, then 3x3 max pooling with stride 2
+ * @param zeroGamma whether the scale of each block's last batch norm starts at 0, so that blocks start as identities
+ * @param dropPath rate of stochastic depth; 0: none
+ * @param dropPathRule {@code uniform}: the same rate in every block; {@code linear}: rising from 0 at the first block
+ */
+public record ResNetSettings(
+        String block,
+        List<Integer> depths,
+        List<Integer> widths,
+        String stem,
+        boolean zeroGamma,
+        double dropPath,
+        String dropPathRule) {
+    /** ResNet-18 with a stem for small images. */
+    public ResNetSettings() {
+        this("basic", List.of(2, 2, 2, 2), List.of(64, 128, 256, 512), "small", false, 0, "uniform");
+    }
+
+    /** Checks every value; the message is one line that names the key and what it allows. */
+    public ResNetSettings {
+        Settings.require(block.equals("basic") || block.equals("bottleneck"), "block", block, "basic or bottleneck");
+        Settings.sizes(depths, "depths");
+        Settings.sizes(widths, "widths");
+        Settings.require(widths.size() == depths.size(), "widths", widths, "as many numbers as depths has");
+        Settings.require(stem.equals("small") || stem.equals("imagenet"), "stem", stem, "small or imagenet");
+        Settings.rates(dropPath, dropPathRule);
+        depths = List.copyOf(depths);
+        widths = List.copyOf(widths);
+    }
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.vision.backbone;
+
+import java.util.List;
+
+/** Checks that the settings of the backbones share. */
+final class Settings {
+    private Settings() {}
+
+    /** Refuses a value of a {@code model} key in one line. */
+    static void require(boolean holds, String key, Object value, String allowed) {
+        if (!holds) {
+            throw new IllegalArgumentException("model." + key + " is " + value + "; allowed is " + allowed);
+        }
+    }
+
+    static void sizes(List<Integer> values, String key) {
+        require(!values.isEmpty() && values.stream().allMatch(v -> v >= 1 && v <= 1 << 16), key, values,
+                "a list of at least one number from 1 to 65536");
+    }
+
+    static void rates(double dropPath, String dropPathRule) {
+        require(dropPath >= 0 && dropPath < 1, "dropPath", dropPath, "0 (none) to below 1");
+        require(dropPathRule.equals("uniform") || dropPathRule.equals("linear"), "dropPathRule", dropPathRule, "uniform or linear");
+    }
+
+    /** The drop rate of a block: the same everywhere, or rising from 0 at the first block to the full rate at the last. */
+    static float rate(double dropPath, String dropPathRule, int block, int blocks) {
+        return (float) (dropPathRule.equals("uniform") || blocks == 1 ? dropPath : dropPath * block / (blocks - 1));
+    }
+
+    static void images(String family, long[] inputShape) {
+        if (inputShape.length != 3 || inputShape[0] < 1 || inputShape[1] < 1 || inputShape[2] < 1) {
+            throw new IllegalArgumentException(family + " encodes images (height, width, channels), not inputs of shape "
+                    + java.util.Arrays.toString(inputShape));
+        }
+    }
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.vision.backbone;
+
+/**
+ * The {@code model} section for {@code vit}.
+ *
+ * @param patch side of a patch in pixels; divides the images' sides
+ * @param width length of a token, also of the features
+ * @param depth number of blocks
+ * @param heads attention heads; divides the width, and a head has at most 128 dimensions
+ * @param mlpRatio the hidden layer of a block's MLP is this many times as wide as a token
+ * @param pooling {@code token}: the features are the class token; {@code average}: the mean of the patches' tokens
+ * @param dropPath rate of stochastic depth; 0: none
+ * @param dropPathRule {@code uniform}: the same rate in every block; {@code linear}: rising from 0 at the first block
+ */
+public record VitSettings(
+        int patch, int width, int depth, int heads, double mlpRatio, String pooling, double dropPath, String dropPathRule) {
+    /** ViT-Ti/16. */
+    public VitSettings() {
+        this(16, 192, 12, 3, 4, "token", 0, "uniform");
+    }
+
+    /** Checks every value; the message is one line that names the key and what it allows. */
+    public VitSettings {
+        Settings.require(patch >= 1, "patch", patch, "at least 1");
+        Settings.require(width >= 1, "width", width, "at least 1");
+        Settings.require(depth >= 1, "depth", depth, "at least 1");
+        Settings.require(heads >= 1 && width % heads == 0 && width / heads <= 128, "heads", heads,
+                "a divisor of the width " + width + " that leaves at most 128 dimensions a head");
+        Settings.require(mlpRatio * width >= 1, "mlpRatio", mlpRatio, "above 0");
+        Settings.require(pooling.equals("token") || pooling.equals("average"), "pooling", pooling, "token or average");
+        Settings.rates(dropPath, dropPathRule);
+    }
+}
