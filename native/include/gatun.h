@@ -8,6 +8,7 @@
 
 #include "gatun/base.h"
 #include "gatun/ceiling.h"
+#include "gatun/convolution.h"
 #include "gatun/elementwise.h"
 #include "gatun/l2_normalize.h"
 #include "gatun/optimizer.h"

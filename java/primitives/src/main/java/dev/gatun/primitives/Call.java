@@ -76,6 +76,13 @@ final class Call implements AutoCloseable {
         return memory(name, operand.segment(), operand.layout().spanBytes(), written, operand.layout());
     }
 
+    /** Puts only the layout of an operand into the descriptor: for workspace queries, which look at no data. */
+    void layout(long offset, Operand operand) {
+        if (operand.present()) {
+            Struct.putLayout(descriptor, offset, operand.layout());
+        }
+    }
+
     /** Memory without a layout in the descriptor: a value that changes from step to step, such as a learning rate or a random key. */
     MemorySegment pointer(String name, MemorySegment segment, long bytes, boolean written) {
         return memory(name, segment, bytes, written, bytes + " bytes");
@@ -127,6 +134,13 @@ final class Call implements AutoCloseable {
     long queryWorkspace() {
         MemorySegment bytes = arena.allocate(8, 8);
         check(downcall.invoke(library.address(downcall), descriptor, bytes, error));
+        return bytes.get(ValueLayout.JAVA_LONG, 0);
+    }
+
+    /** As {@link #queryWorkspace} where the workspace depends on the stream's number of threads too. */
+    long queryStreamWorkspace() {
+        MemorySegment bytes = arena.allocate(8, 8);
+        check(downcall.invoke(library.address(downcall), stream, descriptor, bytes, error));
         return bytes.get(ValueLayout.JAVA_LONG, 0);
     }
 

@@ -46,6 +46,11 @@ record Downcall(String name, String signature, MethodHandle handle) {
         return pointers(name, 3);
     }
 
+    /** {@code gatun_X_workspace(stream, desc, bytes, error)}, where the workspace depends on the stream's threads. */
+    static Downcall streamWorkspaceQuery(String name) {
+        return pointers(name, 4);
+    }
+
     /** A function of the library with the given number of pointers, the last of which is the error. */
     static Downcall pointers(String name, int count) {
         MemoryLayout[] arguments = new MemoryLayout[count];

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/convolution/convolution_reference.h"
+
+#include "kernels/testing/testing.h"
+
+using namespace gatun;
+using namespace gatun::testing;
+
+namespace {
+
+struct Case {
+  const char* name;
+  int64_t batch, height, width, channels, outputs, kernel_height, kernel_width, stride_height, stride_width;
+  int64_t top, bottom, left, right;
+  int64_t dilation_height, dilation_width, groups;
+};
+
+ConvolutionShape shape_of(const Case& c) {
+  const int64_t oh = (c.height + c.top + c.bottom - c.dilation_height * (c.kernel_height - 1) - 1) / c.stride_height + 1;
+  const int64_t ow = (c.width + c.left + c.right - c.dilation_width * (c.kernel_width - 1) - 1) / c.stride_width + 1;
+  return {c.batch, c.channels, c.outputs, c.groups,
+          {c.height, c.width, c.height * c.width * c.channels, c.width * c.channels, c.channels},
+          {oh, ow, oh * ow * c.outputs, ow * c.outputs, c.outputs},
+          c.kernel_height, c.kernel_width, c.stride_height, c.stride_width, c.top, c.left, c.dilation_height, c.dilation_width};
+}
+
+gatun_convolution_desc descriptor(const Case& c) {
+  const ConvolutionShape s = shape_of(c);
+  gatun_convolution_desc desc{};
+  desc.struct_size = sizeof desc;
+  desc.groups = static_cast<int32_t>(c.groups);
+  desc.x = layout(GATUN_F32, {c.batch, c.height, c.width, c.channels});
+  desc.weights = layout(GATUN_F32, {c.outputs, c.kernel_height, c.kernel_width, c.channels / c.groups});
+  desc.y = layout(GATUN_F32, {c.batch, s.y.height, s.y.width, c.outputs});
+  desc.stride_height = static_cast<int32_t>(c.stride_height);
+  desc.stride_width = static_cast<int32_t>(c.stride_width);
+  desc.padding_top = static_cast<int32_t>(c.top);
+  desc.padding_bottom = static_cast<int32_t>(c.bottom);
+  desc.padding_left = static_cast<int32_t>(c.left);
+  desc.padding_right = static_cast<int32_t>(c.right);
+  desc.dilation_height = static_cast<int32_t>(c.dilation_height);
+  desc.dilation_width = static_cast<int32_t>(c.dilation_width);
+  return desc;
+}
+
+// Every shape class: few and many channels, all kinds of stride, padding, dilation and groups, and depths beyond one tile.
+const std::vector<Case> kCases = {
+    {"stem", 3, 28, 28, 1, 24, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1},
+    {"stem 7x7 of three channels", 1, 19, 17, 3, 20, 7, 7, 2, 2, 3, 3, 3, 3, 1, 1, 1},
+    {"second layer", 3, 14, 14, 24, 48, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1},
+    {"third layer", 5, 7, 7, 48, 128, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1},
+    {"one by one", 2, 9, 7, 33, 65, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1},
+    {"one by one, stride 2: pixels that no output reads", 2, 7, 6, 5, 9, 1, 1, 2, 2, 0, 0, 0, 0, 1, 1, 1},
+    {"depth of several tiles", 1, 5, 5, 150, 31, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    {"odd everything", 2, 11, 6, 7, 13, 3, 2, 2, 3, 2, 0, 1, 2, 1, 1, 1},
+    {"dilation", 2, 12, 10, 6, 17, 3, 3, 1, 1, 2, 2, 3, 3, 2, 3, 1},
+    {"dilation and stride share a factor", 2, 13, 15, 4, 5, 3, 4, 4, 2, 3, 1, 2, 2, 6, 3, 1},
+    {"groups", 2, 8, 9, 12, 18, 3, 3, 2, 1, 1, 1, 1, 1, 1, 1, 3},
+    {"one channel a group, two outputs", 2, 8, 9, 6, 12, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 6},
+    {"patches", 2, 12, 12, 3, 40, 4, 4, 4, 4, 0, 0, 0, 0, 1, 1, 1},
+    {"stride larger than the kernel", 2, 11, 11, 3, 4, 2, 2, 3, 4, 0, 0, 0, 0, 1, 1, 1},
+    {"stride larger than the image", 2, 3, 3, 2, 4, 3, 3, 5, 5, 1, 1, 1, 1, 1, 1, 1},
+    {"padding larger than the kernel", 1, 4, 4, 5, 6, 3, 3, 1, 1, 4, 4, 4, 4, 1, 1, 1},
+    {"depthwise", 2, 14, 14, 40, 40, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 40},
+    {"depthwise, stride 2", 2, 15, 13, 19, 19, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 19},
+    {"depthwise 7x7", 2, 10, 21, 16, 16, 7, 7, 1, 1, 3, 3, 3, 3, 1, 1, 16},
+    {"depthwise, dilated and lopsided", 2, 12, 25, 5, 5, 3, 2, 1, 3, 2, 0, 0, 4, 3, 2, 5},
+};
+
+struct Data {
+  std::vector<float> x, weights, bias, dy;
+};
+
+Data data_of(const ConvolutionShape& s) {
+  return {normal(s.batch * s.x.height * s.x.width * s.channels, 1), normal(s.out_channels * s.patch(), 2), normal(s.out_channels, 3),
+          normal(s.positions() * s.out_channels, 4)};
+}
+
+struct Result {
+  std::vector<float> y, dx, dweights, dbias;
+};
+
+// Aligned workspace of exactly the bytes that were asked for, with a guard behind it.
+class Workspace {
+ public:
+  explicit Workspace(size_t bytes) : bytes_(bytes), buffer_(bytes + 128, 0x5a) {}
+  void* data() {
+    const auto address = reinterpret_cast<uintptr_t>(buffer_.data());
+    return buffer_.data() + (64 - address % 64) % 64;
+  }
+  size_t bytes() const { return bytes_; }
+  bool intact() {
+    const auto* end = static_cast<uint8_t*>(data()) + bytes_;
+    return std::all_of(end, const_cast<const uint8_t*>(buffer_.data() + buffer_.size()), [](uint8_t byte) { return byte == 0x5a; });
+  }
+
+ private:
+  size_t bytes_;
+  std::vector<uint8_t> buffer_;
+};
+
+// Spreads contiguous (B, H, W, C) values over a strided buffer whose gaps hold 7.
+std::vector<float> spread(const std::vector<float>& values, const gatun_layout& l) {
+  std::vector<float> buffer(static_cast<size_t>(std::max<int64_t>(1, l.shape[0] * l.stride[0])), 7.0f);
+  size_t i = 0;
+  for (int64_t b = 0; b < l.shape[0]; ++b)
+    for (int64_t h = 0; h < l.shape[1]; ++h)
+      for (int64_t w = 0; w < l.shape[2]; ++w)
+        for (int64_t c = 0; c < l.shape[3]; ++c) buffer[static_cast<size_t>(b * l.stride[0] + h * l.stride[1] + w * l.stride[2] + c)] = values[i++];
+  return buffer;
+}
+
+// The reverse, and the gaps must still hold 7.
+std::vector<float> collect(std::vector<float>& buffer, const gatun_layout& l) {
+  std::vector<float> values;
+  for (int64_t b = 0; b < l.shape[0]; ++b)
+    for (int64_t h = 0; h < l.shape[1]; ++h)
+      for (int64_t w = 0; w < l.shape[2]; ++w)
+        for (int64_t c = 0; c < l.shape[3]; ++c) {
+          float& at = buffer[static_cast<size_t>(b * l.stride[0] + h * l.stride[1] + w * l.stride[2] + c)];
+          values.push_back(at);
+          at = 7.0f;
+        }
+  CHECK(std::all_of(buffer.begin(), buffer.end(), [](float value) { return value == 7.0f; }));
+  return values;
+}
+
+gatun_layout strided(gatun_layout l, int64_t gap) {
+  l.stride[2] = l.shape[3] + gap;
+  l.stride[1] = l.shape[2] * l.stride[2] + gap;
+  l.stride[0] = l.shape[1] * l.stride[1] + gap;
+  return l;
+}
+
+Result run_kernel(const Case& c, const Data& data, int threads, bool bias = true, int64_t gap = 0) {
+  Device device(threads);
+  gatun_convolution_desc desc = descriptor(c);
+  desc.x = strided(desc.x, gap);
+  desc.y = strided(desc.y, gap);
+  const std::vector<float> x = spread(data.x, desc.x), dy = spread(data.dy, desc.y);
+  std::vector<float> y(dy.size(), 7.0f), dx(x.size(), 7.0f);
+  Result result;
+  result.dweights.assign(data.weights.size(), 7.0f);
+  result.dbias.assign(data.bias.size(), 7.0f);
+  size_t bytes = 0;
+  run([&](gatun_error* e) { return gatun_convolution_backward_data_workspace(device.stream(), &desc, &bytes, e); });
+  Workspace data_workspace(bytes);
+  run([&](gatun_error* e) {
+    return gatun_convolution_backward_data(device.stream(), &desc, dy.data(), data.weights.data(), dx.data(), data_workspace.data(), bytes, e);
+  });
+  CHECK(data_workspace.intact());
+  if (bias) desc.bias = layout(GATUN_F32, {c.outputs});
+  run([&](gatun_error* e) { return gatun_convolution_forward_workspace(device.stream(), &desc, &bytes, e); });
+  Workspace workspace(bytes);
+  run([&](gatun_error* e) {
+    return gatun_convolution_forward(device.stream(), &desc, x.data(), data.weights.data(), bias ? data.bias.data() : nullptr, y.data(),
+                                     workspace.data(), bytes, e);
+  });
+  CHECK(workspace.intact());
+  run([&](gatun_error* e) { return gatun_convolution_backward_weights_workspace(device.stream(), &desc, &bytes, e); });
+  Workspace weights_workspace(bytes);
+  run([&](gatun_error* e) {
+    return gatun_convolution_backward_weights(device.stream(), &desc, x.data(), dy.data(), result.dweights.data(),
+                                              bias ? result.dbias.data() : nullptr, weights_workspace.data(), bytes, e);
+  });
+  CHECK(weights_workspace.intact());
+  result.y = collect(y, desc.y);
+  result.dx = collect(dx, desc.x);
+  return result;
+}
+
+template <class T>
+struct Reference {
+  std::vector<T> y, dx, dweights, dbias;
+};
+
+template <class T>
+Reference<T> reference(const ConvolutionShape& s, const Data& data, bool bias) {
+  const std::vector<T> x(data.x.begin(), data.x.end()), weights(data.weights.begin(), data.weights.end()),
+      b(data.bias.begin(), data.bias.end()), dy(data.dy.begin(), data.dy.end());
+  Reference<T> r{std::vector<T>(dy.size()), std::vector<T>(x.size()), std::vector<T>(weights.size()), std::vector<T>(b.size())};
+  convolution_reference<T>(s, x.data(), weights.data(), bias ? b.data() : nullptr, r.y.data());
+  convolution_backward_data_reference<T>(s, dy.data(), weights.data(), r.dx.data());
+  convolution_backward_weights_reference<T>(s, x.data(), dy.data(), r.dweights.data(), r.dbias.data());
+  return r;
+}
+
+}  // namespace
+
+TEST_CASE("convolution matches the double reference") {
+  for (const Case& c : kCases) {
+    CAPTURE(c.name);
+    const ConvolutionShape s = shape_of(c);
+    const Data data = data_of(s);
+    for (const bool bias : {true, false}) {
+      const Reference<double> truth = reference<double>(s, data, bias);
+      const Reference<float> naive = reference<float>(s, data, bias);
+      const Result result = run_kernel(c, data, 2, bias, bias ? 0 : 3);
+      check_close(result.y, truth.y, naive.y);
+      check_close(result.dx, truth.dx, naive.dx);
+      check_close(result.dweights, truth.dweights, naive.dweights);
+      if (bias) check_close(result.dbias, truth.dbias, naive.dbias);
+    }
+  }
+}
+
+TEST_CASE("convolution backward-weights over many chunks matches the double reference") {
+  const Case c{"many positions", 9, 20, 20, 5, 10, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+  const ConvolutionShape s = shape_of(c);
+  const Data data = data_of(s);
+  const Reference<double> truth = reference<double>(s, data, true);
+  const Reference<float> naive = reference<float>(s, data, true);
+  const Result result = run_kernel(c, data, 3);
+  check_close(result.dweights, truth.dweights, naive.dweights);
+  check_close(result.dbias, truth.dbias, naive.dbias);
+}
+
+TEST_CASE("convolution reference gradients agree with finite differences") {
+  const Case c{"small", 2, 5, 4, 4, 6, 3, 2, 2, 1, 1, 1, 0, 1, 1, 2, 2};
+  const ConvolutionShape s = shape_of(c);
+  const Data data = data_of(s);
+  const Reference<double> gradient = reference<double>(s, data, true);
+  const std::vector<double> x = widen(data.x), weights = widen(data.weights), bias = widen(data.bias), dy = widen(data.dy);
+  const auto objective = [&](const std::vector<double>& x, const std::vector<double>& weights, const std::vector<double>& bias) {
+    std::vector<double> y(dy.size());
+    convolution_reference<double>(s, x.data(), weights.data(), bias.data(), y.data());
+    double sum = 0;
+    for (size_t i = 0; i < y.size(); ++i) sum += y[i] * dy[i];
+    return sum;
+  };
+  const auto agree = [](double difference, double exact) { CHECK(std::abs(difference - exact) <= 1e-7 * (1 + std::abs(exact))); };
+  for (size_t i = 0; i < x.size(); i += 3) {
+    agree(central_difference([&](const std::vector<double>& v) { return objective(v, weights, bias); }, x, i), gradient.dx[i]);
+  }
+  for (size_t i = 0; i < weights.size(); i += 2) {
+    agree(central_difference([&](const std::vector<double>& v) { return objective(x, v, bias); }, weights, i), gradient.dweights[i]);
+  }
+  for (size_t i = 0; i < bias.size(); ++i) {
+    agree(central_difference([&](const std::vector<double>& v) { return objective(x, weights, v); }, bias, i), gradient.dbias[i]);
+  }
+}
+
+TEST_CASE("convolution gives the same bits for any number of threads") {
+  for (const Case& c : kCases) {
+    CAPTURE(c.name);
+    const Data data = data_of(shape_of(c));
+    const Result one = run_kernel(c, data, 1);
+    for (const int threads : {2, 3}) {
+      const Result many = run_kernel(c, data, threads);
+      CHECK(same_bits(one.y, many.y));
+      CHECK(same_bits(one.dx, many.dx));
+      CHECK(same_bits(one.dweights, many.dweights));
+      CHECK(same_bits(one.dbias, many.dbias));
+    }
+  }
+  const Case chunks{"many chunks", 7, 28, 28, 3, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+  const Data data = data_of(shape_of(chunks));
+  const Result one = run_kernel(chunks, data, 1);
+  for (const int threads : {2, 3}) {
+    const Result many = run_kernel(chunks, data, threads);
+    CHECK(same_bits(one.dweights, many.dweights));
+    CHECK(same_bits(one.dbias, many.dbias));
+  }
+}
+
+TEST_CASE("convolution of an empty batch gives nothing, and zero gradients") {
+  for (Case c : {kCases[2], kCases[16]}) {
+    c.batch = 0;
+    const Result result = run_kernel(c, data_of(shape_of(c)), 2);
+    CHECK(result.y.empty());
+    CHECK(result.dx.empty());
+    for (const float value : result.dweights) CHECK(value == 0.0f);
+    for (const float value : result.dbias) CHECK(value == 0.0f);
+  }
+}
+
+TEST_CASE("convolution carries NaN to the outputs that see it and to no others") {
+  for (Case c : {kCases[2], kCases[16]}) {
+    CAPTURE(c.name);
+    const ConvolutionShape s = shape_of(c);
+    Data data = data_of(s);
+    data.x[static_cast<size_t>((5 * s.x.width + 6) * s.channels)] = std::numeric_limits<float>::quiet_NaN();
+    data.dy[static_cast<size_t>((2 * s.y.width + 1) * s.out_channels + 3)] = std::numeric_limits<float>::quiet_NaN();
+    const Reference<float> naive = reference<float>(s, data, true);
+    const Result result = run_kernel(c, data, 2);
+    const auto same_nan = [](const std::vector<float>& a, const std::vector<float>& b) {
+      for (size_t i = 0; i < a.size(); ++i) {
+        if (std::isnan(a[i]) != std::isnan(b[i])) return false;
+      }
+      return true;
+    };
+    CHECK(same_nan(result.y, naive.y));
+    CHECK(same_nan(result.dx, naive.dx));
+    CHECK(same_nan(result.dweights, naive.dweights));
+    CHECK(same_nan(result.dbias, naive.dbias));
+  }
+}
+
+TEST_CASE("convolution refuses bad descriptors with a message that names the operand") {
+  Device device;
+  std::vector<float> buffer(4096);
+  const Case c{"good", 1, 6, 6, 4, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2};
+  size_t bytes = 0;
+  const gatun_convolution_desc good = descriptor(c);
+  run([&](gatun_error* e) { return gatun_convolution_forward_workspace(device.stream(), &good, &bytes, e); });
+  Workspace workspace(bytes);
+  const auto attempt = [&](const char* part, auto&& change) {
+    gatun_convolution_desc desc = good;
+    change(desc);
+    refused(part, [&](gatun_error* e) {
+      return gatun_convolution_forward(device.stream(), &desc, buffer.data(), buffer.data(), nullptr, buffer.data(), workspace.data(), bytes, e);
+    });
+  };
+  using Desc = gatun_convolution_desc;
+  attempt("struct_size", [](Desc& d) { d.struct_size = 8; });
+  attempt("groups is 0", [](Desc& d) { d.groups = 0; });
+  attempt("groups is 3, it must divide the channels of x, f32(1, 6, 6, 4)", [](Desc& d) { d.groups = 3; });
+  attempt("stride_width is 0", [](Desc& d) { d.stride_width = 0; });
+  attempt("padding_left is -1", [](Desc& d) { d.padding_left = -1; });
+  attempt("dilation_height is 0", [](Desc& d) { d.dilation_height = 0; });
+  attempt("x is i32, expected f32", [](Desc& d) { d.x.dtype = GATUN_I32; });
+  attempt("weights has shape (8, 3, 3, 4), expected (8, 3, 3, 2)", [](Desc& d) { d.weights = layout(GATUN_F32, {8, 3, 3, 4}); });
+  attempt("weights must be contiguous", [](Desc& d) { d.weights.stride[0] += 2; });
+  attempt("y has shape (1, 6, 6, 8), expected (1, 3, 6, 8)", [](Desc& d) { d.stride_height = 2; });
+  attempt("the kernel is larger than the padded image along the height", [](Desc& d) { d.dilation_height = 4; });
+  attempt("y is written, but its elements overlap", [](Desc& d) { d.y.stride[1] = 0; });
+  attempt("bias has shape (7), expected (8)", [](Desc& d) { d.bias = layout(GATUN_F32, {7}); });
+  attempt("bias is NULL", [](Desc& d) { d.bias = layout(GATUN_F32, {8}); });
+  refused("bytes, ", [&](gatun_error* e) {
+    return gatun_convolution_forward(device.stream(), &good, buffer.data(), buffer.data(), nullptr, buffer.data(), workspace.data(), bytes - 1, e);
+  });
+  refused("stream is NULL", [&](gatun_error* e) { return gatun_convolution_forward_workspace(nullptr, &good, &bytes, e); });
+  Desc with_bias = good;
+  with_bias.bias = layout(GATUN_F32, {8});
+  refused("bias takes no part in backward_data", [&](gatun_error* e) {
+    return gatun_convolution_backward_data(device.stream(), &with_bias, buffer.data(), buffer.data(), buffer.data(), workspace.data(), bytes, e);
+  });
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * @file convolution.h
+ * Two-dimensional convolution (cross-correlation, as networks use it) of channels-last images, with its two gradients.
+ *
+ * y[b,i,j,o] = bias[o] + Σ_{u,v,c} x[b, i·stride_height + u·dilation_height − padding_top, j·stride_width + v·dilation_width − padding_left, c]
+ *              · weights[o,u,v,c − first channel of o's group], where x is zero outside its image.
+ *
+ * OH = ⌊(H + padding_top + padding_bottom − dilation_height·(KH − 1) − 1) / stride_height⌋ + 1, OW likewise.
+ * Group g joins the input channels [g·C/groups, (g+1)·C/groups) with the output channels [g·O/groups, (g+1)·O/groups);
+ * groups = C = O is a depthwise convolution and has a kernel of its own.
+ * The matrix of patches is never formed as a whole, only tile by tile in the workspace. Results do not depend on the number of threads.
+ */
+#ifndef GATUN_CONVOLUTION_H
+#define GATUN_CONVOLUTION_H
+
+#include "gatun/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** One descriptor for the three functions: each operand's gradient has the operand's place and shape. */
+typedef struct gatun_convolution_desc {
+  uint32_t struct_size;
+  int32_t groups;           /**< ≥ 1, divides C and O */
+  gatun_layout x;           /**< f32 (B, H, W, C): x or dx; leading dimensions may be strided; B may be 0, the others not */
+  gatun_layout weights;     /**< f32 (O, KH, KW, C/groups) contiguous: weights or their gradient */
+  gatun_layout bias;        /**< f32 (O) contiguous: bias or its gradient; GATUN_NONE where there is none */
+  gatun_layout y;           /**< f32 (B, OH, OW, O): y or dy; leading dimensions may be strided */
+  int32_t stride_height;    /**< ≥ 1 */
+  int32_t stride_width;     /**< ≥ 1 */
+  int32_t padding_top;      /**< rows of zeros above, ≥ 0 */
+  int32_t padding_bottom;   /**< rows of zeros below, ≥ 0 */
+  int32_t padding_left;     /**< columns of zeros on the left, ≥ 0 */
+  int32_t padding_right;    /**< columns of zeros on the right, ≥ 0 */
+  int32_t dilation_height;  /**< distance of neighbouring rows of the kernel in x, ≥ 1 */
+  int32_t dilation_width;   /**< distance of neighbouring columns of the kernel in x, ≥ 1 */
+} gatun_convolution_desc;
+
+/** Bytes of workspace that gatun_convolution_forward needs on this stream (depends on its number of threads). */
+GATUN_API gatun_status gatun_convolution_forward_workspace(const gatun_stream* stream, const gatun_convolution_desc* desc, size_t* bytes,
+                                                           gatun_error* error);
+
+/**
+ * y = convolution of x with weights, plus bias.
+ * @param bias NULL where desc->bias is GATUN_NONE
+ * @param workspace aligned to 64 bytes; contents are overwritten
+ */
+GATUN_API gatun_status gatun_convolution_forward(gatun_stream* stream, const gatun_convolution_desc* desc, const void* x, const void* weights,
+                                                 const void* bias, void* y, void* workspace, size_t workspace_bytes, gatun_error* error);
+
+/** Bytes of workspace that gatun_convolution_backward_data needs on this stream. */
+GATUN_API gatun_status gatun_convolution_backward_data_workspace(const gatun_stream* stream, const gatun_convolution_desc* desc,
+                                                                 size_t* bytes, gatun_error* error);
+
+/** dx = gradient with respect to x; overwrites dx. desc->bias must be GATUN_NONE: it takes no part. */
+GATUN_API gatun_status gatun_convolution_backward_data(gatun_stream* stream, const gatun_convolution_desc* desc, const void* dy,
+                                                       const void* weights, void* dx, void* workspace, size_t workspace_bytes,
+                                                       gatun_error* error);
+
+/** Bytes of workspace that gatun_convolution_backward_weights needs on this stream. */
+GATUN_API gatun_status gatun_convolution_backward_weights_workspace(const gatun_stream* stream, const gatun_convolution_desc* desc,
+                                                                    size_t* bytes, gatun_error* error);
+
+/**
+ * dweights and, where desc->bias is present, dbias; overwrites both. The sum over B·OH·OW is cut into chunks by the shape alone
+ * and combined in their order. An empty batch gives zeros.
+ */
+GATUN_API gatun_status gatun_convolution_backward_weights(gatun_stream* stream, const gatun_convolution_desc* desc, const void* x,
+                                                          const void* dy, void* dweights, void* dbias, void* workspace,
+                                                          size_t workspace_bytes, gatun_error* error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gatun/convolution.h"
+
+#include "abi.h"
+#include "check.h"
+#include "kernels/convolution/convolution.h"
+
+namespace gatun {
+
+static void check_geometry(const gatun_convolution_desc& desc) {
+  const auto at_least = [](const char* name, int32_t value, int32_t least) {
+    if (value < least) invalid("%s is %d, it must be at least %d", name, value, least);
+  };
+  at_least("groups", desc.groups, 1);
+  at_least("stride_height", desc.stride_height, 1);
+  at_least("stride_width", desc.stride_width, 1);
+  at_least("padding_top", desc.padding_top, 0);
+  at_least("padding_bottom", desc.padding_bottom, 0);
+  at_least("padding_left", desc.padding_left, 0);
+  at_least("padding_right", desc.padding_right, 0);
+  at_least("dilation_height", desc.dilation_height, 1);
+  at_least("dilation_width", desc.dilation_width, 1);
+}
+
+static void check_contiguous(const char* name, const gatun_layout& layout) {
+  int64_t stride = 1;
+  for (int i = layout.rank - 1; i >= 0; --i) {
+    if (layout.shape[i] > 1 && layout.stride[i] != stride) invalid("%s must be contiguous: %s", name, describe(layout).c_str());
+    stride *= layout.shape[i];
+  }
+}
+
+static int64_t output_size(const char* axis, int64_t size, int64_t padding, int64_t kernel, int64_t dilation, int64_t stride,
+                           const gatun_convolution_desc& desc) {
+  const int64_t room = size + padding - dilation * (kernel - 1) - 1;
+  if (room < 0) {
+    invalid("the kernel is larger than the padded image along the %s: x is %s, weights are %s", axis, describe(desc.x).c_str(),
+            describe(desc.weights).c_str());
+  }
+  return room / stride + 1;
+}
+
+static PixelGrid grid(const gatun_layout& layout) {
+  return {layout.shape[1], layout.shape[2], layout.stride[0], layout.stride[1], layout.stride[2]};
+}
+
+// Everything but pointers; what is written must not overlap itself.
+static ConvolutionShape check_convolution(const gatun_convolution_desc& desc) {
+  check_geometry(desc);
+  check_layout("x", desc.x, GATUN_F32, 4);
+  check_layout("weights", desc.weights, GATUN_F32, 4);
+  check_layout("y", desc.y, GATUN_F32, 4);
+  for (int i = 1; i < 4; ++i) {
+    if (desc.x.shape[i] < 1) invalid("x has an empty image: %s", describe(desc.x).c_str());
+  }
+  for (int i = 0; i < 4; ++i) {
+    if (desc.weights.shape[i] < 1) invalid("weights are empty: %s", describe(desc.weights).c_str());
+  }
+  check_contiguous("weights", desc.weights);
+  const int64_t channels = desc.x.shape[3];
+  const int64_t outputs = desc.weights.shape[0];
+  if (channels % desc.groups != 0 || outputs % desc.groups != 0) {
+    invalid("groups is %d, it must divide the channels of x, %s, and the outputs of weights, %s", desc.groups, describe(desc.x).c_str(),
+            describe(desc.weights).c_str());
+  }
+  check_shape("weights", desc.weights, {outputs, desc.weights.shape[1], desc.weights.shape[2], channels / desc.groups});
+  const int64_t height = output_size("height", desc.x.shape[1], int64_t{desc.padding_top} + desc.padding_bottom, desc.weights.shape[1],
+                                     desc.dilation_height, desc.stride_height, desc);
+  const int64_t width = output_size("width", desc.x.shape[2], int64_t{desc.padding_left} + desc.padding_right, desc.weights.shape[2],
+                                    desc.dilation_width, desc.stride_width, desc);
+  check_shape("y", desc.y, {desc.x.shape[0], height, width, outputs});
+  if (present(desc.bias)) {
+    check_layout("bias", desc.bias, GATUN_F32, 1);
+    check_shape("bias", desc.bias, {outputs});
+  }
+  return {desc.x.shape[0],       channels,         outputs,           desc.groups,         grid(desc.x),         grid(desc.y),
+          desc.weights.shape[1], desc.weights.shape[2], desc.stride_height, desc.stride_width, desc.padding_top, desc.padding_left,
+          desc.dilation_height,  desc.dilation_width};
+}
+
+static void check_no_bias(const gatun_convolution_desc& desc) {
+  if (present(desc.bias)) invalid("bias takes no part in backward_data, its dtype must be none: %s", describe(desc.bias).c_str());
+}
+
+using WorkspaceSize = size_t (*)(const Stream&, const ConvolutionShape&);
+
+static gatun_status workspace_size(const char* name, WorkspaceSize size, const gatun_stream* stream, const gatun_convolution_desc* desc,
+                                   size_t* bytes, gatun_error* error) {
+  return border(name, error, [&] {
+    check_call(stream, desc);
+    if (bytes == nullptr) invalid("bytes is NULL");
+    *bytes = size(*stream, check_convolution(*desc));
+  });
+}
+
+}  // namespace gatun
+
+extern "C" {
+
+gatun_status gatun_convolution_forward_workspace(const gatun_stream* stream, const gatun_convolution_desc* desc, size_t* bytes,
+                                                 gatun_error* error) {
+  return gatun::workspace_size("convolution_forward_workspace", gatun::convolution_forward_workspace, stream, desc, bytes, error);
+}
+
+gatun_status gatun_convolution_forward(gatun_stream* stream, const gatun_convolution_desc* desc, const void* x, const void* weights,
+                                       const void* bias, void* y, void* workspace, size_t workspace_bytes, gatun_error* error) {
+  using namespace gatun;
+  return border("convolution_forward", error, [&] {
+    check_call(stream, desc);
+    const ConvolutionShape shape = check_convolution(*desc);
+    check_no_overlap("y", desc->y);
+    check_pointer("x", desc->x, x);
+    check_pointer("weights", desc->weights, weights);
+    check_pointer("bias", desc->bias, bias);
+    check_pointer("y", desc->y, y);
+    check_workspace(workspace, workspace_bytes, convolution_forward_workspace(*stream, shape));
+    convolution_forward(*stream, shape, static_cast<const float*>(x), static_cast<const float*>(weights), static_cast<const float*>(bias),
+                        static_cast<float*>(y), static_cast<float*>(workspace));
+  });
+}
+
+gatun_status gatun_convolution_backward_data_workspace(const gatun_stream* stream, const gatun_convolution_desc* desc, size_t* bytes,
+                                                       gatun_error* error) {
+  return gatun::workspace_size("convolution_backward_data_workspace", gatun::convolution_backward_data_workspace, stream, desc, bytes, error);
+}
+
+gatun_status gatun_convolution_backward_data(gatun_stream* stream, const gatun_convolution_desc* desc, const void* dy, const void* weights,
+                                             void* dx, void* workspace, size_t workspace_bytes, gatun_error* error) {
+  using namespace gatun;
+  return border("convolution_backward_data", error, [&] {
+    check_call(stream, desc);
+    const ConvolutionShape shape = check_convolution(*desc);
+    check_no_bias(*desc);
+    check_no_overlap("dx", desc->x);
+    check_pointer("dy", desc->y, dy);
+    check_pointer("weights", desc->weights, weights);
+    check_pointer("dx", desc->x, dx);
+    check_workspace(workspace, workspace_bytes, convolution_backward_data_workspace(*stream, shape));
+    convolution_backward_data(*stream, shape, static_cast<const float*>(dy), static_cast<const float*>(weights), static_cast<float*>(dx),
+                              static_cast<float*>(workspace));
+  });
+}
+
+gatun_status gatun_convolution_backward_weights_workspace(const gatun_stream* stream, const gatun_convolution_desc* desc, size_t* bytes,
+                                                          gatun_error* error) {
+  return gatun::workspace_size("convolution_backward_weights_workspace", gatun::convolution_backward_weights_workspace, stream, desc, bytes,
+                               error);
+}
+
+gatun_status gatun_convolution_backward_weights(gatun_stream* stream, const gatun_convolution_desc* desc, const void* x, const void* dy,
+                                                void* dweights, void* dbias, void* workspace, size_t workspace_bytes, gatun_error* error) {
+  using namespace gatun;
+  return border("convolution_backward_weights", error, [&] {
+    check_call(stream, desc);
+    const ConvolutionShape shape = check_convolution(*desc);
+    check_pointer("x", desc->x, x);
+    check_pointer("dy", desc->y, dy);
+    check_pointer("dweights", desc->weights, dweights);
+    check_pointer("dbias", desc->bias, dbias);
+    check_workspace(workspace, workspace_bytes, convolution_backward_weights_workspace(*stream, shape));
+    convolution_backward_weights(*stream, shape, static_cast<const float*>(x), static_cast<const float*>(dy), static_cast<float*>(dweights),
+                                 static_cast<float*>(dbias), static_cast<float*>(workspace));
+  });
+}
+
+}  // extern "C"
+
+GATUN_ABI_OPERATION(convolution);
+GATUN_ABI_FUNCTION(gatun_convolution_forward_workspace);
+GATUN_ABI_FUNCTION(gatun_convolution_forward);
+GATUN_ABI_FUNCTION(gatun_convolution_backward_data_workspace);
+GATUN_ABI_FUNCTION(gatun_convolution_backward_data);
+GATUN_ABI_FUNCTION(gatun_convolution_backward_weights_workspace);
+GATUN_ABI_FUNCTION(gatun_convolution_backward_weights);
+GATUN_ABI_STRUCT(gatun_convolution_desc, GATUN_ABI_FIELD(gatun_convolution_desc, struct_size),
+                 GATUN_ABI_FIELD(gatun_convolution_desc, groups), GATUN_ABI_FIELD(gatun_convolution_desc, x),
+                 GATUN_ABI_FIELD(gatun_convolution_desc, weights), GATUN_ABI_FIELD(gatun_convolution_desc, bias),
+                 GATUN_ABI_FIELD(gatun_convolution_desc, y), GATUN_ABI_FIELD(gatun_convolution_desc, stride_height),
+                 GATUN_ABI_FIELD(gatun_convolution_desc, stride_width), GATUN_ABI_FIELD(gatun_convolution_desc, padding_top),
+                 GATUN_ABI_FIELD(gatun_convolution_desc, padding_bottom), GATUN_ABI_FIELD(gatun_convolution_desc, padding_left),
+                 GATUN_ABI_FIELD(gatun_convolution_desc, padding_right), GATUN_ABI_FIELD(gatun_convolution_desc, dilation_height),
+                 GATUN_ABI_FIELD(gatun_convolution_desc, dilation_width));
