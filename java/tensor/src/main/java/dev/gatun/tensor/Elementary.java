@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor;
 
+import dev.gatun.primitives.Elementwise;
 import org.jspecify.annotations.Nullable;
 
 /** Elementwise operations with broadcasting. Their gradients are written in the same operations, so they can be differentiated again. */
@@ -55,15 +56,21 @@ final class Elementary {
         }
     }
 
-    private static Tensor binary(FunctionContext c, String name, Kernels.Binary op, Tensor[] in) {
+    private static Tensor binary(FunctionContext c, String name, Elementwise.Binary op, Tensor[] in) {
         Tensor y = c.empty(Shapes.broadcast(name, in[0].shapeArray(), in[1].shapeArray()));
         Kernels.binary(op, in[0], in[1], y);
         return y;
     }
 
-    private static Tensor unary(FunctionContext c, Kernels.Unary op, float constant, Tensor x) {
+    private static Tensor unary(FunctionContext c, Elementwise.Unary op, Tensor x) {
         Tensor y = c.empty(x.shapeArray());
-        Kernels.unary(op, x, constant, y);
+        Kernels.unary(op, x, y);
+        return y;
+    }
+
+    private static Tensor affine(FunctionContext c, float alpha, Tensor x, float beta) {
+        Tensor y = c.empty(x.shapeArray());
+        Kernels.affine(alpha, x, beta, y);
         return y;
     }
 
@@ -75,7 +82,7 @@ final class Elementary {
     private record Add() implements Composed {
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
-            return binary(c, "add", Kernels.Binary.ADD, in);
+            return binary(c, "add", Elementwise.Binary.ADD, in);
         }
 
         @Override
@@ -87,7 +94,7 @@ final class Elementary {
     private record Sub() implements Composed {
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
-            return binary(c, "sub", Kernels.Binary.SUB, in);
+            return binary(c, "sub", Elementwise.Binary.SUBTRACT, in);
         }
 
         @Override
@@ -100,7 +107,7 @@ final class Elementary {
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
             c.save(in);
-            return binary(c, "mul", Kernels.Binary.MUL, in);
+            return binary(c, "mul", Elementwise.Binary.MULTIPLY, in);
         }
 
         @Override
@@ -116,7 +123,7 @@ final class Elementary {
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
             c.save(in);
-            return binary(c, "div", Kernels.Binary.DIV, in);
+            return binary(c, "div", Elementwise.Binary.DIVIDE, in);
         }
 
         @Override
@@ -132,7 +139,7 @@ final class Elementary {
     private record AddScalar(float value) implements Composed {
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
-            return unary(c, Kernels.Unary.ADD, value, in[0]);
+            return affine(c, 1f, in[0], value);
         }
 
         @Override
@@ -144,7 +151,7 @@ final class Elementary {
     private record MulScalar(float value) implements Composed {
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
-            return unary(c, Kernels.Unary.MUL, value, in[0]);
+            return affine(c, value, in[0], 0f);
         }
 
         @Override
@@ -156,7 +163,7 @@ final class Elementary {
     private record Exp() implements Composed {
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
-            Tensor y = unary(c, Kernels.Unary.EXP, 0, in[0]);
+            Tensor y = unary(c, Elementwise.Unary.EXP, in[0]);
             c.save(y);
             return y;
         }
@@ -171,7 +178,7 @@ final class Elementary {
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
             c.save(in);
-            return unary(c, Kernels.Unary.LOG, 0, in[0]);
+            return unary(c, Elementwise.Unary.LOG, in[0]);
         }
 
         @Override
@@ -183,7 +190,7 @@ final class Elementary {
     private record Sqrt() implements Composed {
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
-            Tensor y = unary(c, Kernels.Unary.SQRT, 0, in[0]);
+            Tensor y = unary(c, Elementwise.Unary.SQRT, in[0]);
             c.save(y);
             return y;
         }
@@ -198,7 +205,7 @@ final class Elementary {
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
             c.save(in);
-            return unary(c, Kernels.Unary.SQUARE, 0, in[0]);
+            return unary(c, Elementwise.Unary.SQUARE, in[0]);
         }
 
         @Override

@@ -167,6 +167,16 @@ public final class Tensor {
         return isContiguous() ? this : Views.copy(this);
     }
 
+    /** The elements of a u8, i32 or i64 tensor as f32; an f32 tensor itself. */
+    public Tensor toFloat() {
+        if (dtype == DType.F32) {
+            return this;
+        }
+        Tensor t = scope.empty(DType.F32, shape);
+        Kernels.copy(this, t);
+        return t;
+    }
+
     /** A copy of the elements in new memory, in the given scope, not tracked. */
     public Tensor copy(Scope target) {
         Tensor t = target.empty(dtype, shape);

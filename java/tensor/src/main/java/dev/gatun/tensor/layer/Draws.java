@@ -1,29 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor.layer;
 
+import dev.gatun.primitives.Operand;
+import dev.gatun.primitives.Random;
 import dev.gatun.tensor.RandomKey;
+import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
-import java.util.SplittableRandom;
 
-/** Random numbers into tensors. */
+/** Random numbers into whole tensors: element i is draw i of sample 0 under the key. */
 final class Draws {
     private Draws() {}
 
     static void normal(Tensor t, float std, RandomKey key) {
-        SplittableRandom r = new SplittableRandom(key.hashCode());
-        float[] v = new float[(int) t.elements()];
-        for (int i = 0; i < v.length; i++) {
-            v[i] = (float) (std * r.nextGaussian());
+        try (Scope scope = t.device().scope().open()) {
+            Random.normal(t.device().stream(), key.in(scope), Operand.NONE, 0, t.reshape(-1).operand(), 0f, std);
         }
-        t.copyFrom(v);
+        t.written();
     }
 
     static void uniform(Tensor t, float low, float high, RandomKey key) {
-        SplittableRandom r = new SplittableRandom(key.hashCode());
-        float[] v = new float[(int) t.elements()];
-        for (int i = 0; i < v.length; i++) {
-            v[i] = (float) (low + (high - low) * r.nextDouble());
+        try (Scope scope = t.device().scope().open()) {
+            Random.uniform(t.device().stream(), key.in(scope), Operand.NONE, 0, t.reshape(-1).operand(), low, high);
         }
-        t.copyFrom(v);
+        t.written();
     }
 }
