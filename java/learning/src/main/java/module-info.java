@@ -14,6 +14,7 @@ module dev.gatun.learning {
     exports dev.gatun.learning.evaluation;
     exports dev.gatun.learning.method;
     exports dev.gatun.learning.pipeline;
+    exports dev.gatun.learning.report;
 
     uses dev.gatun.data.DatasetProvider;
     uses dev.gatun.data.ViewsProvider;

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.learning.report;
+
+import dev.gatun.learning.Experiment;
+import dev.gatun.learning.Step;
+import dev.gatun.learning.checkpoint.AtomicFile;
+import dev.gatun.learning.evaluation.Evaluation.Scores;
+import dev.gatun.learning.report.ReportData.Picture;
+import dev.gatun.learning.report.ReportData.Row;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.function.ToDoubleFunction;
+
+/**
+ * The page {@code report.html}: what a run learned, in one file that needs no network. Curves and the map are inline SVG,
+ * images are data URIs; light or dark as the reader's system is.
+ */
+public final class Report {
+    /** The file's name in a run's folder. */
+    public static final String FILE = "report.html";
+
+    private final ReportData data;
+    private final StringBuilder page = new StringBuilder();
+
+    private Report(ReportData data) {
+        this.data = data;
+    }
+
+    /**
+     * Collects and writes the report of a finished run.
+     *
+     * @param experiment the trained (or restored) experiment
+     * @param summary the run's summary
+     * @param metrics the lines of its metrics
+     * @param scores by features; may be empty
+     * @param folder the run's folder
+     * @throws dev.gatun.learning.LearningException if it cannot be written; one line
+     */
+    public static void write(
+            Experiment experiment, Summary summary, List<Map<String, Double>> metrics, Map<String, Scores> scores, Path folder) {
+        ReportData data = new ReportCollector(experiment).collect(summary, metrics, scores);
+        AtomicFile.write(folder.resolve(FILE), render(data));
+    }
+
+    /**
+     * The page.
+     *
+     * @param data what it shows
+     * @return HTML that is also well-formed XML
+     */
+    public static String render(ReportData data) {
+        return new Report(data).render();
+    }
+
+    private String render() {
+        page.append("<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'/>")
+                .append("<meta name='viewport' content='width=device-width, initial-scale=1'/><title>")
+                .append(Html.escape(data.title()))
+                .append("</title><style>")
+                .append(resource("report.css"))
+                .append("</style></head><body><main><header><h1>")
+                .append(Html.escape(data.title()))
+                .append("</h1><p>")
+                .append(Html.escape(data.paper()))
+                .append("</p></header>");
+        tiles();
+        scores();
+        curves();
+        rows("Views", "What the method sees: a training image, and the random views made from it.", data.views(), "");
+        if (!data.map().isEmpty()) {
+            open("Map of the embeddings", "Test images by the first two principal components of the encoder's features. "
+                    + "Click a class to hide it.");
+            page.append(Charts.map(data.map(), data.classNames())).append("</section>");
+        }
+        rows("Nearest neighbours", "Test images, and the training images whose features are nearest in cosine, nearest first. "
+                + "Green: of the same class; red: of another. The method saw no labels.", data.neighbours(), "");
+        rows("Prototypes", "The training images nearest to some prototypes, from the one most images go to to the one fewest "
+                + "go to.", data.prototypes(), "columns");
+        facts();
+        return page.append("</main><script>//<![CDATA[\n")
+                .append(resource("report.js"))
+                .append("//]]></script></body></html>\n")
+                .toString();
+    }
+
+    private void open(String title, String note) {
+        page.append("<section><h2>").append(Html.escape(title)).append("</h2><p class='note'>").append(Html.escape(note))
+                .append("</p>");
+    }
+
+    private void tiles() {
+        page.append("<div class='tiles'>");
+        Scores trained = data.scores().get("trained");
+        if (trained != null) {
+            tile(percent(trained.knn()), "kNN, trained");
+            tile(percent(trained.linear()), "linear probe, trained");
+            tile(percent(trained.shot10()), "10 labels a class, trained");
+        }
+        tile(value("seconds_train", "%.0f s"), "training");
+        tile(value("images_per_second", "%.0f"), "images a second");
+        if (data.summary().containsKey(Step.PROTOTYPES_USED)) {
+            tile(value(Step.PROTOTYPES_USED, "%.0f") + " / " + value(Step.PROTOTYPES, "%.0f"), "prototypes used");
+        }
+        page.append("</div>");
+    }
+
+    private void tile(String number, String label) {
+        page.append("<div class='tile'><b>").append(Html.escape(number)).append("</b><span>").append(Html.escape(label))
+                .append("</span></div>");
+    }
+
+    private String value(String key, String format) {
+        return data.summary().get(key) instanceof Number number
+                ? String.format(Locale.ROOT, format, number.doubleValue())
+                : "–";
+    }
+
+    private void scores() {
+        if (data.scores().isEmpty()) {
+            return;
+        }
+        open("Scores", "Accuracy on the test images, in percent, of frozen features: the vote of the nearest neighbours, a "
+                + "linear probe on all labels, a linear probe on 10 labels a class. Small print: against the untrained encoder.");
+        page.append("<table><thead><tr><th>features</th><th>kNN</th><th>linear</th><th>10-shot</th></tr></thead><tbody>");
+        data.scores().forEach((features, scores) -> {
+            page.append("<tr><td>").append(Html.escape(features)).append("</td>");
+            cell(features, scores, Scores::knn);
+            cell(features, scores, Scores::linear);
+            cell(features, scores, Scores::shot10);
+            page.append("</tr>");
+        });
+        page.append("</tbody></table></section>");
+    }
+
+    private void cell(String features, Scores scores, ToDoubleFunction<Scores> which) {
+        double score = which.applyAsDouble(scores);
+        double best = data.scores().values().stream().mapToDouble(which).max().orElseThrow();
+        page.append(score == best ? "<td class='best'>" : "<td>").append("<span class='score'>").append(percent(score))
+                .append("</span><span class='meter'><i style='width:")
+                .append(String.format(Locale.ROOT, "%.1f", Double.isFinite(score) ? score : 0)).append("%'></i></span>");
+        Scores random = data.scores().get("random");
+        if (random != null && features.equals("trained")) {
+            page.append("<span class='delta'>")
+                    .append(String.format(Locale.ROOT, "%+.1f", score - which.applyAsDouble(random))).append("</span>");
+        }
+        page.append("</td>");
+    }
+
+    private static String percent(double score) {
+        return Double.isFinite(score) ? String.format(Locale.ROOT, "%.1f", score) : "–";
+    }
+
+    private void curves() {
+        List<Map<String, Double>> metrics = data.metrics();
+        double uninformed = data.summary().get(Step.UNINFORMED_LOSS) instanceof Number number ? number.doubleValue() : Double.NaN;
+        double prototypes = data.summary().get(Step.PROTOTYPES) instanceof Number number ? number.doubleValue() : Double.NaN;
+        String loss = Double.isFinite(uninformed) ? "loss (dashed: predicting nothing)" : "loss";
+        String charts = Charts.line(loss, metrics, "loss", true, uninformed)
+                + Charts.line("learning rate", metrics, "lr", false, Double.NaN)
+                + Charts.line("prototypes used (dashed: all)", metrics, Step.PROTOTYPES_USED, false, prototypes)
+                + Charts.line("spread of the embeddings (1 is healthy, 0 is collapse)", metrics, Step.SPREAD, true, Double.NaN)
+                + Charts.line("images a second", metrics, "images_per_second", false, Double.NaN);
+        if (!charts.isEmpty()) {
+            open("Training", "By training step. Point at a curve to read it.");
+            page.append("<div class='charts'>").append(charts).append("</div></section>");
+        }
+    }
+
+    private void rows(String title, String note, List<Row> rows, String style) {
+        if (rows.isEmpty()) {
+            return;
+        }
+        open(title, note);
+        page.append(style.isEmpty() ? "<div>" : "<div class='" + style + "'>");
+        for (Row row : rows) {
+            page.append("<div class='row'><div class='name'>").append(Html.escape(row.label())).append("</div>");
+            if (row.image().length > 0) {
+                page.append(Html.image(row.image(), row.label(), "")).append("<span class='arrow'>→</span>");
+            }
+            for (Picture picture : row.others()) {
+                page.append(Html.image(picture.png(), picture.title(), switch (picture.mark()) {
+                    case NONE -> "";
+                    case SAME -> "same";
+                    case OTHER -> "other";
+                }));
+            }
+            page.append("</div>");
+        }
+        page.append("</div></section>");
+    }
+
+    private void facts() {
+        open("The run", "Everything in summary.json, and the pipeline file that reproduces it.");
+        page.append("<div class='facts'>");
+        data.summary().forEach((key, value) -> {
+            if (!(value instanceof Map)) {
+                page.append("<div><span>").append(Html.escape(key.replace('_', ' '))).append("</span><b>")
+                        .append(Html.escape(fact(key, value))).append("</b></div>");
+            }
+        });
+        page.append("</div><br/><details><summary>config.yaml</summary><pre>").append(Html.escape(data.config()))
+                .append("</pre></details></section>");
+    }
+
+    private static String fact(String key, Object value) {
+        if (key.endsWith("_bytes") && value instanceof Number bytes) {
+            return String.format(Locale.ROOT, "%.0f MiB", bytes.doubleValue() / (1 << 20));
+        }
+        return value instanceof Number number ? Charts.significant(number.doubleValue()) : String.valueOf(value);
+    }
+
+    private static String resource(String name) {
+        try (InputStream stream = Report.class.getResourceAsStream(name)) {
+            if (stream == null) {
+                throw new IllegalStateException("the jar lacks " + name);
+            }
+            return new String(stream.readAllBytes(), StandardCharsets.UTF_8);
+        } catch (IOException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+}

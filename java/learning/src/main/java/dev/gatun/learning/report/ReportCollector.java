@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.learning.report;
+
+import dev.gatun.data.Batch;
+import dev.gatun.data.Dataset;
+import dev.gatun.data.View;
+import dev.gatun.learning.Experiment;
+import dev.gatun.learning.ProgressListener;
+import dev.gatun.learning.PrototypeMethod;
+import dev.gatun.learning.evaluation.Evaluation;
+import dev.gatun.learning.evaluation.Features;
+import dev.gatun.learning.evaluation.Neighbours;
+import dev.gatun.learning.evaluation.Pca;
+import dev.gatun.learning.report.ReportData.Mark;
+import dev.gatun.learning.report.ReportData.Picture;
+import dev.gatun.learning.report.ReportData.Point;
+import dev.gatun.learning.report.ReportData.Row;
+import dev.gatun.tensor.RandomKey;
+import dev.gatun.tensor.Scope;
+import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.layer.Pass;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.IntStream;
+
+/** Asks a trained experiment for what its report shows. */
+final class ReportCollector {
+    private static final int POINTS = 2000;
+    private static final int BANK = 10_000;
+    private static final int SAMPLES = 6;
+    private static final int QUERIES = 10;
+    private static final int SHOWN_PROTOTYPES = 16;
+    private static final int NEAREST = 10;
+
+    private final Experiment experiment;
+
+    ReportCollector(Experiment experiment) {
+        this.experiment = experiment;
+    }
+
+    ReportData collect(Summary summary, List<Map<String, Double>> metrics, Map<String, Evaluation.Scores> scores) {
+        var pipeline = experiment.pipeline();
+        Dataset train = experiment.data().train();
+        Dataset test = experiment.data().test().orElse(train);
+        String title = pipeline.method().name() + " on " + pipeline.data().name();
+        try (Scope scope = experiment.device().scope().open()) {
+            Features bank = embed(scope, train, BANK);
+            Features queries = experiment.data().test().isPresent() ? embed(scope, test, POINTS) : bank;
+            return new ReportData(
+                    title, pipeline.method().provider().paper(), summary.values(), pipeline.toYaml(), metrics, scores,
+                    views(), map(queries), test.classNames(), neighbours(train, bank, test, queries),
+                    prototypes(train, bank));
+        }
+    }
+
+    private Features embed(Scope scope, Dataset data, int limit) {
+        Dataset part = new Head(data, Math.min(limit, data.size()));
+        return Evaluation.features(
+                scope, experiment, Evaluation.trained(experiment), part, 0, ProgressListener.SILENT);
+    }
+
+    private List<Row> views() {
+        Dataset data = experiment.data().pretrain();
+        int[] indices = IntStream.range(0, Math.min(SAMPLES, data.size())).toArray();
+        List<Row> rows = new ArrayList<>();
+        try (Scope scope = experiment.device().scope().open()) {
+            Batch batch = experiment.views().make(scope, data, indices, new RandomKey(experiment.pipeline().seed(), 0, 1 << 16));
+            for (int i = 0; i < indices.length; i++) {
+                List<Picture> pictures = new ArrayList<>();
+                for (View view : batch.views()) {
+                    String name = view.role() + " view, " + view.size() + " pixels";
+                    pictures.add(new Picture(experiment.views().picture(view.images(), i), name, Mark.NONE));
+                }
+                rows.add(new Row(name(data, indices[i]), picture(data, indices[i]), pictures));
+            }
+        }
+        return rows;
+    }
+
+    private static List<Point> map(Features features) {
+        int count = Math.min(POINTS, features.count());
+        int width = features.width();
+        if (count < 2 || width < 2) {
+            return List.of();
+        }
+        float[] values = features.values().slice(0, 0, count).toArray();
+        float[][] rows = new float[count][];
+        for (int i = 0; i < count; i++) {
+            rows[i] = Arrays.copyOfRange(values, i * width, (i + 1) * width);
+        }
+        double[][] projected = Pca.project(rows, 2);
+        return IntStream.range(0, count)
+                .mapToObj(i -> new Point(projected[i][0], projected[i][1], features.labels()[i]))
+                .toList();
+    }
+
+    // one query a class where there are classes, the first samples else; a sample is no neighbour of itself
+    private List<Row> neighbours(Dataset train, Features bank, Dataset test, Features queries) {
+        List<Integer> chosen = new ArrayList<>();
+        for (int c = 0; c < Math.min(QUERIES, Math.max(queries.classes(), 1)); c++) {
+            for (int i = 0; i < queries.count(); i++) {
+                if (!chosen.contains(i) && (queries.classes() == 0 || queries.labels()[i] == c)) {
+                    chosen.add(i);
+                    break;
+                }
+            }
+        }
+        for (int i = 0; i < queries.count() && chosen.size() < Math.min(QUERIES, queries.count()); i++) {
+            if (!chosen.contains(i)) {
+                chosen.add(i);
+            }
+        }
+        boolean itself = queries == bank;
+        Neighbours found = Neighbours.search(
+                bank.values(), queries.values(), Math.min(NEAREST + (itself ? 1 : 0), bank.count()));
+        List<Row> rows = new ArrayList<>();
+        for (int query : chosen) {
+            List<Picture> pictures = new ArrayList<>();
+            int label = queries.labels()[query];
+            for (int j = 0; j < found.indices(query).length; j++) {
+                int index = found.indices(query)[j];
+                if (!itself || index != query) {
+                    Mark mark = label < 0 || bank.labels()[index] < 0
+                            ? Mark.NONE
+                            : label == bank.labels()[index] ? Mark.SAME : Mark.OTHER;
+                    pictures.add(new Picture(
+                            picture(train, index),
+                            String.format(java.util.Locale.ROOT, "%s, cosine %.3f", name(train, index), found.cosines(query)[j]),
+                            mark));
+                }
+            }
+            rows.add(new Row(name(test, query), picture(test, query), pictures));
+        }
+        return rows;
+    }
+
+    private List<Row> prototypes(Dataset train, Features bank) {
+        if (!(experiment.method() instanceof PrototypeMethod method)) {
+            return List.of();
+        }
+        float[] scores;
+        int count;
+        try (Scope scope = experiment.device().scope().open()) {
+            Tensor embedded = method.embed(Pass.inference(scope), scope.attach(bank.values()));
+            Tensor prototypes = scope.attach(method.prototypes());
+            count = (int) prototypes.size(0);
+            scores = prototypes.matmulTransposed(embedded).toArray();
+        }
+        int samples = bank.count();
+        int[] nearest = new int[count];
+        for (int i = 0; i < samples; i++) {
+            int best = 0;
+            for (int k = 1; k < count; k++) {
+                best = scores[k * samples + i] > scores[best * samples + i] ? k : best;
+            }
+            nearest[best]++;
+        }
+        // some of all sizes, from the prototype with the most images to that with the fewest
+        List<Integer> bySize = IntStream.range(0, count)
+                .boxed()
+                .sorted(Comparator.comparingInt((Integer k) -> -nearest[k]))
+                .toList();
+        int shown = Math.min(SHOWN_PROTOTYPES, count);
+        List<Row> rows = new ArrayList<>();
+        for (int s = 0; s < shown; s++) {
+            int k = bySize.get(s * count / shown);
+            List<Picture> pictures = IntStream.range(0, samples)
+                    .boxed()
+                    .sorted(Comparator.comparingDouble((Integer i) -> -scores[k * samples + i]))
+                    .limit(NEAREST)
+                    .map(i -> new Picture(picture(train, i), name(train, i), Mark.NONE))
+                    .toList();
+            rows.add(new Row("prototype " + k + ": " + nearest[k] + " of " + samples, new byte[0], pictures));
+        }
+        return rows;
+    }
+
+    private byte[] picture(Dataset data, int index) {
+        return experiment.views().picture(data.read(index));
+    }
+
+    private static String name(Dataset data, int index) {
+        int label = data.labelled() ? data.label(index) : -1;
+        return label >= 0 && label < data.classNames().size() ? data.classNames().get(label) : "sample " + index;
+    }
+
+    /** The first elements of a data set. */
+    private record Head(Dataset data, int size) implements Dataset {
+        @Override
+        public dev.gatun.data.Element read(int index) {
+            return data.read(index);
+        }
+
+        @Override
+        public boolean labelled() {
+            return data.labelled();
+        }
+
+        @Override
+        public int label(int index) {
+            return data.label(index);
+        }
+
+        @Override
+        public int classes() {
+            return data.classes();
+        }
+
+        @Override
+        public List<String> classNames() {
+            return data.classNames();
+        }
+
+        @Override
+        public String describe(int index) {
+            return data.describe(index);
+        }
+    }
+}
