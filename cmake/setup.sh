@@ -42,6 +42,7 @@ case "$1" in
     package doctest-dev usr/include/doctest/doctest.h || echo "   CMake will fetch the pinned doctest" >&2
     ;;
   data)
+    deps=build/data
     file=usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz
     if [ -e data/fashion-mnist/train-images-idx3-ubyte.gz ]; then exit 0; fi
     package dataset-fashion-mnist $file && exit 0

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.cli;
+
+import dev.gatun.learning.ProgressListener;
+import java.io.PrintWriter;
+import java.time.Duration;
+import java.util.Locale;
+import me.tongfei.progressbar.ConsoleProgressBarConsumer;
+import me.tongfei.progressbar.ProgressBar;
+import me.tongfei.progressbar.ProgressBarBuilder;
+import me.tongfei.progressbar.ProgressBarStyle;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Shows how a run goes on: a bar with rate and time left on a terminal, else a line now and then, so that a log stays readable.
+ */
+final class Progress implements ProgressListener, AutoCloseable {
+    private static final Duration BETWEEN_LINES = Duration.ofSeconds(10);
+
+    private final PrintWriter out;
+    private final PrintWriter err;
+    private final boolean terminal = System.console() != null && System.console().isTerminal();
+    private @Nullable ProgressBar bar;
+    private String phase = "";
+    private long total;
+    private long started;
+    private long printed;
+
+    Progress(PrintWriter out, PrintWriter err) {
+        this.out = out;
+        this.err = err;
+    }
+
+    @Override
+    public void phase(String name, long work) {
+        endBar();
+        phase = name;
+        total = work;
+        started = System.nanoTime();
+        printed = started;
+        if (terminal && work > 0) {
+            bar = new ProgressBarBuilder()
+                    .setTaskName(name)
+                    .setInitialMax(work)
+                    .setStyle(ProgressBarStyle.UNICODE_BLOCK)
+                    .setUpdateIntervalMillis(200)
+                    .setConsumer(new ConsoleProgressBarConsumer(System.err))
+                    .build();
+        } else {
+            out.println(name);
+            out.flush();
+        }
+    }
+
+    @Override
+    public void advanced(long done) {
+        ProgressBar current = bar;
+        if (current != null) {
+            current.stepTo(done);
+        } else if (due(done)) {
+            line(String.format(Locale.ROOT, "%s %d/%d%s", phase, done, total, left(done)));
+        }
+    }
+
+    @Override
+    public void step(ProgressListener.Progress progress) {
+        String state = String.format(Locale.ROOT, "epoch %d/%d  loss %.3f  %,.0f images/s",
+                progress.epoch() + 1, progress.epochs(), progress.loss(), progress.imagesPerSecond());
+        ProgressBar current = bar;
+        if (current != null) {
+            current.setExtraMessage(state);
+            current.stepTo(progress.step());
+        } else if (due(progress.step())) {
+            line(String.format(Locale.ROOT, "step %d/%d  %s%s", progress.step(), progress.steps(), state, left(progress.step())));
+        }
+    }
+
+    @Override
+    public void warning(String text) {
+        pause();
+        err.println("warning: " + text);
+        err.flush();
+    }
+
+    @Override
+    public void message(String text) {
+        pause();
+        out.println(text);
+        out.flush();
+    }
+
+    @Override
+    public void close() {
+        endBar();
+    }
+
+    private boolean due(long done) {
+        long now = System.nanoTime();
+        if (now - printed < BETWEEN_LINES.toNanos() && done != total) {
+            return false;
+        }
+        printed = now;
+        return true;
+    }
+
+    private String left(long done) {
+        if (total == 0 || done == 0 || done >= total) {
+            return "";
+        }
+        long seconds = Math.round((System.nanoTime() - started) / 1e9 / done * (total - done));
+        return String.format(Locale.ROOT, "  %d:%02d left", seconds / 60, seconds % 60);
+    }
+
+    private void line(String text) {
+        out.println(text);
+        out.flush();
+    }
+
+    // A line between two drawings of the bar would be drawn over.
+    private void pause() {
+        if (bar != null) {
+            System.err.print("\r\u001b[K");
+        }
+    }
+
+    private void endBar() {
+        ProgressBar current = bar;
+        if (current != null) {
+            current.close();
+            bar = null;
+        }
+    }
+}
