@@ -10,6 +10,7 @@
 #include "gatun/ceiling.h"
 #include "gatun/convolution.h"
 #include "gatun/elementwise.h"
+#include "gatun/gemm.h"
 #include "gatun/l2_normalize.h"
 #include "gatun/optimizer.h"
 #include "gatun/random.h"

@@ -25,48 +25,20 @@ final class MatMul {
         return new TensorException((transposed ? "matmulTransposed: " : "matmul: ") + x.describe() + " by " + y.describe());
     }
 
-    /** C = alpha · x · op(y) + beta · C for matrices of any strides that a leading dimension can express. */
+    /** c = op(x) · op(y) + beta · c for matrices, where op is the transpose if asked for. */
     static void into(Tensor x, boolean tx, Tensor y, boolean ty, float beta, Tensor c) {
-        Matrix a = Matrix.of(x);
-        Matrix b = Matrix.of(y);
-        Matrix out = Matrix.of(c);
-        if (out.transposed || out.tensor != c) {
-            throw new TensorException("matmul: the result " + c.describe() + " is not row-major");
-        }
-        long k = tx ? x.size(0) : x.size(1);
-        c.device()
-                .gemm()
-                .multiply(
-                        a.transposed ^ tx,
-                        b.transposed ^ ty,
-                        c.size(0),
-                        c.size(1),
-                        k,
-                        1f,
-                        a.tensor.segment(),
-                        a.leading,
-                        b.tensor.segment(),
-                        b.leading,
-                        beta,
-                        c.segment(),
-                        out.leading);
+        Tensor a = readable(tx ? x.detach().transpose() : x);
+        Tensor b = readable(ty ? y.detach().transpose() : y);
+        c.device().gemm().multiply(c.device().stream(), 1f, a.operand(), b.operand(), beta, c.operand());
     }
 
-    /** How a library sees a matrix: stored row-major, perhaps transposed. */
-    private record Matrix(Tensor tensor, boolean transposed, long leading) {
-        static Matrix of(Tensor t) {
-            long[] s = t.stridesArray();
-            long[] n = t.shapeArray();
-            // a single row or column fits either way; prefer the one that needs no copy
-            if ((s[1] == 1 || n[1] == 1) && (s[0] >= Math.max(1, n[1]) || n[0] == 1)) {
-                return new Matrix(t, false, n[0] == 1 ? Math.max(1, n[1]) : s[0]);
-            }
-            if ((s[0] == 1 || n[0] == 1) && (s[1] >= Math.max(1, n[0]) || n[1] == 1)) {
-                return new Matrix(t, true, n[1] == 1 ? Math.max(1, n[0]) : s[1]);
-            }
-            Tensor dense = t.detach().contiguous();
-            return new Matrix(dense, false, Math.max(1, n[1]));
-        }
+    /** A matrix with contiguous rows or contiguous columns: itself where it has, else a copy. */
+    private static Tensor readable(Tensor t) {
+        long[] s = t.stridesArray();
+        long[] n = t.shapeArray();
+        boolean rows = (s[1] == 1 || n[1] <= 1) && (s[0] >= n[1] || n[0] <= 1);
+        boolean columns = (s[0] == 1 || n[0] <= 1) && (s[1] >= n[0] || n[1] <= 1);
+        return rows || columns ? t : t.detach().contiguous();
     }
 
     /** x·y or x·yᵀ of matrices. */

@@ -126,15 +126,54 @@ class TensorTest {
     }
 
     @Test
-    void gemmRefusesMemoryThatIsTooSmall() {
-        Tensor a = scope.zeros(4, 4);
-        Gemm gemm = device.gemm();
-        assertThrows(
-                TensorException.class,
-                () -> gemm.multiply(false, false, 5, 4, 4, 1, a.segment(), 4, a.segment(), 4, 0, a.segment(), 4));
-        assertThrows(
-                TensorException.class,
-                () -> gemm.multiply(false, false, 4, 4, 4, 1, a.segment(), 3, a.segment(), 4, 0, a.segment(), 4));
+    void theLibraryAgreesWithDoublesOnEveryTileShape() {
+        for (long[] s : new long[][] {{700, 60, 90}, {64, 300, 500}, {270, 290, 130}}) {
+            Tensor x = TapeTest.irregular(scope, -1, 1, s[0], s[2]);
+            Tensor y = TapeTest.irregular(scope, -2, 1, s[2], s[1]);
+            float[] a = x.toArray();
+            float[] b = y.toArray();
+            float[] got = x.matmul(y).toArray();
+            for (int i = 0; i < s[0]; i += 7) {
+                for (int j = 0; j < s[1]; j += 3) {
+                    double sum = 0;
+                    double size = 0;
+                    for (int k = 0; k < s[2]; k++) {
+                        double term = (double) a[i * (int) s[2] + k] * b[k * (int) s[1] + j];
+                        sum += term;
+                        size += Math.abs(term);
+                    }
+                    // one rounding a step, errors like a random walk
+                    assertEquals(sum, got[i * (int) s[1] + j], size * Math.ulp(1f) * 4);
+                }
+            }
+        }
+    }
+
+    @Test
+    void productsHaveTheSameBitsForAnyNumberOfThreads() {
+        float[] first = null;
+        for (int threads = 1; threads <= 3; threads++) {
+            try (Device other = Device.cpu(threads)) {
+                Tensor x = TapeTest.irregular(other.scope(), -1, 1, 1000, 64);
+                Tensor y = TapeTest.irregular(other.scope(), -2, 1, 200, 64);
+                float[] got = x.matmulTransposed(y).toArray();
+                if (first == null) {
+                    first = got;
+                }
+                assertArrayEquals(first, got);
+            }
+        }
+    }
+
+    @Test
+    void oneOpenMpRuntimeInTheProcess() throws java.io.IOException {
+        scope.zeros(4, 4).matmul(scope.zeros(4, 4)).exp();
+        long runtimes = java.nio.file.Files.readAllLines(java.nio.file.Path.of("/proc/self/maps")).stream()
+                .filter(line -> line.matches(".*lib(gomp|omp|iomp5)[.].*"))
+                .map(line -> line.substring(line.indexOf('/')))
+                .distinct()
+                .count();
+        assertEquals(1, runtimes);
     }
 
     @Test

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.primitives;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
+import java.nio.file.Path;
+
+/**
+ * Matrix product by a BLAS library's kernel on Gatun's threads: the product is cut into tiles by its shape alone, each tile is one call of
+ * {@code cblas_sgemm}, and the stream's threads work through them. So there is one pool of threads in the process, and the bits of the result
+ * do not depend on how many there are. The library must be told to use one thread itself.
+ */
+public final class Gemm {
+    private static final Downcall GEMM = Downcall.operation("gatun_gemm", 4);
+    private static final Struct DESC = Struct.descriptor("gatun_gemm_desc");
+    private static final long ALPHA = DESC.f32("alpha");
+    private static final long BETA = DESC.f32("beta");
+    private static final long RESERVED = DESC.u32("reserved");
+    private static final long A = DESC.layout("a");
+    private static final long B = DESC.layout("b");
+    private static final long C = DESC.layout("c");
+
+    private Gemm() {}
+
+    /**
+     * The address of {@code cblas_sgemm} in a BLAS library, for {@link #multiply}.
+     *
+     * @param library the shared object; stays loaded
+     * @throws GatunException if it cannot be loaded or lacks the function
+     */
+    public static MemorySegment sgemm(Path library) {
+        try {
+            return SymbolLookup.libraryLookup(library, Arena.global())
+                    .find("cblas_sgemm")
+                    .orElseThrow(() -> new GatunException(
+                            GatunException.Status.UNSUPPORTED, "gemm", library + " has no function cblas_sgemm"));
+        } catch (IllegalArgumentException e) {
+            throw new GatunException(
+                    GatunException.Status.UNSUPPORTED, "gemm", "cannot load " + library + ": " + e.getMessage());
+        }
+    }
+
+    /**
+     * c = alpha·a·b + beta·c.
+     *
+     * @param sgemm of {@link #sgemm}
+     * @param a f32 (M, K), rows or columns contiguous (a transposed view)
+     * @param b f32 (K, N), likewise
+     * @param c f32 (M, N), rows contiguous, written; read too unless beta is 0; must not overlap a or b
+     */
+    public static void multiply(GatunStream stream, MemorySegment sgemm, float alpha, Operand a, Operand b, float beta, Operand c) {
+        try (Call call = new Call(stream, GEMM, DESC)) {
+            call.set(ALPHA, alpha);
+            call.set(BETA, beta);
+            call.set(RESERVED, 0);
+            call.run(sgemm, call.input(A, "a", a), call.input(B, "b", b), call.output(C, "c", c));
+        }
+    }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/gemm/gemm.h"
+
+#include <algorithm>
+
+namespace gatun {
+
+namespace {
+
+constexpr int kRowMajor = 101;
+constexpr int kNoTranspose = 111;
+constexpr int kTranspose = 112;
+
+// A tile packs its part of a and b again: below this many rows or columns that costs more than a second thread gains.
+constexpr int64_t kNarrowest = 64;
+// Multiply-adds that are worth waking a thread for.
+constexpr double kSmallest = 5e5;
+constexpr int64_t kMostTiles = 16;
+// Tile edges at multiples of the libraries' register blocks.
+constexpr int64_t kGrain = 16;
+
+int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+
+}  // namespace
+
+GemmTile gemm_tile(const GemmShape& shape) {
+  const double work = static_cast<double>(shape.m) * static_cast<double>(shape.n) * static_cast<double>(shape.k);
+  int64_t rows = 1;
+  int64_t columns = 1;
+  while (rows * columns < kMostTiles && work / static_cast<double>(rows * columns * 2) >= kSmallest) {
+    // halve the longer edge: squarer tiles pack less
+    const int64_t height = shape.m / rows;
+    const int64_t width = shape.n / columns;
+    if (std::max(height, width) < 2 * kNarrowest) break;
+    (height >= width ? rows : columns) *= 2;
+  }
+  return {round_up((shape.m + rows - 1) / rows, kGrain), round_up((shape.n + columns - 1) / columns, kGrain)};
+}
+
+void gemm(const Stream& stream, Sgemm sgemm, const GemmShape& shape, float alpha, GemmOperand a, GemmOperand b, float beta, float* c,
+          int64_t ldc) {
+  if (shape.m == 0 || shape.n == 0) return;
+  const GemmTile tile = gemm_tile(shape);
+  const int64_t down = chunk_count(shape.m, tile.rows);
+  const int64_t across = chunk_count(shape.n, tile.columns);
+  const int threads = static_cast<int>(std::min<int64_t>(stream.threads(), down * across));
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
+  for (int64_t t = 0; t < down * across; ++t) {
+    const int64_t row = t / across * tile.rows;
+    const int64_t column = t % across * tile.columns;
+    const int64_t rows = std::min(tile.rows, shape.m - row);
+    const int64_t columns = std::min(tile.columns, shape.n - column);
+    sgemm(kRowMajor, a.transposed ? kTranspose : kNoTranspose, b.transposed ? kTranspose : kNoTranspose, static_cast<int>(rows),
+          static_cast<int>(columns), static_cast<int>(shape.k), alpha, a.data + (a.transposed ? row : row * a.leading),
+          static_cast<int>(a.leading), b.data + (b.transposed ? column * b.leading : column), static_cast<int>(b.leading), beta,
+          c + row * ldc + column, static_cast<int>(ldc));
+  }
+}
+
+}  // namespace gatun

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * @file gemm.h
+ * Matrix product by a library's kernel, on this library's threads.
+ *
+ * A BLAS has threads of its own, which compete with OpenMP's for the same cores, and cuts a product by how many it has, so that
+ * its results change with their number. Here the product is cut into tiles that depend on the shape alone, each tile is one call
+ * of the BLAS (told to use one thread), and the stream's team works through the tiles: one pool of threads in the process, and the
+ * same bits for any number of them.
+ */
+#ifndef GATUN_GEMM_H
+#define GATUN_GEMM_H
+
+#include "gatun/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A function with the signature and meaning of cblas_sgemm; it must allow calls from several threads at once. */
+typedef void (*gatun_sgemm)(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const float* a, int lda,
+                            const float* b, int ldb, float beta, float* c, int ldc);
+
+typedef struct gatun_gemm_desc {
+  uint32_t struct_size;
+  float alpha;
+  float beta;      /**< 0: the contents of c are not read */
+  uint32_t reserved;
+  gatun_layout a;  /**< f32 (M, K): rows or columns contiguous (a transposed view), each extent below 2^31 */
+  gatun_layout b;  /**< f32 (K, N): likewise */
+  gatun_layout c;  /**< f32 (M, N): rows contiguous */
+} gatun_gemm_desc;
+
+/** c = alpha·a·b + beta·c. With K = 0 this is beta·c. Empty matrices are allowed. c must not overlap a or b. */
+GATUN_API gatun_status gatun_gemm(gatun_stream* stream, const gatun_gemm_desc* desc, gatun_sgemm sgemm, const void* a, const void* b,
+                                  void* c, gatun_error* error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
