@@ -10,8 +10,8 @@ import java.util.List;
  * @param mean the mean of the pixels, scaled to [0, 1]: one number, or one a channel
  * @param std their standard deviation: one number, or one a channel
  * @param plainSize side in pixels of the images that an evaluation sees; 0: as the first group of crops
- * @param plainResize an image of another size is first resized so that its shorter side has this many pixels, then its
- *     centre is cropped; 0: 8/7 of the plain size, as 256 is of 224
+ * @param plainResize an image is resized so that its shorter side has this many pixels, then its centre is cropped; 0: the
+ *     plain size, so that an image of that size stays as it is
  */
 public record MultiCropSettings(List<CropSettings> crops, List<Double> mean, List<Double> std, int plainSize, int plainResize) {
     /** Two global crops of Fashion-MNIST. */
@@ -50,8 +50,8 @@ public record MultiCropSettings(List<CropSettings> crops, List<Double> mean, Lis
         return plainSize == 0 ? crops.getFirst().size() : plainSize;
     }
 
-    /** The shorter side that images of another size are resized to before the centre is cropped. */
+    /** The shorter side that images are resized to before their centre is cropped. */
     int resize() {
-        return plainResize == 0 ? Math.round(side() * 8 / 7f) : plainResize;
+        return plainResize == 0 ? side() : plainResize;
     }
 }

@@ -26,7 +26,7 @@ class MultiCropSettingsTest {
         assertEquals(2, GLOBAL.count());
         assertEquals(List.of(.3, 1.), GLOBAL.area());
         assertEquals(28, s.side());
-        assertEquals(32, s.resize());
+        assertEquals(28, s.resize());
     }
 
     @Test
