@@ -71,7 +71,7 @@ public record CropSettings(
 
     private static void require(boolean holds, String key, Object value, String allowed) {
         if (!holds) {
-            throw new IllegalArgumentException("views.crops." + key + " is " + value + "; allowed is " + allowed);
+            throw new IllegalArgumentException(key + " is " + value + "; allowed is " + allowed);
         }
     }
 }

@@ -41,7 +41,7 @@ public record MultiCropSettings(List<CropSettings> crops, List<Double> mean, Lis
 
     private static void require(boolean holds, String key, Object value, String allowed) {
         if (!holds) {
-            throw new IllegalArgumentException("views." + key + " is " + value + "; allowed is " + allowed);
+            throw new IllegalArgumentException(key + " is " + value + "; allowed is " + allowed);
         }
     }
 

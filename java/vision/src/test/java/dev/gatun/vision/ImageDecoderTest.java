@@ -11,7 +11,10 @@ import dev.gatun.data.Dataset;
 import dev.gatun.data.Datasets;
 import dev.gatun.data.Element;
 import java.awt.image.BufferedImage;
+import java.awt.image.DataBuffer;
 import java.awt.image.IndexColorModel;
+import java.awt.image.Raster;
+import java.awt.image.WritableRaster;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
@@ -20,7 +23,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import javax.imageio.IIOImage;
 import javax.imageio.ImageIO;
+import javax.imageio.ImageWriter;
+import javax.imageio.stream.ImageOutputStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
@@ -116,6 +122,38 @@ class ImageDecoderTest {
         for (String format : List.of("png", "gif")) {
             Element e = new ImageDecoder(3).decode(file(image, format), "x." + format);
             assertArrayEquals(new byte[] {(byte) 255, 20, 20}, Arrays.copyOfRange(pixels(e), 39, 42), format);
+        }
+    }
+
+    @Test
+    void jpegInInkColoursIsRead() throws IOException {
+        WritableRaster inks = Raster.createInterleavedRaster(DataBuffer.TYPE_BYTE, 16, 8, 4, null);
+        for (int y = 0; y < 8; y++) {
+            for (int x = 0; x < 16; x++) {
+                // Adobe stores inks inverted: 255 is none
+                inks.setPixel(x, y, new int[] {255, 255, 255, x < 8 ? 255 : 0});
+            }
+        }
+        ImageWriter writer = ImageIO.getImageWritersByFormatName("jpeg").next();
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        try (ImageOutputStream stream = ImageIO.createImageOutputStream(out)) {
+            writer.setOutput(stream);
+            writer.write(null, new IIOImage(inks, null, null), null);
+        } finally {
+            writer.dispose();
+        }
+        byte[] jpeg = out.toByteArray();
+        // the writer leaves out the segment that says "four inks, not YCCK"
+        byte[] adobe = {(byte) 0xff, (byte) 0xee, 0, 14, 'A', 'd', 'o', 'b', 'e', 0, 100, 0, 0, 0, 0, 0};
+        byte[] file = new byte[jpeg.length + adobe.length];
+        System.arraycopy(jpeg, 0, file, 0, 2);
+        System.arraycopy(adobe, 0, file, 2, adobe.length);
+        System.arraycopy(jpeg, 2, file, 2 + adobe.length, jpeg.length - 2);
+        byte[] paper = pixels(new ImageDecoder(3).decode(file, "x.jpg"));
+        assertEquals(8 * 16 * 3, paper.length);
+        for (int c = 0; c < 3; c++) {
+            assertEquals(255, paper[3 * 2 + c] & 0xff, 8);
+            assertEquals(20, paper[3 * 13 + c] & 0xff, 35);
         }
     }
 

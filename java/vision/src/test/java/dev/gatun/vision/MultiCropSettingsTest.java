@@ -32,21 +32,21 @@ class MultiCropSettingsTest {
     @Test
     void badValuesAreNamed() {
         List<Double> area = List.of(.3, 1.);
-        refused("views.crops.role is big; allowed is global or local", () -> crop("big", area, .5, 3));
-        refused("views.crops.area is [1.0, 0.3]; allowed is [smallest, largest] with 0.0 < smallest <= largest <= 1.0",
+        refused("role is big; allowed is global or local", () -> crop("big", area, .5, 3));
+        refused("area is [1.0, 0.3]; allowed is [smallest, largest] with 0.0 < smallest <= largest <= 1.0",
                 () -> crop("global", List.of(1., .3), .5, 3));
-        refused("views.crops.flip is 1.5; allowed is 0 to 1", () -> crop("global", area, 1.5, 3));
-        refused("views.crops.flip is NaN; allowed is 0 to 1", () -> crop("global", area, Double.NaN, 3));
-        refused("views.crops.blurKernel is 4; allowed is an odd number from 1 to 63", () -> crop("global", area, .5, 4));
+        refused("flip is 1.5; allowed is 0 to 1", () -> crop("global", area, 1.5, 3));
+        refused("flip is NaN; allowed is 0 to 1", () -> crop("global", area, Double.NaN, 3));
+        refused("blurKernel is 4; allowed is an odd number from 1 to 63", () -> crop("global", area, .5, 4));
         CropSettings local = crop("local", area, .5, 3);
         List<Double> one = List.of(1.);
-        refused("views.crops is only local groups; allowed is at least one global group",
+        refused("crops is only local groups; allowed is at least one global group",
                 () -> new MultiCropSettings(List.of(local), one, one, 0, 0));
-        refused("views.crops is a global group after a local one; allowed is global groups first",
+        refused("crops is a global group after a local one; allowed is global groups first",
                 () -> new MultiCropSettings(List.of(GLOBAL, local, GLOBAL), one, one, 0, 0));
-        refused("views.std is [0.0]; allowed is as many numbers as mean has, above 0",
+        refused("std is [0.0]; allowed is as many numbers as mean has, above 0",
                 () -> new MultiCropSettings(List.of(GLOBAL), one, List.of(0.), 0, 0));
-        refused("views.plainResize is 20; allowed is 0, or at least the plain size 28",
+        refused("plainResize is 20; allowed is 0, or at least the plain size 28",
                 () -> new MultiCropSettings(List.of(GLOBAL), one, one, 0, 20));
     }
 }

@@ -7,10 +7,10 @@ import java.util.List;
 final class Settings {
     private Settings() {}
 
-    /** Refuses a value of a {@code model} key in one line. */
+    /** Refuses a value in one line; whoever reads the file adds where the key is. */
     static void require(boolean holds, String key, Object value, String allowed) {
         if (!holds) {
-            throw new IllegalArgumentException("model." + key + " is " + value + "; allowed is " + allowed);
+            throw new IllegalArgumentException(key + " is " + value + "; allowed is " + allowed);
         }
     }
 
