@@ -13,6 +13,7 @@ module dev.gatun.learning {
     exports dev.gatun.learning.checkpoint;
     exports dev.gatun.learning.evaluation;
     exports dev.gatun.learning.method;
+    exports dev.gatun.learning.optimizer;
     exports dev.gatun.learning.pipeline;
     exports dev.gatun.learning.report;
 
@@ -21,4 +22,10 @@ module dev.gatun.learning {
     uses dev.gatun.learning.MethodProvider;
     uses dev.gatun.learning.OptimizerProvider;
     uses dev.gatun.tensor.layer.EncoderProvider;
+
+    provides dev.gatun.learning.OptimizerProvider with
+            dev.gatun.learning.optimizer.AdamWProvider,
+            dev.gatun.learning.optimizer.SgdProvider,
+            dev.gatun.learning.optimizer.LarsProvider,
+            dev.gatun.learning.optimizer.LarcProvider;
 }

@@ -10,11 +10,12 @@ import dev.gatun.tensor.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.layer.Parameter;
 import dev.gatun.tensor.layer.Pass;
+import dev.gatun.tensor.optimizer.FlatOptimizer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
-import java.util.Locale;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
@@ -160,12 +161,29 @@ public final class Trainer {
                 step.tape().backward(parts == 1 ? result : result.mul(1f / parts));
                 if (part == parts - 1) {
                     method.afterBackward(step);
+                    requireFiniteGradient(index, logged);
                     experiment.optimizer().step(experiment.schedule().at(index));
                     method.afterUpdate(step);
                 }
             }
         }
         return loss;
+    }
+
+    // a loss can be finite and its gradient not; an update with it would destroy the parameters
+    private void requireFiniteGradient(long index, Map<String, Double> logged) {
+        if (experiment.optimizer() instanceof FlatOptimizer optimizer) {
+            double norm = optimizer.clip(Float.POSITIVE_INFINITY);
+            logged.put("gradient_norm", norm);
+            if (!Double.isFinite(norm)) {
+                String where = experiment.parameters().all().stream()
+                        .filter(parameter -> !parameter.gradient().finite())
+                        .map(Parameter::name)
+                        .findFirst()
+                        .orElse("the norm");
+                throw stopped(index, "the gradient is not finite; first: that of " + where);
+            }
+        }
     }
 
     private Step makeStep(Tape tape, long index, int part, Map<String, Double> logged) {
@@ -191,12 +209,15 @@ public final class Trainer {
         } catch (RuntimeException e) {
             operation = e.getMessage();
         }
+        return stopped(index, "the loss of " + experiment.pipeline().method().name() + " is " + value
+                + "; first not finite: " + operation);
+    }
+
+    private LearningException stopped(long index, String what) {
         String where = checkpointStep < 0
                 ? "there is no checkpoint yet"
                 : "the last good checkpoint is that of step " + checkpointStep + ", " + folder.resolve(CHECKPOINT);
-        return new LearningException(String.format(
-                Locale.ROOT, "step %d: the loss of %s is %s; first not finite: %s; the parameters were not updated; %s",
-                index + 1, experiment.pipeline().method().name(), value, operation, where));
+        return new LearningException("step " + (index + 1) + ": " + what + "; the parameters were not updated; " + where);
     }
 
     private void report(Metrics metrics, Clock clock, long step, double loss, Map<String, Double> logged) {

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.learning.optimizer;
+
+import dev.gatun.learning.OptimizerProvider;
+import dev.gatun.learning.pipeline.Ranges;
+import dev.gatun.tensor.layer.Parameter;
+import dev.gatun.tensor.layer.Parameters;
+import dev.gatun.tensor.optimizer.Lars;
+import dev.gatun.tensor.optimizer.Optimizer;
+
+/** Offers {@link Lars} as {@code lars}. */
+public final class LarsProvider implements OptimizerProvider {
+    /**
+     * The {@code optimizer} section.
+     *
+     * @param lr base learning rate
+     * @param weightDecay decay of tensors with two or more dimensions
+     * @param momentum of the velocity
+     * @param trust trust coefficient; biases and norm weights are not adapted
+     */
+    public record Settings(double lr, float weightDecay, float momentum, float trust) {
+        /** The usual settings. */
+        public Settings() {
+            this(.2, 1.5e-6f, .9f, 1e-3f);
+        }
+
+        /** Checks the values. */
+        public Settings {
+            Ranges.atLeast("lr", lr, 0);
+            Ranges.atLeast("weight_decay", weightDecay, 0);
+            Ranges.part("momentum", momentum);
+            Ranges.above("trust", trust, 0);
+        }
+    }
+
+    @Override
+    public String name() {
+        return "lars";
+    }
+
+    @Override
+    public Class<? extends Record> settings() {
+        return Settings.class;
+    }
+
+    @Override
+    public double lr(Record settings) {
+        return ((Settings) settings).lr();
+    }
+
+    @Override
+    public Optimizer create(Record settings, Parameters parameters) {
+        Settings s = (Settings) settings;
+        return new Lars(parameters, s.momentum(), s.weightDecay(), s.trust(), Parameter::decay);
+    }
+}

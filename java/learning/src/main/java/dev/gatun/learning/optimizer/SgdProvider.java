@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.learning.optimizer;
+
+import dev.gatun.learning.OptimizerProvider;
+import dev.gatun.learning.pipeline.Ranges;
+import dev.gatun.tensor.layer.Parameters;
+import dev.gatun.tensor.optimizer.Sgd;
+import dev.gatun.tensor.optimizer.Optimizer;
+
+/** Offers {@link Sgd} as {@code sgd}. */
+public final class SgdProvider implements OptimizerProvider {
+    /**
+     * The {@code optimizer} section.
+     *
+     * @param lr base learning rate
+     * @param weightDecay decay of tensors with two or more dimensions
+     * @param momentum of the velocity
+     * @param nesterov whether the gradient is that after the momentum's step
+     */
+    public record Settings(double lr, float weightDecay, float momentum, boolean nesterov) {
+        /** The usual settings. */
+        public Settings() {
+            this(.1, 1e-4f, .9f, false);
+        }
+
+        /** Checks the values. */
+        public Settings {
+            Ranges.atLeast("lr", lr, 0);
+            Ranges.atLeast("weight_decay", weightDecay, 0);
+            Ranges.part("momentum", momentum);
+        }
+    }
+
+    @Override
+    public String name() {
+        return "sgd";
+    }
+
+    @Override
+    public Class<? extends Record> settings() {
+        return Settings.class;
+    }
+
+    @Override
+    public double lr(Record settings) {
+        return ((Settings) settings).lr();
+    }
+
+    @Override
+    public Optimizer create(Record settings, Parameters parameters) {
+        Settings s = (Settings) settings;
+        return new Sgd(parameters, s.momentum(), s.nesterov(), s.weightDecay());
+    }
+}
