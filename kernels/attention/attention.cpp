@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tiles hold scores transposed, keys as rows and queries as lanes: the softmax is then vertical (no reduction across lanes), and
+// statistics of a query (maximum, sum, log-sum-exp, δ) are vectors. Scores are kept in powers of two: q is packed times scale·log2(e).
+#include "kernels/attention/attention.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/attention/attention_plan.h"
+#include "kernels/common/isa.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/attention/attention.cpp"
+#include "hwy/foreach_target.h"
+#include "kernels/attention/attention_tile-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace gatun {
+namespace HWY_NAMESPACE {
+
+using namespace gatun::attention;
+
+HWY_INLINE int64_t lane_count() { return static_cast<int64_t>(hn::Lanes(F32())); }
+HWY_INLINE int64_t pad(int64_t n) { return round_up(n, lane_count()); }
+
+// One tile of scores: keys [key, key+rows) of the head against the block of queries [query, query+columns).
+struct Tile {
+  int64_t key, rows, query, columns, stride;
+};
+
+// Cuts the keys behind the last that any query of the block sees. Zero rows or less: nothing to do.
+HWY_INLINE int64_t visible_rows(const Head& h, int64_t key, int64_t rows, int64_t query, int64_t columns) {
+  return std::min(rows, query + columns - 1 + h.diagonal + 1 - key);
+}
+
+// Adds the bias and takes out what causality hides.
+void mask_scores(const AttentionProblem& p, const Head& h, const Tile& t, float* scores, float* scratch) {
+  const F32 d;
+  const int64_t lanes = lane_count();
+  if (p.bias.data != nullptr) {
+    pack_transposed(p.bias.at(h.batch, h.head, t.query) + t.key, p.bias.query_stride, scratch, t.stride, t.columns, t.rows, kLog2E);
+    for (int64_t i = 0; i < t.rows * t.stride; i += lanes) {
+      hn::Store(hn::Add(hn::Load(d, scores + i), hn::Load(d, scratch + i)), d, scores + i);
+    }
+  }
+  for (int64_t r = 0; r < t.rows && p.causal; ++r) {
+    // The first query that sees this key.
+    const int64_t first = t.key + r - h.diagonal - t.query;
+    for (int64_t c = 0; c < std::min(first, t.stride); c += lanes) {
+      const auto hidden = hn::FirstN(d, static_cast<size_t>(std::min(lanes, first - c)));
+      float* at = scores + r * t.stride + c;
+      hn::Store(hn::IfThenElse(hidden, hn::Set(d, -kInfinity), hn::Load(d, at)), d, at);
+    }
+  }
+}
+
+// Scores become weights 2^(score - maximum). Updates the running maximum and sum of each query and leaves in alpha what earlier
+// sums must be multiplied with.
+void softmax_tile(const Tile& t, float* scores, float* maximum, float* sum, float* alpha) {
+  const F32 d;
+  for (int64_t c = 0; c < t.stride; c += lane_count()) {
+    const VF before = hn::Load(d, maximum + c);
+    VF most = before;
+    for (int64_t r = 0; r < t.rows; ++r) most = hn::Max(most, hn::Load(d, scores + r * t.stride + c));
+    // Only -inf so far: any finite shift keeps the weights 0.
+    const VF shift = hn::IfThenZeroElse(hn::Eq(most, hn::Set(d, -kInfinity)), most);
+    VF total = hn::Zero(d);
+    for (int64_t r = 0; r < t.rows; ++r) {
+      float* at = scores + r * t.stride + c;
+      const VF weight = exp2(d, hn::Sub(hn::Load(d, at), shift));
+      hn::Store(weight, d, at);
+      total = hn::Add(total, weight);
+    }
+    const VF factor = exp2(d, hn::Sub(before, shift));
+    hn::Store(hn::MulAdd(hn::Load(d, sum + c), factor, total), d, sum + c);
+    hn::Store(most, d, maximum + c);
+    hn::Store(factor, d, alpha + c);
+  }
+}
+
+void scale_rows(float* rows, int64_t stride, int64_t count, const float* factors) {
+  const F32 d;
+  for (int64_t r = 0; r < count; ++r) {
+    const VF factor = hn::Set(d, factors[r]);
+    for (int64_t c = 0; c < stride; c += lane_count()) hn::Store(hn::Mul(hn::Load(d, rows + r * stride + c), factor), d, rows + r * stride + c);
+  }
+}
+
+// Queries [begin, end) of one head, at most kChunk.
+void forward_item(const AttentionProblem& p, const Head& h, int64_t begin, int64_t end, HeadView<float> out, RowStatistic<float> log_sum_exp,
+                  const ForwardScratch& s) {
+  const int64_t depth = pad(p.depth);
+  const int64_t block = even_part(end - begin, kQueryBlock, lane_count());
+  const int64_t tile_rows = even_part(h.keys, kKeyTile, 1);
+  const int64_t count = end - begin;
+  std::fill_n(s.maximum, pad(count), -kInfinity);
+  std::fill_n(s.sum, pad(count), 0.0f);
+  bool started[kChunk / kAlign] = {};
+  for (int64_t q = 0; q < count; q += block) {
+    const int64_t columns = std::min(block, count - q);
+    pack_transposed(p.q.at(h.batch, h.query_start + begin + q, h.head), p.q.row_stride, s.queries + q * p.depth, pad(columns), columns, p.depth,
+                    p.scale * kLog2E);
+  }
+  for (int64_t key = 0; key < h.keys; key += tile_rows) {
+    const int64_t rows = visible_rows(h, key, std::min(tile_rows, h.keys - key), end - 1, 1);
+    if (rows <= 0) break;
+    pack_rows(p.k.at(h.batch, h.key_start + key, h.head), p.k.row_stride, s.keys, depth, rows, p.depth);
+    pack_rows(p.v.at(h.batch, h.key_start + key, h.head), p.v.row_stride, s.values, depth, rows, p.depth);
+    for (int64_t q = 0, index = 0; q < count; q += block, ++index) {
+      const int64_t columns = std::min(block, count - q);
+      const Tile t{key, visible_rows(h, key, rows, begin + q, columns), begin + q, columns, pad(columns)};
+      if (t.rows <= 0) continue;
+      product<false>(s.keys, depth, s.queries + q * p.depth, t.stride, s.scores, t.stride, t.rows, t.stride, p.depth, false);
+      mask_scores(p, h, t, s.scores, s.bias);
+      softmax_tile(t, s.scores, s.maximum + q, s.sum + q, s.alpha);
+      if (started[index]) scale_rows(s.out + q * depth, depth, columns, s.alpha);
+      product<true>(s.scores, t.stride, s.values, depth, s.out + q * depth, depth, columns, depth, t.rows, started[index]);
+      started[index] = true;
+    }
+  }
+  for (int64_t r = 0; r < count; ++r) {
+    const int64_t row = begin + r;
+    float* to = out.at(h.batch, h.query_start + row, h.head);
+    const bool masked = s.sum[r] == 0.0f;
+    if (masked) std::fill_n(to, p.depth, 0.0f);
+    else unpack_rows(s.out + r * depth, depth, to, 0, 1, p.depth, 1.0f / s.sum[r], false);
+    if (log_sum_exp.data != nullptr) {
+      *log_sum_exp.at(h.batch, h.head, h.query_start + row) = masked ? -kInfinity : static_cast<float>(s.maximum[r] / double{kLog2E} + std::log(s.sum[r]));
+    }
+  }
+}
+
+void forward(int threads, const AttentionProblem& p, HeadView<float> out, RowStatistic<float> log_sum_exp, float* workspace) {
+  const int64_t most = longest(p.query_offsets, p.batch, p.queries);
+  const int64_t chunk = even_part(most, kChunk, kAlign);
+  const int64_t chunks = chunk_count(most, chunk);
+  const int64_t stride = ForwardScratch(nullptr, p).floats;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+  for (int64_t item = 0; item < p.batch * p.heads * chunks; ++item) {
+    const Head h = head_of(p, item / chunks / p.heads, item / chunks % p.heads);
+    const int64_t begin = item % chunks * chunk;
+    if (begin >= h.queries) continue;
+    const ForwardScratch scratch(workspace + omp_get_thread_num() * stride, p);
+    forward_item(p, h, begin, std::min(begin + chunk, h.queries), out, log_sum_exp, scratch);
+  }
+}
+
+// P and dS (without scale) of a tile, in place of the scores and of dout·vᵀ.
+HWY_INLINE void gradient_tile(const Tile& t, float* HWY_RESTRICT scores, float* HWY_RESTRICT dscores, const BackwardScratch& s) {
+  const F32 d;
+  for (int64_t c = 0; c < t.stride; c += lane_count()) {
+    const VF shift = hn::Load(d, s.lse + c);
+    const VF shift_low = hn::Load(d, s.lse_low + c);
+    const VF mean = hn::Load(d, s.delta + c);
+    for (int64_t r = 0; r < t.rows; ++r) {
+      const int64_t at = r * t.stride + c;
+      const VF weight = exp2(d, hn::Sub(hn::Sub(hn::Load(d, scores + at), shift), shift_low));
+      hn::Store(weight, d, scores + at);
+      hn::Store(hn::Mul(weight, hn::Sub(hn::Load(d, dscores + at), mean)), d, dscores + at);
+    }
+  }
+}
+
+void add_dbias(const BiasView<float>& dbias, const Head& h, const Tile& t, const float* dscores, float* scratch) {
+  const int64_t stride = pad(t.rows);
+  pack_transposed(dscores, t.stride, scratch, stride, t.rows, t.columns, 1.0f);
+  for (int64_t q = 0; q < t.columns; ++q) {
+    unpack_rows(scratch + q * stride, stride, dbias.at(h.batch, h.head, t.query + q) + t.key, 0, 1, t.rows, 1.0f, true);
+  }
+}
+
+// Packs what a block of queries contributes, and its statistics.
+void pack_block(const AttentionProblem& p, const AttentionGradients& g, const Head& h, int64_t query, int64_t columns, int64_t depth,
+                const BackwardScratch& s) {
+  const int64_t row = h.query_start + query;
+  const float* q = p.q.at(h.batch, row, h.head);
+  const float* dout = g.dout.at(h.batch, row, h.head);
+  const float* lse = g.log_sum_exp.at(h.batch, h.head, row);
+  pack_transposed(q, p.q.row_stride, s.queries_t, pad(columns), columns, p.depth, p.scale * kLog2E);
+  pack_transposed(dout, g.dout.row_stride, s.dout_t, pad(columns), columns, p.depth, 1.0f);
+  pack_rows(q, p.q.row_stride, s.queries, depth, columns, p.depth);
+  pack_rows(dout, g.dout.row_stride, s.dout, depth, columns, p.depth);
+  // δ is summed in the order of dout·vᵀ: with a single key their difference is exactly 0.
+  pack_transposed(g.out.at(h.batch, row, h.head), g.out.row_stride, s.out_t, pad(columns), columns, p.depth, 1.0f);
+  column_dots(s.dout_t, s.out_t, p.depth, pad(columns), s.delta);
+  for (int64_t c = 0; c < pad(columns); ++c) {
+    // A row that saw nothing, and the lanes behind the last row, get weight 2^-inf = 0.
+    const bool empty = c >= columns || lse[c] == -kInfinity;
+    s.lse[c] = empty ? kInfinity : lse[c] * kLog2E;
+    // The rounding of that product would be a relative error of every weight of the row.
+    s.lse_low[c] = std::isinf(s.lse[c]) ? 0.0f : std::fma(lse[c], kLog2E, -s.lse[c]);
+  }
+}
+
+void backward_item(Pass pass, const AttentionProblem& p, const AttentionGradients& g, const Head& h, const Range& range,
+                   const BackwardScratch& s) {
+  const bool want_keys = pass == Pass::kAll || pass == Pass::kKeys;
+  const bool want_queries = pass == Pass::kAll || pass == Pass::kQueries;
+  const int64_t depth = pad(p.depth);
+  const int64_t block = even_part(range.query_end - range.query_begin, kQueryBlock, lane_count());
+  const int64_t chunk = even_part(range.key_end - range.key_begin, kChunk, 1);
+  if (want_queries && range.key_begin >= range.key_end) {
+    for (int64_t q = range.query_begin; q < range.query_end; ++q) std::fill_n(g.dq.at(h.batch, h.query_start + q, h.head), p.depth, 0.0f);
+  }
+  for (int64_t begin = range.key_begin; begin < range.key_end; begin += chunk) {
+    const int64_t keys = std::min(chunk, range.key_end - begin);
+    const int64_t tile_rows = even_part(keys, kKeyTile, 1);
+    pack_rows(p.k.at(h.batch, h.key_start + begin, h.head), p.k.row_stride, s.keys, depth, keys, p.depth);
+    pack_rows(p.v.at(h.batch, h.key_start + begin, h.head), p.v.row_stride, s.values, depth, keys, p.depth);
+    if (want_keys) {
+      std::fill_n(s.dkeys, keys * depth, 0.0f);
+      std::fill_n(s.dvalues, keys * depth, 0.0f);
+    }
+    for (int64_t query = range.query_begin; query < range.query_end; query += block) {
+      const int64_t columns = std::min(block, range.query_end - query);
+      const int64_t visible = visible_rows(h, begin, keys, query, columns);
+      if (visible > 0) pack_block(p, g, h, query, columns, depth, s);
+      for (int64_t key = 0; key < visible; key += tile_rows) {
+        const Tile t{begin + key, std::min(tile_rows, visible - key), query, columns, pad(columns)};
+        const float* tile_keys = s.keys + key * depth;
+        product<false>(tile_keys, depth, s.queries_t, t.stride, s.probabilities, t.stride, t.rows, t.stride, p.depth, false);
+        product<false>(s.values + key * depth, depth, s.dout_t, t.stride, s.dscores, t.stride, t.rows, t.stride, p.depth, false);
+        mask_scores(p, h, t, s.probabilities, s.bias);
+        gradient_tile(t, s.probabilities, s.dscores, s);
+        if (want_keys) {
+          product<false>(s.probabilities, t.stride, s.dout, depth, s.dvalues + key * depth, depth, t.rows, depth, columns, true);
+          product<false>(s.dscores, t.stride, s.queries, depth, s.dkeys + key * depth, depth, t.rows, depth, columns, true);
+        }
+        if (want_queries) product<true>(s.dscores, t.stride, tile_keys, depth, s.dqueries, depth, columns, depth, t.rows, key > 0);
+        if (pass == Pass::kBias) add_dbias(g.dbias, h, t, s.dscores, s.dbias);
+      }
+      if (want_queries) {
+        if (visible <= 0) std::fill_n(s.dqueries, columns * depth, 0.0f);
+        unpack_rows(s.dqueries, depth, g.dq.at(h.batch, h.query_start + query, h.head), g.dq.row_stride, columns, p.depth, p.scale,
+                    begin > range.key_begin);
+      }
+    }
+    if (want_keys) {
+      unpack_rows(s.dkeys, depth, g.dk.at(h.batch, h.key_start + begin, h.head), g.dk.row_stride, keys, p.depth, p.scale, false);
+      unpack_rows(s.dvalues, depth, g.dv.at(h.batch, h.key_start + begin, h.head), g.dv.row_stride, keys, p.depth, 1.0f, false);
+    }
+  }
+}
+
+// Each owner (head, chunk of the dimension that `pass` owns) writes its part alone, so no order between threads matters.
+void backward(int threads, Pass pass, const AttentionProblem& p, const AttentionGradients& g, float* workspace) {
+  const bool by_queries = pass == Pass::kQueries;
+  const int64_t most = by_queries ? longest(p.query_offsets, p.batch, p.queries) : longest(p.key_offsets, p.batch, p.keys);
+  const int64_t chunk = pass == Pass::kAll ? std::max<int64_t>(most, 1) : even_part(most, kChunk, kAlign);
+  const int64_t chunks = pass == Pass::kAll ? 1 : chunk_count(most, chunk);
+  const int64_t stride = BackwardScratch(nullptr, p, g.dbias.data != nullptr).floats;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+  for (int64_t item = 0; item < p.batch * p.heads * chunks; ++item) {
+    const Head h = head_of(p, item / chunks / p.heads, item / chunks % p.heads);
+    const int64_t begin = item % chunks * chunk;
+    const int64_t owned = by_queries ? h.queries : h.keys;
+    if (pass != Pass::kAll && begin >= owned) continue;
+    Range range{0, h.queries, 0, h.keys};
+    if (pass == Pass::kQueries) range = {begin, std::min(begin + chunk, h.queries), 0, h.keys};
+    if (pass == Pass::kKeys) range = {0, h.queries, begin, std::min(begin + chunk, h.keys)};
+    const BackwardScratch scratch(workspace + omp_get_thread_num() * stride, p, g.dbias.data != nullptr);
+    backward_item(pass, p, g, h, range, scratch);
+  }
+}
+
+// An owner is one slab of dbias and a chunk of its queries; it adds up everything the bias was broadcast to, in ascending order.
+void backward_bias(int threads, const AttentionProblem& p, const AttentionGradients& g, float* workspace) {
+  const BiasView<float>& dbias = g.dbias;
+  const int64_t chunk = dbias.queries == 1 ? p.queries : even_part(p.queries, kChunk, kAlign);
+  const int64_t chunks = p.queries == 0 ? 1 : chunk_count(p.queries, chunk);
+  const int64_t stride = BackwardScratch(nullptr, p, true).floats;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+  for (int64_t item = 0; item < dbias.batches * dbias.heads * chunks; ++item) {
+    const int64_t slab = item / chunks, batch = slab / dbias.heads, head = slab % dbias.heads;
+    const int64_t begin = item % chunks * chunk;
+    const int64_t end = std::min(begin + chunk, p.queries);
+    for (int64_t q = begin; q < (dbias.queries == 1 ? begin + 1 : end); ++q) std::fill_n(dbias.at(batch, head, q), p.keys, 0.0f);
+    const BackwardScratch scratch(workspace + omp_get_thread_num() * stride, p, true);
+    for (int64_t b = dbias.batches == 1 ? 0 : batch; b < (dbias.batches == 1 ? p.batch : batch + 1); ++b) {
+      for (int64_t n = dbias.heads == 1 ? 0 : head; n < (dbias.heads == 1 ? p.heads : head + 1); ++n) {
+        backward_item(Pass::kBias, p, g, head_of(p, b, n), {begin, end, 0, p.keys}, scratch);
+      }
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace gatun
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace gatun {
+
+using namespace gatun::attention;
+
+namespace {
+
+// Rows in no sequence are written too: a result never depends on what the memory held before.
+template <class F>
+void outside(const int32_t* offsets, int64_t sequences, int64_t rows, F&& row) {
+  if (offsets == nullptr) return;
+  for (int64_t r = 0; r < offsets[0]; ++r) row(r);
+  for (int64_t r = offsets[sequences]; r < rows; ++r) row(r);
+}
+
+void clear(const AttentionProblem& p, const HeadView<float>& view, const int32_t* offsets, int64_t rows) {
+  outside(offsets, p.batch, rows, [&](int64_t r) {
+    for (int64_t head = 0; head < p.heads; ++head) std::fill_n(view.at(0, r, head), p.depth, 0.0f);
+  });
+}
+
+}  // namespace
+
+size_t attention_forward_workspace(const Stream& stream, const AttentionProblem& problem) {
+  return static_cast<size_t>(ForwardScratch(nullptr, problem).floats) * sizeof(float) * static_cast<size_t>(stream.threads());
+}
+
+void attention_forward(const Stream& stream, const AttentionProblem& problem, HeadView<float> out, RowStatistic<float> log_sum_exp,
+                       void* workspace) {
+  clear(problem, out, problem.query_offsets, problem.queries);
+  outside(problem.query_offsets, problem.batch, problem.queries, [&](int64_t r) {
+    for (int64_t head = 0; head < problem.heads && log_sum_exp.data != nullptr; ++head) *log_sum_exp.at(0, head, r) = -kInfinity;
+  });
+  GATUN_DISPATCH(forward)(stream.threads(), problem, out, log_sum_exp, static_cast<float*>(workspace));
+}
+
+size_t attention_backward_workspace(const Stream& stream, const AttentionProblem& problem, bool dbias) {
+  return static_cast<size_t>(BackwardScratch(nullptr, problem, dbias).floats) * sizeof(float) * static_cast<size_t>(stream.threads());
+}
+
+void attention_backward(const Stream& stream, const AttentionProblem& problem, const AttentionGradients& gradients, void* workspace) {
+  float* scratch = static_cast<float*>(workspace);
+  clear(problem, gradients.dq, problem.query_offsets, problem.queries);
+  clear(problem, gradients.dk, problem.key_offsets, problem.keys);
+  clear(problem, gradients.dv, problem.key_offsets, problem.keys);
+  // A few long heads would leave threads idle: they are split, at the price of computing the scores twice. Only shapes decide.
+  const bool split = problem.batch * problem.heads < kOnePassItems && longest(problem.key_offsets, problem.batch, problem.keys) > kChunk;
+  if (split) {
+    GATUN_DISPATCH(backward)(stream.threads(), Pass::kKeys, problem, gradients, scratch);
+    GATUN_DISPATCH(backward)(stream.threads(), Pass::kQueries, problem, gradients, scratch);
+  } else {
+    GATUN_DISPATCH(backward)(stream.threads(), Pass::kAll, problem, gradients, scratch);
+  }
+  if (gradients.dbias.data != nullptr) GATUN_DISPATCH(backward_bias)(stream.threads(), problem, gradients, scratch);
+}
+
+}  // namespace gatun
+#endif

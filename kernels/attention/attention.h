@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/common/stream.h"
+
+namespace gatun {
+
+// Rows of D contiguous elements, one for each (batch, row, head). Ragged operands have batch stride 0.
+template <class T>
+struct HeadView {
+  T* data = nullptr;
+  int64_t batch_stride = 0;
+  int64_t row_stride = 0;
+  int64_t head_stride = 0;
+  T* at(int64_t batch, int64_t row, int64_t head) const { return data + batch * batch_stride + row * row_stride + head * head_stride; }
+};
+
+// (B, H, N): the log-sum-exp. Rows are contiguous.
+template <class T>
+struct RowStatistic {
+  T* data = nullptr;
+  int64_t batch_stride = 0;
+  int64_t head_stride = 0;
+  T* at(int64_t batch, int64_t head, int64_t row) const { return data + batch * batch_stride + head * head_stride + row; }
+};
+
+// (B, H, Nq, Nk) with strides; a broadcast dimension has extent 1 and stride 0.
+template <class T>
+struct BiasView {
+  T* data = nullptr;
+  int64_t batches = 1, heads = 1, queries = 1;
+  int64_t batch_stride = 0, head_stride = 0, query_stride = 0;
+  T* at(int64_t batch, int64_t head, int64_t query) const {
+    return data + batch * batch_stride + head * head_stride + query * query_stride;
+  }
+};
+
+// What forward and backward share. In the ragged form `batch` counts sequences, `queries` and `keys` are the total rows,
+// and the offsets say which rows a sequence has.
+struct AttentionProblem {
+  int64_t batch, heads, queries, keys, depth;
+  const int32_t* query_offsets = nullptr;
+  const int32_t* key_offsets = nullptr;
+  bool causal = false;
+  float scale = 1;
+  HeadView<const float> q, k, v;
+  BiasView<const float> bias;
+};
+
+struct AttentionGradients {
+  HeadView<const float> out, dout;
+  RowStatistic<const float> log_sum_exp;
+  HeadView<float> dq, dk, dv;
+  BiasView<float> dbias;
+};
+
+size_t attention_forward_workspace(const Stream& stream, const AttentionProblem& problem);
+void attention_forward(const Stream& stream, const AttentionProblem& problem, HeadView<float> out, RowStatistic<float> log_sum_exp,
+                       void* workspace);
+
+size_t attention_backward_workspace(const Stream& stream, const AttentionProblem& problem, bool dbias);
+void attention_backward(const Stream& stream, const AttentionProblem& problem, const AttentionGradients& gradients, void* workspace);
+
+}  // namespace gatun

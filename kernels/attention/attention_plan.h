@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// How attention is cut into work items and tiles, and what scratch a thread has: the same for every instruction set.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+
+#include "kernels/attention/attention.h"
+
+namespace gatun::attention {
+
+constexpr int64_t kQueryBlock = 64;   // lanes of a tile
+constexpr int64_t kKeyTile = 128;     // rows of a tile: with 64 queries 32 KiB
+constexpr int64_t kChunk = 256;       // queries (forward) or keys (backward) whose sums one work item keeps
+constexpr int64_t kAlign = 16;        // floats: the widest vector, and a cache line
+constexpr int64_t kOnePassItems = 16; // heads from which the backward pass need not be split within a head
+constexpr float kLog2E = 1.44269504f;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+constexpr int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+// n cut into the fewest parts of at most `most`, as even as multiples of `unit` allow.
+inline int64_t even_part(int64_t n, int64_t most, int64_t unit) {
+  const int64_t parts = chunk_count(n, most);
+  return parts == 0 ? unit : round_up(chunk_count(n, parts), unit);
+}
+
+inline int64_t longest(const int32_t* offsets, int64_t sequences, int64_t rows) {
+  if (offsets == nullptr) return rows;
+  int64_t most = 0;
+  for (int64_t s = 0; s < sequences; ++s) most = std::max<int64_t>(most, offsets[s + 1] - offsets[s]);
+  return most;
+}
+
+// One batch entry or sequence, seen by one head.
+struct Head {
+  int64_t batch, head;           // for the views
+  int64_t query_start, queries;  // rows of the views
+  int64_t key_start, keys;
+  int64_t diagonal;              // query i sees keys j <= i + diagonal
+};
+
+inline Head head_of(const AttentionProblem& p, int64_t batch, int64_t head) {
+  Head h{batch, head, 0, p.queries, 0, p.keys, 0};
+  if (p.query_offsets != nullptr) {
+    h.query_start = p.query_offsets[batch];
+    h.queries = p.query_offsets[batch + 1] - h.query_start;
+    h.key_start = p.key_offsets[batch];
+    h.keys = p.key_offsets[batch + 1] - h.key_start;
+  }
+  h.diagonal = p.causal ? h.keys - h.queries : std::numeric_limits<int64_t>::max() / 2;
+  return h;
+}
+
+// Hands out pieces of a thread's scratch, in floats. Sizes depend on bounds only, so a null base computes the bytes needed.
+struct Carve {
+  float* base;
+  int64_t used = 0;
+  float* take(int64_t floats) {
+    float* piece = base == nullptr ? nullptr : base + used;
+    used += round_up(floats, kAlign);
+    return piece;
+  }
+};
+
+struct ForwardScratch {
+  float *queries, *out, *maximum, *sum, *keys, *values, *scores, *bias, *alpha;
+  int64_t floats;
+  ForwardScratch(float* base, const AttentionProblem& p) {
+    Carve carve{base};
+    const int64_t padded = round_up(p.depth, kAlign);
+    const int64_t tile = std::min(kKeyTile, p.keys);
+    const int64_t rows = std::min(kChunk, round_up(p.queries, kQueryBlock));
+    queries = carve.take(rows * p.depth);
+    out = carve.take(rows * padded);
+    maximum = carve.take(rows);
+    sum = carve.take(rows);
+    keys = carve.take(tile * padded);
+    values = carve.take(tile * padded);
+    scores = carve.take(tile * kQueryBlock);
+    bias = carve.take(p.bias.data != nullptr ? tile * kQueryBlock : 0);
+    alpha = carve.take(kQueryBlock);
+    floats = carve.used;
+  }
+};
+
+struct BackwardScratch {
+  float *keys, *values, *dkeys, *dvalues;                         // a chunk of keys
+  float *queries_t, *dout_t, *out_t, *queries, *dout, *dqueries;  // a block of queries
+  float *probabilities, *dscores, *bias, *dbias, *lse, *lse_low, *delta;    // a tile
+  int64_t floats;
+  BackwardScratch(float* base, const AttentionProblem& p, bool with_dbias) {
+    Carve carve{base};
+    const int64_t padded = round_up(p.depth, kAlign);
+    const int64_t chunk = std::min(kChunk, p.keys);
+    const int64_t tile = round_up(std::min(kKeyTile, p.keys), kAlign);
+    for (float** piece : {&keys, &values, &dkeys, &dvalues}) *piece = carve.take(chunk * padded);
+    for (float** piece : {&queries_t, &dout_t, &out_t}) *piece = carve.take(p.depth * kQueryBlock);
+    for (float** piece : {&queries, &dout, &dqueries}) *piece = carve.take(kQueryBlock * padded);
+    for (float** piece : {&probabilities, &dscores}) *piece = carve.take(tile * kQueryBlock);
+    bias = carve.take(p.bias.data != nullptr ? tile * kQueryBlock : 0);
+    dbias = carve.take(with_dbias ? tile * kQueryBlock : 0);
+    for (float** piece : {&lse, &lse_low, &delta}) *piece = carve.take(kQueryBlock);
+    floats = carve.used;
+  }
+};
+
+// What a pass over a range of queries and keys writes.
+enum class Pass { kAll, kQueries, kKeys, kBias };
+
+struct Range {
+  int64_t query_begin, query_end, key_begin, key_end;
+};
+
+}  // namespace gatun::attention

@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/attention/attention_reference.h"
+
+#include <numeric>
+#include <string>
+#include <utility>
+
+#include "kernels/testing/testing.h"
+
+using namespace gatun;
+using namespace gatun::testing;
+
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kGuard = 7.0f;
+
+// A problem in either form. `bias` has extents 1 where it is broadcast; empty vectors of offsets mean batched.
+struct Case {
+  int64_t batch = 1, queries = 1, keys = 1, heads = 1, depth = 1;
+  bool causal = false;
+  int64_t bias_batch = 0, bias_heads = 0, bias_queries = 0;  // 0: no bias
+  std::vector<int32_t> query_offsets = {}, key_offsets = {};
+  bool one_buffer = false;  // q, k, v (and dq, dk, dv) are views of one (B, N, 3, H, D) buffer
+  float scale() const { return 1.0f / std::sqrt(static_cast<float>(depth)); }
+  bool ragged() const { return !query_offsets.empty(); }
+  int64_t query_values() const { return (ragged() ? 1 : batch) * queries * heads * depth; }
+  int64_t key_values() const { return (ragged() ? 1 : batch) * keys * heads * depth; }
+  int64_t rows() const { return (ragged() ? 1 : batch) * queries * heads; }
+  bool biased() const { return bias_batch > 0; }
+  int64_t bias_values() const { return bias_batch * bias_heads * bias_queries * keys; }
+};
+
+template <class T>
+struct Data {
+  std::vector<T> q, k, v, bias, dout;
+};
+
+template <class T>
+struct Answer {
+  std::vector<T> out, lse, dq, dk, dv, dbias;
+};
+
+Data<float> random_inputs(const Case& c, uint32_t seed) {
+  return {normal(c.query_values(), seed), normal(c.key_values(), seed + 1), normal(c.key_values(), seed + 2), normal(c.bias_values(), seed + 3),
+          normal(c.query_values(), seed + 4)};
+}
+
+Data<double> widen(const Data<float>& d) {
+  using gatun::testing::widen;
+  return {widen(d.q), widen(d.k), widen(d.v), widen(d.bias), widen(d.dout)};
+}
+
+// Everything through the one-head reference.
+template <class T>
+Answer<T> reference(const Case& c, const Data<T>& d) {
+  const size_t query_values = static_cast<size_t>(c.query_values()), key_values = static_cast<size_t>(c.key_values());
+  Answer<T> a{std::vector<T>(query_values), std::vector<T>(static_cast<size_t>(c.rows()), -std::numeric_limits<T>::infinity()),
+              std::vector<T>(query_values), std::vector<T>(key_values), std::vector<T>(key_values),
+              std::vector<T>(static_cast<size_t>(c.bias_values()))};
+  for (int64_t b = 0; b < c.batch; ++b) {
+    const int64_t query_start = c.ragged() ? c.query_offsets[static_cast<size_t>(b)] : b * c.queries;
+    const int64_t key_start = c.ragged() ? c.key_offsets[static_cast<size_t>(b)] : b * c.keys;
+    const AttentionSize n{c.ragged() ? c.query_offsets[static_cast<size_t>(b) + 1] - query_start : c.queries,
+                          c.ragged() ? c.key_offsets[static_cast<size_t>(b) + 1] - key_start : c.keys, c.depth, c.causal};
+    for (int64_t h = 0; h < c.heads; ++h) {
+      const auto take = [&](const std::vector<T>& from, int64_t start, int64_t rows) {
+        std::vector<T> to;
+        for (int64_t r = 0; r < rows; ++r) {
+          const auto at = from.begin() + ((start + r) * c.heads + h) * c.depth;
+          to.insert(to.end(), at, at + c.depth);
+        }
+        return to;
+      };
+      const auto put = [&](const std::vector<T>& from, std::vector<T>& to, int64_t start, int64_t rows) {
+        for (int64_t r = 0; r < rows; ++r) std::copy_n(from.begin() + r * c.depth, c.depth, to.begin() + ((start + r) * c.heads + h) * c.depth);
+      };
+      const auto bias_at = [&](int64_t i, int64_t j) {
+        const int64_t slab = (c.bias_batch == 1 ? 0 : b) * c.bias_heads + (c.bias_heads == 1 ? 0 : h);
+        return static_cast<size_t>((slab * c.bias_queries + (c.bias_queries == 1 ? 0 : i)) * c.keys + j);
+      };
+      const std::vector<T> q = take(d.q, query_start, n.queries), k = take(d.k, key_start, n.keys), v = take(d.v, key_start, n.keys);
+      const std::vector<T> dout = take(d.dout, query_start, n.queries);
+      std::vector<T> bias(c.biased() ? static_cast<size_t>(n.queries * n.keys) : 0), dbias(bias.size());
+      for (int64_t i = 0; i < n.queries && c.biased(); ++i) {
+        for (int64_t j = 0; j < n.keys; ++j) bias[static_cast<size_t>(i * n.keys + j)] = d.bias[bias_at(i, j)];
+      }
+      std::vector<T> out(q.size()), lse(static_cast<size_t>(n.queries)), dq(q.size()), dk(k.size()), dv(k.size());
+      const T scale = static_cast<T>(c.scale());
+      const T* bias_data = c.biased() ? bias.data() : nullptr;
+      attention_reference<T>(n, scale, q.data(), k.data(), v.data(), bias_data, out.data(), lse.data());
+      attention_backward_reference<T>(n, scale, q.data(), k.data(), v.data(), bias_data, out.data(), lse.data(), dout.data(), dq.data(),
+                                      dk.data(), dv.data(), c.biased() ? dbias.data() : nullptr);
+      put(out, a.out, query_start, n.queries);
+      put(dq, a.dq, query_start, n.queries);
+      put(dk, a.dk, key_start, n.keys);
+      put(dv, a.dv, key_start, n.keys);
+      const int64_t lse_row = c.ragged() ? h * c.queries + query_start : (b * c.heads + h) * c.queries;
+      std::copy(lse.begin(), lse.end(), a.lse.begin() + lse_row);
+      for (int64_t i = 0; i < n.queries && c.biased(); ++i) {
+        for (int64_t j = 0; j < n.keys; ++j) a.dbias[bias_at(i, j)] += dbias[static_cast<size_t>(i * n.keys + j)];
+      }
+    }
+  }
+  return a;
+}
+
+// An operand inside a larger buffer whose other elements must stay as they are.
+struct Strided {
+  gatun_layout shape;
+  std::vector<float>* buffer;
+  int64_t start;
+  float* data() const { return buffer->data() + start; }
+  template <class F>
+  void each(F&& f) const {
+    int64_t index[GATUN_MAX_RANK] = {};
+    const int64_t count = std::accumulate(shape.shape, shape.shape + shape.rank, int64_t{1}, std::multiplies<>());
+    for (int64_t n = 0; n < count; ++n) {
+      int64_t at = start;
+      for (int r = 0; r < shape.rank; ++r) at += index[r] * shape.stride[r];
+      f(static_cast<size_t>(n), (*buffer)[static_cast<size_t>(at)]);
+      for (int r = shape.rank - 1; r >= 0 && ++index[r] == shape.shape[r]; --r) index[r] = 0;
+    }
+  }
+  void fill(const std::vector<float>& values) const { each([&](size_t n, float& at) { at = values[n]; }); }
+  std::vector<float> take(size_t count) const {
+    std::vector<float> values(count);
+    each([&](size_t n, float& at) { values[n] = std::exchange(at, kGuard); });
+    return values;
+  }
+};
+
+Strided view(const Case& c, std::vector<float>& buffer, int64_t rows, int part, int parts) {
+  const int64_t head = c.depth, row = parts * c.heads * c.depth;
+  buffer.resize(static_cast<size_t>((c.ragged() ? 1 : c.batch) * rows * row + 1), kGuard);
+  const int64_t start = part * c.heads * c.depth;
+  if (c.ragged()) return {layout(GATUN_F32, {rows, c.heads, c.depth}, {row, head, 1}), &buffer, start};
+  return {layout(GATUN_F32, {c.batch, rows, c.heads, c.depth}, {rows * row, row, head, 1}), &buffer, start};
+}
+
+struct Workspace {
+  std::vector<float> memory;
+  size_t bytes;
+  explicit Workspace(size_t bytes) : memory(bytes / sizeof(float) + 32, kNan), bytes(bytes) {
+    std::fill(memory.begin() + static_cast<int64_t>(offset() + bytes / sizeof(float)), memory.end(), kGuard);
+  }
+  size_t offset() const { return (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64 / sizeof(float); }
+  void* data() { return memory.data() + offset(); }
+  bool intact() const {
+    return std::all_of(memory.begin() + static_cast<int64_t>(offset() + bytes / sizeof(float)), memory.end(), [](float x) { return x == kGuard; });
+  }
+};
+
+Answer<float> run_kernel(const Case& c, const Data<float>& d, int threads = 2) {
+  Device device(threads);
+  std::vector<float> buffers[4], gradient_buffers[4], out_buffer, dout_buffer;
+  const auto three = [&](std::vector<float>* b, int part, int64_t rows) {
+    return c.one_buffer ? view(c, b[0], rows, part, 3) : view(c, b[part], rows, 0, 1);
+  };
+  const Strided q = three(buffers, 0, c.queries), k = three(buffers, 1, c.keys), v = three(buffers, 2, c.keys);
+  const Strided dq = three(gradient_buffers, 0, c.queries), dk = three(gradient_buffers, 1, c.keys), dv = three(gradient_buffers, 2, c.keys);
+  const Strided out = view(c, out_buffer, c.queries, c.one_buffer, c.one_buffer ? 2 : 1);
+  const Strided dout = view(c, dout_buffer, c.queries, 0, c.one_buffer ? 2 : 1);
+  q.fill(d.q);
+  k.fill(d.k);
+  v.fill(d.v);
+  dout.fill(d.dout);
+  Answer<float> a;
+  a.lse.assign(static_cast<size_t>(c.rows()), kGuard);
+  a.dbias.assign(static_cast<size_t>(c.bias_values()), kGuard);
+  const gatun_layout lse = c.ragged() ? layout(GATUN_F32, {c.heads, c.queries}) : layout(GATUN_F32, {c.batch, c.heads, c.queries});
+  const gatun_layout bias = c.biased() ? layout(GATUN_F32, {c.bias_batch, c.bias_heads, c.bias_queries, c.keys}) : gatun_layout{};
+  const gatun_layout offsets = c.ragged() ? layout(GATUN_I32, {c.batch + 1}) : gatun_layout{};
+  const void* query_offsets = c.ragged() ? c.query_offsets.data() : nullptr;
+  const void* key_offsets = c.ragged() ? c.key_offsets.data() : nullptr;
+  const void* bias_data = c.biased() ? d.bias.data() : nullptr;
+  const gatun_attention_desc desc{sizeof desc, c.causal, c.scale(), 0, q.shape, k.shape, v.shape, bias, offsets, offsets, out.shape, lse};
+  size_t bytes = 0;
+  run([&](gatun_error* e) { return gatun_attention_forward_workspace(device.stream(), &desc, &bytes, e); });
+  Workspace workspace(bytes);
+  run([&](gatun_error* e) {
+    return gatun_attention_forward(device.stream(), &desc, q.data(), k.data(), v.data(), bias_data, query_offsets, key_offsets, out.data(),
+                                   a.lse.data(), workspace.data(), bytes, e);
+  });
+  CHECK(workspace.intact());
+  const gatun_attention_backward_desc back{sizeof back, c.causal, c.scale(), 0,         q.shape,  k.shape,  v.shape,  bias, offsets,
+                                           offsets,     out.shape, lse,      dout.shape, dq.shape, dk.shape, dv.shape, bias};
+  run([&](gatun_error* e) { return gatun_attention_backward_workspace(device.stream(), &back, &bytes, e); });
+  Workspace back_workspace(bytes);
+  run([&](gatun_error* e) {
+    return gatun_attention_backward(device.stream(), &back, q.data(), k.data(), v.data(), bias_data, query_offsets, key_offsets, out.data(),
+                                    a.lse.data(), dout.data(), dq.data(), dk.data(), dv.data(), c.biased() ? a.dbias.data() : nullptr,
+                                    back_workspace.data(), bytes, e);
+  });
+  CHECK(back_workspace.intact());
+  a.out = out.take(d.q.size());
+  a.dq = dq.take(d.q.size());
+  a.dk = dk.take(d.k.size());
+  a.dv = dv.take(d.k.size());
+  for (const std::vector<float>* buffer : {&gradient_buffers[0], &gradient_buffers[1], &gradient_buffers[2], &out_buffer}) {
+    CHECK(std::all_of(buffer->begin(), buffer->end(), [](float x) { return x == kGuard; }));
+  }
+  return a;
+}
+
+void check(const Case& c, const Data<float>& d) {
+  CAPTURE(c.batch); CAPTURE(c.queries); CAPTURE(c.keys); CAPTURE(c.heads); CAPTURE(c.depth); CAPTURE(c.causal); CAPTURE(c.one_buffer);
+  const Answer<double> truth = reference(c, widen(d));
+  const Answer<float> naive = reference(c, d), result = run_kernel(c, d);
+  check_close(result.out, truth.out, naive.out);
+  check_close(result.lse, truth.lse, naive.lse);
+  check_close(result.dq, truth.dq, naive.dq);
+  check_close(result.dk, truth.dk, naive.dk);
+  check_close(result.dv, truth.dv, naive.dv);
+  check_close(result.dbias, truth.dbias, naive.dbias);
+}
+
+bool same_bits(const Answer<float>& a, const Answer<float>& b) {
+  using gatun::testing::same_bits;
+  return same_bits(a.out, b.out) && same_bits(a.lse, b.lse) && same_bits(a.dq, b.dq) && same_bits(a.dk, b.dk) && same_bits(a.dv, b.dv) &&
+         same_bits(a.dbias, b.dbias);
+}
+
+template <class T>
+bool all_equal(const std::vector<T>& values, T value) {
+  return std::all_of(values.begin(), values.end(), [&](T x) { return x == value; });
+}
+
+}  // namespace
+
+TEST_CASE("attention matches the double reference for odd lengths and head dimensions, as views of one buffer and apart") {
+  uint32_t seed = 1;
+  for (const int64_t depth : {1, 3, 33, 64, 80, 128}) {
+    for (const int64_t length : {1, 2, 37, 50, 131}) {
+      for (const bool causal : {false, true}) {
+        const Case c{.batch = 2, .queries = length, .keys = length, .heads = 2, .depth = depth, .causal = causal, .one_buffer = length != 50};
+        check(c, random_inputs(c, seed += 5));
+      }
+    }
+  }
+}
+
+TEST_CASE("attention with different numbers of queries and keys, more than one chunk, few and many heads") {
+  uint32_t seed = 1000;
+  for (const auto& [queries, keys] : std::vector<std::pair<int64_t, int64_t>>{{1, 197}, {197, 1}, {70, 300}, {300, 70}, {270, 530}}) {
+    for (const bool causal : {false, true}) {
+      const Case few{.batch = 1, .queries = queries, .keys = keys, .heads = 1, .depth = 17, .causal = causal};
+      check(few, random_inputs(few, seed += 5));
+      Case many = few;
+      many.batch = 4;
+      many.heads = 4;
+      many.depth = 5;
+      check(many, random_inputs(many, seed += 5));
+    }
+  }
+}
+
+TEST_CASE("attention over sequences of several lengths, some empty, with rows in no sequence") {
+  uint32_t seed = 2000;
+  for (const bool causal : {false, true}) {
+    const Case crops{.batch = 5, .queries = 400, .keys = 400, .heads = 3, .depth = 64, .causal = causal,
+                     .query_offsets = {0, 37, 37, 234, 284, 400}, .key_offsets = {0, 37, 37, 234, 284, 400}, .one_buffer = true};
+    check(crops, random_inputs(crops, seed += 5));
+    // Sequence 0 has no keys, 1 no queries; rows 0, 1 and 90 … of q and 0 and 99 of k belong to nobody.
+    const Case mixed{.batch = 4, .queries = 93, .keys = 100, .heads = 2, .depth = 9, .causal = causal,
+                     .query_offsets = {2, 12, 12, 60, 90}, .key_offsets = {1, 1, 30, 50, 99}};
+    const Data<float> d = random_inputs(mixed, seed += 5);
+    check(mixed, d);
+    const Answer<float> a = run_kernel(mixed, d);
+    CHECK(all_equal<float>({a.out.begin(), a.out.begin() + 12 * 18}, 0.0f));
+    CHECK(all_equal<float>({a.lse.begin(), a.lse.begin() + 12}, -kInf));
+    CHECK(all_equal<float>({a.dq.begin() + 90 * 18, a.dq.end()}, 0.0f));
+  }
+  const Case none{.batch = 0, .queries = 4, .keys = 5, .heads = 2, .depth = 3, .query_offsets = {0}, .key_offsets = {0}};
+  CHECK(all_equal(run_kernel(none, random_inputs(none, 1)).out, 0.0f));
+}
+
+TEST_CASE("a ragged batch gives the bits of its sequences alone") {
+  const Case together{.batch = 2, .queries = 87, .keys = 87, .heads = 2, .depth = 64, .query_offsets = {0, 37, 87}, .key_offsets = {0, 37, 87}};
+  const Data<float> d = random_inputs(together, 2500);
+  const Answer<float> all = run_kernel(together, d);
+  const Case alone{.batch = 1, .queries = 50, .keys = 50, .heads = 2, .depth = 64};
+  const auto tail = [](const std::vector<float>& x) { return std::vector<float>(x.begin() + 37 * 128, x.end()); };
+  const Answer<float> one = run_kernel(alone, {tail(d.q), tail(d.k), tail(d.v), {}, tail(d.dout)});
+  CHECK(gatun::testing::same_bits(one.out, tail(all.out)));
+  CHECK(gatun::testing::same_bits(one.dk, tail(all.dk)));
+}
+
+TEST_CASE("attention with a bias in every broadcast, and its gradient summed accordingly") {
+  uint32_t seed = 3000;
+  for (const int64_t batch : {1, 3}) {
+    for (const int64_t heads : {1, 2}) {
+      for (const int64_t queries : {1, 67}) {
+        const Case c{.batch = 3, .queries = 67, .keys = 150, .heads = 2, .depth = 20, .causal = batch == 1, .bias_batch = batch,
+                     .bias_heads = heads, .bias_queries = queries};
+        check(c, random_inputs(c, seed += 5));
+      }
+    }
+  }
+}
+
+TEST_CASE("keys excluded by a bias of -inf; a query that sees none gives 0") {
+  const Case c{.batch = 2, .queries = 21, .keys = 140, .heads = 2, .depth = 12, .bias_batch = 2, .bias_heads = 1, .bias_queries = 21};
+  Data<float> d = random_inputs(c, 4000);
+  for (size_t i = 0; i < d.bias.size(); ++i) {
+    const size_t row = i / 140;
+    if (row == 3 || row == 41 || i % 3 == 0 || i % 140 >= 130) d.bias[i] = -kInf;
+    if (row == 5 && i % 140 < 128) d.bias[i] = -kInf;  // nothing in the first tile
+  }
+  check(c, d);
+  const Answer<float> a = run_kernel(c, d);
+  const auto row = [](const std::vector<float>& x, int64_t r) { return std::vector<float>(x.begin() + r * 24, x.begin() + (r + 1) * 24); };
+  for (const int64_t r : {3, 41}) {
+    CHECK(all_equal(row(a.out, r), 0.0f));
+    CHECK(all_equal(row(a.dq, r), 0.0f));
+  }
+  CHECK(a.lse[3] == -kInf);
+  CHECK(std::isfinite(a.lse[4]));
+}
+
+TEST_CASE("attention without queries, keys or batch; without the log-sum-exp") {
+  const Case no_keys{.batch = 2, .queries = 5, .keys = 0, .heads = 2, .depth = 3};
+  const Answer<float> empty = run_kernel(no_keys, random_inputs(no_keys, 1));
+  CHECK(all_equal(empty.out, 0.0f));
+  CHECK(all_equal(empty.lse, -kInf));
+  CHECK(all_equal(empty.dq, 0.0f));
+  const Case no_queries{.batch = 2, .queries = 0, .keys = 5, .heads = 2, .depth = 3, .bias_batch = 1, .bias_heads = 2, .bias_queries = 1};
+  const Answer<float> unused = run_kernel(no_queries, random_inputs(no_queries, 2));
+  CHECK(all_equal(unused.dk, 0.0f));
+  CHECK(all_equal(unused.dv, 0.0f));
+  CHECK(all_equal(unused.dbias, 0.0f));
+  const Case no_batch{.batch = 0, .queries = 5, .keys = 5, .heads = 2, .depth = 3};
+  CHECK(run_kernel(no_batch, random_inputs(no_batch, 3)).out.empty());
+
+  const Case c{.batch = 1, .queries = 9, .keys = 9, .heads = 1, .depth = 4};
+  const Data<float> d = random_inputs(c, 4);
+  Device device;
+  const gatun_layout x = layout(GATUN_F32, {1, 9, 1, 4});
+  const gatun_attention_desc desc{sizeof desc, 0, c.scale(), 0, x, x, x, {}, {}, {}, x, {}};
+  size_t bytes = 0;
+  run([&](gatun_error* e) { return gatun_attention_forward_workspace(device.stream(), &desc, &bytes, e); });
+  Workspace workspace(bytes);
+  std::vector<float> out(36);
+  run([&](gatun_error* e) {
+    return gatun_attention_forward(device.stream(), &desc, d.q.data(), d.k.data(), d.v.data(), nullptr, nullptr, nullptr, out.data(), nullptr,
+                                   workspace.data(), bytes, e);
+  });
+  CHECK(gatun::testing::same_bits(out, run_kernel(c, d).out));
+}
+
+TEST_CASE("NaN reaches every row that sees it and no other head") {
+  const Case c{.batch = 1, .queries = 70, .keys = 140, .heads = 2, .depth = 16};
+  for (const char* where : {"q", "k", "v", "dout"}) {
+    CAPTURE(where);
+    Data<float> d = random_inputs(c, 5000);
+    std::vector<float>& target = *where == 'q' ? d.q : *where == 'k' ? d.k : *where == 'v' ? d.v : d.dout;
+    target[20 * 32 + 3] = kNan;  // row 20, head 0
+    const Answer<float> a = run_kernel(c, d);
+    for (int64_t r = 0; r < 70; ++r) {
+      const bool hit = *where == 'v' ? true : *where == 'k' ? true : *where == 'q' ? r == 20 : false;
+      CHECK(std::isnan(a.out[static_cast<size_t>(r * 32 + 3)]) == hit);
+      CHECK(std::isfinite(a.out[static_cast<size_t>(r * 32 + 16 + 3)]));
+      if (*where == 'q' || *where == 'k') CHECK(std::isnan(a.lse[static_cast<size_t>(r)]) == hit);
+    }
+    CHECK(std::isnan(a.dq[20 * 32 + 3]));
+    CHECK(std::isnan(a.dk[60 * 32 + 3]));
+    CHECK(std::isfinite(a.dk[60 * 32 + 16 + 3]));
+    if (*where != 'v') CHECK(std::isnan(a.dv[60 * 32 + 3]));
+  }
+}
+
+TEST_CASE("scores of hundreds do not overflow") {
+  const Case c{.batch = 1, .queries = 33, .keys = 140, .heads = 1, .depth = 64};
+  Data<float> d = random_inputs(c, 6000);
+  for (float& x : d.q) x *= 100;
+  check(c, d);
+}
+
+TEST_CASE("attention reference gradient agrees with finite differences") {
+  for (const bool causal : {false, true}) {
+    const Case c{.batch = 2, .queries = 3, .keys = 4, .heads = 1, .depth = 2, .causal = causal, .bias_batch = 1, .bias_heads = 1, .bias_queries = 3};
+    const Data<double> d = widen(random_inputs(c, 7000));
+    const Answer<double> a = reference(c, d);
+    const auto objective = [&](std::vector<double> Data<double>::* member) {
+      return [&, member](const std::vector<double>& x) {
+        Data<double> moved = d;
+        moved.*member = x;
+        const std::vector<double> out = reference(c, moved).out;
+        return std::inner_product(out.begin(), out.end(), d.dout.begin(), 0.0);
+      };
+    };
+    const auto compare = [&](std::vector<double> Data<double>::* member, const std::vector<double>& gradient) {
+      for (size_t i = 0; i < gradient.size(); ++i) {
+        CHECK(std::abs(central_difference(objective(member), d.*member, i) - gradient[i]) < 1e-8);
+      }
+    };
+    compare(&Data<double>::q, a.dq);
+    compare(&Data<double>::k, a.dk);
+    compare(&Data<double>::v, a.dv);
+    compare(&Data<double>::bias, a.dbias);
+  }
+}
+
+TEST_CASE("attention gives the same bits for any number of threads") {
+  for (const Case& c : {Case{.batch = 3, .queries = 197, .keys = 197, .heads = 2, .depth = 64, .one_buffer = true},
+                        Case{.batch = 1, .queries = 300, .keys = 600, .heads = 2, .depth = 20, .causal = true, .bias_batch = 1, .bias_heads = 1,
+                             .bias_queries = 300},
+                        Case{.batch = 3, .queries = 187, .keys = 187, .heads = 2, .depth = 33, .query_offsets = {0, 37, 137, 187},
+                             .key_offsets = {0, 37, 137, 187}}}) {
+    const Data<float> d = random_inputs(c, 8000);
+    const Answer<float> one = run_kernel(c, d, 1);
+    CHECK(same_bits(one, run_kernel(c, d, 2)));
+    CHECK(same_bits(one, run_kernel(c, d, 3)));
+  }
+}

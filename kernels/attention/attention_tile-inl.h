@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pieces of a tile: register-blocked products, packing and transposition, 2^x. Re-included for every instruction set.
+#if defined(GATUN_ATTENTION_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef GATUN_ATTENTION_TILE_INL_H_
+#undef GATUN_ATTENTION_TILE_INL_H_
+#else
+#define GATUN_ATTENTION_TILE_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "kernels/common/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace gatun {
+namespace HWY_NAMESPACE {
+
+// Accumulators must stay in registers: 32 on AVX-512 and NEON, 16 on AVX2.
+#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_AVX2
+constexpr int kMaxVectors = 2;
+constexpr int rows_for(int) { return HWY_TARGET == HWY_SCALAR ? 4 : 6; }
+#else
+constexpr int kMaxVectors = 4;
+constexpr int rows_for(int vectors) { return vectors == 4 ? 6 : vectors == 3 ? 8 : 12; }
+#endif
+
+// 2^x for x <= 0 (and a little above): relative error below 2^-23; 0 below -125.5, NaN for NaN. Infinite x gives 0 or garbage
+// of the caller's making, never a trap.
+HWY_INLINE VF exp2(F32 d, VF x) {
+  const hn::RebindToSigned<F32> di;
+  // Adding 1.5·2^23 leaves the rounded integer in the low bits, ready to be shifted into the exponent.
+  const VF magic = hn::Set(d, 12582912.0f);
+  const VF shifted = hn::Add(x, magic);
+  const VF r = hn::Sub(x, hn::Sub(shifted, magic));
+  VF p = hn::Set(d, 1.535336196e-04f);
+  p = hn::MulAdd(p, r, hn::Set(d, 1.339887502e-03f));
+  p = hn::MulAdd(p, r, hn::Set(d, 9.618436918e-03f));
+  p = hn::MulAdd(p, r, hn::Set(d, 5.550332367e-02f));
+  p = hn::MulAdd(p, r, hn::Set(d, 2.402264774e-01f));
+  p = hn::MulAdd(p, r, hn::Set(d, 6.931471825e-01f));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
+  const VF y = hn::BitCast(d, hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(hn::BitCast(di, shifted))));
+  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -125.5f)), y);
+}
+
+// C (kRows x kVectors vectors) = or += A·B over `inner`. A is read by broadcasts, (i, k) at a[i*lda + k] or, transposed, at a[k*lda + i].
+template <int kRows, int kVectors, bool kTransposed>
+HWY_NOINLINE void micro_kernel(const float* HWY_RESTRICT a, int64_t lda, const float* HWY_RESTRICT b, int64_t ldb, float* HWY_RESTRICT c,
+                               int64_t ldc, int64_t inner, bool accumulate) {
+  const F32 d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  VF sum[kRows][kVectors];
+  if (accumulate) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sum[i][v] = hn::LoadU(d, c + i * ldc + v * lanes);
+    }
+  } else {
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sum[i][v] = hn::Zero(d);
+    }
+  }
+  for (int64_t k = 0; k < inner; ++k) {
+    VF row[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, b + v * lanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+      const VF scalar = hn::Set(d, kTransposed ? a[i] : a[i * lda]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sum[i][v] = hn::MulAdd(scalar, row[v], sum[i][v]);
+    }
+    a += kTransposed ? lda : 1;
+    b += ldb;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[i][v], d, c + i * ldc + v * lanes);
+  }
+}
+
+using MicroKernel = void (*)(const float*, int64_t, const float*, int64_t, float*, int64_t, int64_t, bool);
+
+template <int kVectors, bool kTransposed, size_t... kIndex>
+MicroKernel pick_micro_kernel(int64_t rows, std::index_sequence<kIndex...>) {
+  static constexpr MicroKernel table[] = {&micro_kernel<static_cast<int>(kIndex) + 1, kVectors, kTransposed>...};
+  return table[rows - 1];
+}
+
+template <int kVectors, bool kTransposed>
+void product_panel(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows, int64_t inner,
+                   bool accumulate) {
+  constexpr int kMaxRows = rows_for(kVectors);
+  // Rows are spread evenly over the groups: a last group of one or two rows could not hide the latency of its sums.
+  const int64_t groups = (rows + kMaxRows - 1) / kMaxRows;
+  for (int64_t g = 0, row = 0; g < groups; ++g) {
+    const int64_t height = rows / groups + (g < rows % groups ? 1 : 0);
+    pick_micro_kernel<kVectors, kTransposed>(height, std::make_index_sequence<kMaxRows>())(
+        kTransposed ? a + row : a + row * lda, lda, b, ldb, c + row * ldc, ldc, inner, accumulate);
+    row += height;
+  }
+}
+
+// C (rows x columns) = or += A·B; columns is a multiple of the lanes. Each element is one sum in ascending k, whatever the blocking.
+template <bool kTransposed>
+void product(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows, int64_t columns, int64_t inner,
+             bool accumulate) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
+  const int64_t vectors = columns / lanes;
+  const int64_t panels = (vectors + kMaxVectors - 1) / kMaxVectors;
+  for (int64_t p = 0, column = 0; p < panels; ++p) {
+    const int64_t width = vectors / panels + (p < vectors % panels ? 1 : 0);
+    const float* panel = b + column;
+    float* result = c + column;
+    switch (width) {
+      case 1: product_panel<1, kTransposed>(a, lda, panel, ldb, result, ldc, rows, inner, accumulate); break;
+      case 2: product_panel<2, kTransposed>(a, lda, panel, ldb, result, ldc, rows, inner, accumulate); break;
+#if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_AVX2
+      case 3: product_panel<3, kTransposed>(a, lda, panel, ldb, result, ldc, rows, inner, accumulate); break;
+      case 4: product_panel<4, kTransposed>(a, lda, panel, ldb, result, ldc, rows, inner, accumulate); break;
+#endif
+      default: break;
+    }
+    column += width * lanes;
+  }
+}
+
+// Copies rows of `columns` elements, zero-padded to a multiple of the lanes.
+HWY_INLINE void pack_rows(const float* HWY_RESTRICT in, int64_t in_stride, float* HWY_RESTRICT out, int64_t out_stride, int64_t rows,
+                          int64_t columns) {
+  const F32 d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t r = 0; r < rows; ++r, in += in_stride, out += out_stride) {
+    int64_t i = 0;
+    for (; i + lanes <= columns; i += lanes) hn::Store(hn::LoadU(d, in + i), d, out + i);
+    if (i < columns) hn::Store(load_tail(d, in + i, columns - i), d, out + i);
+  }
+}
+
+// out[r] (+)= scale·in[r] for packed rows in.
+HWY_INLINE void unpack_rows(const float* HWY_RESTRICT in, int64_t in_stride, float* HWY_RESTRICT out, int64_t out_stride, int64_t rows,
+                            int64_t columns, float scale, bool accumulate) {
+  const F32 d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const VF factor = hn::Set(d, scale);
+  for (int64_t r = 0; r < rows; ++r, in += in_stride, out += out_stride) {
+    int64_t i = 0;
+    for (; i + lanes <= columns; i += lanes) {
+      const VF value = hn::Mul(hn::Load(d, in + i), factor);
+      hn::StoreU(accumulate ? hn::Add(hn::LoadU(d, out + i), value) : value, d, out + i);
+    }
+    if (i < columns) {
+      const VF value = hn::Mul(hn::Load(d, in + i), factor);
+      store_tail(accumulate ? hn::Add(load_tail(d, out + i, columns - i), value) : value, d, out + i, columns - i);
+    }
+  }
+}
+
+// out[c][r] = scale·in[r][c]: out has `columns` rows, its lanes behind `rows` are zero up to a multiple of the vector length.
+HWY_INLINE void pack_transposed(const float* HWY_RESTRICT in, int64_t in_stride, float* HWY_RESTRICT out, int64_t out_stride, int64_t rows,
+                                int64_t columns, float scale) {
+  const F32 d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int64_t padded = (rows + lanes - 1) / lanes * lanes;
+  int64_t done = 0;
+#if HWY_TARGET != HWY_SCALAR
+  const hn::Full128<float> d4;
+  const hn::RepartitionToWide<F32> wide;
+  const VF factor = hn::Set(d, scale);
+  HWY_ALIGN static constexpr float kZeros[4] = {};
+  // Four columns of `lanes` rows at a time: block b of a vector takes rows 4b … 4b+3.
+  for (; done + 4 <= columns; done += 4) {
+    for (int64_t r0 = 0; r0 < padded; r0 += lanes) {
+      const auto at = [&](int64_t r) HWY_ATTR { return hn::LoadU(d4, r0 + r < rows ? in + (r0 + r) * in_stride + done : kZeros); };
+      const auto gather = [&](int64_t r) HWY_ATTR {
+#if HWY_MAX_BYTES == 64
+        const hn::Half<F32> d8;
+        return hn::Combine(d, hn::Combine(d8, at(r + 12), at(r + 8)), hn::Combine(d8, at(r + 4), at(r)));
+#elif HWY_MAX_BYTES == 32
+        return hn::Combine(d, at(r + 4), at(r));
+#else
+        return at(r);
+#endif
+      };
+      const VF a = gather(0), b = gather(1), c = gather(2), e = gather(3);
+      const auto ab_low = hn::BitCast(wide, hn::InterleaveLower(d, a, b)), ab_high = hn::BitCast(wide, hn::InterleaveUpper(d, a, b));
+      const auto ce_low = hn::BitCast(wide, hn::InterleaveLower(d, c, e)), ce_high = hn::BitCast(wide, hn::InterleaveUpper(d, c, e));
+      float* to = out + done * out_stride + r0;
+      hn::Store(hn::Mul(factor, hn::BitCast(d, hn::InterleaveLower(wide, ab_low, ce_low))), d, to);
+      hn::Store(hn::Mul(factor, hn::BitCast(d, hn::InterleaveUpper(wide, ab_low, ce_low))), d, to + out_stride);
+      hn::Store(hn::Mul(factor, hn::BitCast(d, hn::InterleaveLower(wide, ab_high, ce_high))), d, to + 2 * out_stride);
+      hn::Store(hn::Mul(factor, hn::BitCast(d, hn::InterleaveUpper(wide, ab_high, ce_high))), d, to + 3 * out_stride);
+    }
+  }
+#endif
+  for (; done < columns; ++done) {
+    float* to = out + done * out_stride;
+    for (int64_t r = 0; r < rows; ++r) to[r] = scale * in[r * in_stride + done];
+    for (int64_t r = rows; r < padded; ++r) to[r] = 0.0f;
+  }
+}
+
+// out[c] = Σ a[r][c]·b[r][c]
+HWY_INLINE void column_dots(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, int64_t rows, int64_t columns, float* HWY_RESTRICT out) {
+  const F32 d;
+  for (int64_t c = 0; c < columns; c += static_cast<int64_t>(hn::Lanes(d))) {
+    VF sum = hn::Zero(d);
+    for (int64_t r = 0; r < rows; ++r) sum = hn::MulAdd(hn::Load(d, a + r * columns + c), hn::Load(d, b + r * columns + c), sum);
+    hn::Store(sum, d, out + c);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace gatun
+HWY_AFTER_NAMESPACE();
+
+#endif
