@@ -4,6 +4,7 @@
 #   make test     runs every test, native (CTest) and Java (Surefire)
 #   make bench    runs the benchmarks                                  (OP=sinkhorn for one)
 #   make install  puts jars, natives and the BOM into the local Maven repository
+#   make consumer builds examples/embed against them, outside this tree
 # Each does its own set-up: see cmake/setup.sh for what it looks for and installs.
 
 CONFIG ?= configs/fashion-mnist-swav.yaml
@@ -18,7 +19,7 @@ MVN := cmake/maven.sh
 NATIVE_SOURCES := $(shell find native kernels cmake -type f \( -name '*.cpp' -o -name '*.h' -o -name '*.cmake' -o -name CMakeLists.txt \) 2>/dev/null)
 JAVA_SOURCES := $(shell find java -type f \( -path '*/src/main/*' -o -name pom.xml \) 2>/dev/null) pom.xml native/pom.xml
 
-.PHONY: all run test test-native test-java bench data install clean
+.PHONY: all run test test-native test-java bench data install consumer clean
 
 all: gatun
 
@@ -71,7 +72,10 @@ bench: gatun
 	@cmake/bench.sh $(OP)
 
 install: gatun
-	$(MVN) -q -Dmaven.test.skip=true install
+	$(MVN) -q -Dmaven.test.skip=true -pl '!benchmarks' install
+
+consumer: install
+	cmake/consumer.sh
 
 clean:
 	rm -rf $(BUILD) gatun
