@@ -66,7 +66,7 @@ struct Position {
   int64_t at[N] = {};  // element offset of each operand
 
   Position(const Loops<N>& loops, int inner, int64_t row) : loops(loops), outer(loops.rank - inner) {
-    for (int i = outer - 1; i >= 0; --i) {
+    for (int i = outer - 1; i >= 0 && row > 0; --i) {
       index[i] = row % loops.shape[i];
       row /= loops.shape[i];
       for (int k = 0; k < N; ++k) at[k] += index[i] * loops.stride[k][i];

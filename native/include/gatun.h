@@ -15,5 +15,6 @@
 #include "gatun/l2_normalize.h"
 #include "gatun/optimizer.h"
 #include "gatun/random.h"
+#include "gatun/reduction.h"
 
 #endif

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "gatun/reduction.h"
+#include "kernels/common/loops.h"
+#include "kernels/common/stream.h"
+
+namespace gatun {
+
+// How x is cut: `kept` runs over the outputs (operand 0 is x, 1 is y), `reduced` over what is combined in each of them.
+struct Reduction {
+  int32_t operation;  // GATUN_REDUCTION_...
+  Loops<2> kept;      // simplified, led by x
+  Loops<1> reduced;   // simplified
+
+  // Whether neighbours in memory are combined with each other (else they belong to neighbouring outputs).
+  bool along_rows() const;
+  // Elements (along_rows) or rows of one chunk, and chunks of one output.
+  int64_t chunk() const;
+  int64_t chunks() const;
+  size_t workspace_bytes() const;
+};
+
+void reduction(const Stream& stream, const Reduction& plan, const float* x, float* y, void* workspace);
+void reduction_count_nonfinite(const Stream& stream, const Loops<1>& loops, const float* x, int32_t* count);
+
+}  // namespace gatun
