@@ -4,19 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/common/pixels.h"
 #include "kernels/common/stream.h"
 
 namespace gatun {
-
-// The pixels of an image batch; a pixel's channels are contiguous. Strides in elements.
-struct PixelGrid {
-  int64_t height;
-  int64_t width;
-  int64_t batch_stride;
-  int64_t row_stride;
-  int64_t pixel_stride;
-  int64_t offset(int64_t b, int64_t i, int64_t j) const { return b * batch_stride + i * row_stride + j * pixel_stride; }
-};
 
 // A checked convolution. x, y and weights stand for the operands or their gradients.
 struct ConvolutionShape {

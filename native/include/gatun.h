@@ -14,6 +14,7 @@
 #include "gatun/gemm.h"
 #include "gatun/l2_normalize.h"
 #include "gatun/optimizer.h"
+#include "gatun/pooling.h"
 #include "gatun/random.h"
 #include "gatun/reduction.h"
 
