@@ -21,6 +21,57 @@ final class MatMul {
         return rows.reshape(shape);
     }
 
+    /** x·wᵀ + b of matrices in one product: the bias is what the result is accumulated on. */
+    static Tensor affine(Tensor x, Tensor w, Tensor b) {
+        if (x.rank() < 1 || w.rank() != 2 || x.size(-1) != w.size(1) || b.rank() != 1 || b.size(0) != w.size(0)) {
+            throw new TensorException("linear: " + x.describe() + " by " + w.describe() + " plus " + b.describe());
+        }
+        if (x.rank() == 2) {
+            return Function.apply(new Affine(), x, w, b);
+        }
+        long[] shape = x.shape();
+        shape[shape.length - 1] = w.size(0);
+        return Function.apply(new Affine(), x.reshape(-1, x.size(-1)), w, b).reshape(shape);
+    }
+
+    private record Affine() implements Function {
+        @Override
+        public String name() {
+            return "linear";
+        }
+
+        @Override
+        public Tensor forward(FunctionContext c, Tensor... in) {
+            c.save(in[0], in[1]);
+            Tensor z = c.empty(in[0].size(0), in[1].size(0));
+            Kernels.copy(in[2], z);
+            into(in[0], false, in[1], true, 1f, z);
+            return z;
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(FunctionContext c, Tensor... g) {
+            Tensor x = c.saved(0);
+            Tensor gw = null;
+            if (c.needsGradient(1)) {
+                Tensor buffer = c.accumulator(1);
+                if (buffer != null) {
+                    into(g[0], true, x, false, 1f, buffer);
+                } else {
+                    gw = g[0].transpose().matmul(x);
+                }
+            }
+            return new Tensor[] {
+                c.needsGradient(0) ? g[0].matmul(c.saved(1)) : null, gw, c.needsGradient(2) ? g[0].sum(0) : null
+            };
+        }
+
+        @Override
+        public boolean twiceDifferentiable() {
+            return true;
+        }
+    }
+
     private static TensorException misfit(Tensor x, Tensor y, boolean transposed) {
         return new TensorException((transposed ? "matmulTransposed: " : "matmul: ") + x.describe() + " by " + y.describe());
     }

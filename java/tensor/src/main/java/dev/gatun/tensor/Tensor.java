@@ -316,6 +316,11 @@ public final class Tensor {
         return MatMul.apply(this, y, true);
     }
 
+    /** The linear layer x·wᵀ + b: (..., K), (N, K), (N) to (..., N). */
+    public Tensor linear(Tensor weight, Tensor bias) {
+        return MatMul.affine(this, weight, bias);
+    }
+
     // ------------------------------------------------------------------------------------------- contents, in place
 
     /** The single element of an f32 tensor. */

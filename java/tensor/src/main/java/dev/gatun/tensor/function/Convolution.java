@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.tensor.function;
+
+import dev.gatun.primitives.Convolution.Geometry;
+import dev.gatun.primitives.DType;
+import dev.gatun.primitives.Operand;
+import dev.gatun.tensor.Function;
+import dev.gatun.tensor.FunctionContext;
+import dev.gatun.tensor.Scope;
+import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.TensorException;
+import org.jspecify.annotations.Nullable;
+
+/** Two-dimensional convolution of channels-last images, with any stride, padding, dilation and groups. */
+public final class Convolution implements Function {
+    private final Geometry geometry;
+
+    private Convolution(Geometry geometry) {
+        this.geometry = geometry;
+    }
+
+    /**
+     * Without bias.
+     *
+     * @param x (B, H, W, C)
+     * @param weight (O, KH, KW, C / groups)
+     * @return (B, OH, OW, O)
+     */
+    public static Tensor apply(Tensor x, Tensor weight, Geometry geometry) {
+        check(x, weight);
+        return Function.apply(new Convolution(geometry), x, weight);
+    }
+
+    /** With a bias (O). */
+    public static Tensor apply(Tensor x, Tensor weight, Tensor bias, Geometry geometry) {
+        check(x, weight);
+        return Function.apply(new Convolution(geometry), x, weight, bias);
+    }
+
+    private static void check(Tensor x, Tensor weight) {
+        if (x.rank() != 4 || weight.rank() != 4) {
+            throw new TensorException("convolution: needs images (B, H, W, C) and weights (O, KH, KW, C), given " + x.describe()
+                    + " and " + weight.describe());
+        }
+    }
+
+    @Override
+    public Tensor forward(FunctionContext c, Tensor... in) {
+        Tensor x = in[0];
+        Tensor w = in[1];
+        c.save(x, w);
+        long height = geometry.outputHeight(x.size(1), w.size(1));
+        long width = geometry.outputWidth(x.size(2), w.size(2));
+        if (height < 1 || width < 1) {
+            throw new TensorException("convolution: the kernel " + w.describe() + " is larger than the padded " + x.describe());
+        }
+        Tensor y = c.empty(x.size(0), height, width, w.size(0));
+        Operand bias = in.length > 2 ? in[2].operand() : Operand.NONE;
+        try (Scope work = c.scope().open()) {
+            long bytes = dev.gatun.primitives.Convolution.forwardWorkspace(
+                    c.stream(), x.operand(), w.operand(), bias, y.operand(), geometry);
+            dev.gatun.primitives.Convolution.forward(
+                    c.stream(),
+                    x.operand(),
+                    w.operand(),
+                    bias,
+                    y.operand(),
+                    geometry,
+                    work.empty(DType.U8, bytes).segment());
+        }
+        return y;
+    }
+
+    @Override
+    public @Nullable Tensor[] backward(FunctionContext c, Tensor... g) {
+        Tensor dy = g[0].contiguous();
+        Tensor dx = null;
+        Tensor dw = null;
+        Tensor db = null;
+        boolean bias = c.inputs() > 2 && c.needsGradient(2);
+        try (Scope work = c.scope().open()) {
+            if (c.needsGradient(0)) {
+                dx = c.empty(c.inputShape(0));
+                Tensor w = c.saved(1);
+                long bytes = dev.gatun.primitives.Convolution.backwardDataWorkspace(
+                        c.stream(), dy.operand(), w.operand(), dx.operand(), geometry);
+                dev.gatun.primitives.Convolution.backwardData(
+                        c.stream(), dy.operand(), w.operand(), dx.operand(), geometry, work.empty(DType.U8, bytes).segment());
+            }
+            if (c.needsGradient(1) || bias) {
+                dw = c.empty(c.inputShape(1));
+                db = bias ? c.empty(c.inputShape(2)) : null;
+                Tensor x = c.saved(0);
+                Operand dbias = db == null ? Operand.NONE : db.operand();
+                long bytes = dev.gatun.primitives.Convolution.backwardWeightsWorkspace(
+                        c.stream(), x.operand(), dy.operand(), dw.operand(), dbias, geometry);
+                dev.gatun.primitives.Convolution.backwardWeights(
+                        c.stream(),
+                        x.operand(),
+                        dy.operand(),
+                        dw.operand(),
+                        dbias,
+                        geometry,
+                        work.empty(DType.U8, bytes).segment());
+            }
+        }
+        return c.inputs() > 2 ? new Tensor[] {dx, dw, db} : new Tensor[] {dx, dw};
+    }
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.tensor.layer;
+
+import dev.gatun.tensor.Tensor;
+import java.util.List;
+
+/** One layer after the other. */
+public final class Sequential implements Layer {
+    private final List<Layer> layers;
+
+    public Sequential(Layer... layers) {
+        this(List.of(layers));
+    }
+
+    public Sequential(List<? extends Layer> layers) {
+        this.layers = List.copyOf(layers);
+    }
+
+    @Override
+    public Tensor forward(Pass pass, Tensor x) {
+        Tensor y = x;
+        for (Layer layer : layers) {
+            y = layer.forward(pass, y);
+        }
+        return y;
+    }
+}
