@@ -17,5 +17,6 @@
 #include "gatun/pooling.h"
 #include "gatun/random.h"
 #include "gatun/reduction.h"
+#include "gatun/sinkhorn.h"
 
 #endif

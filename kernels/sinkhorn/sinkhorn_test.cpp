@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/sinkhorn/sinkhorn_reference.h"
+
+#include <numeric>
+
+#include "kernels/testing/testing.h"
+
+using namespace gatun;
+using namespace gatun::testing;
+
+namespace {
+
+constexpr float kEpsilon = 0.05f;
+
+struct Workspace {
+  Device& device;
+  void* memory = nullptr;
+  size_t bytes = 0;
+  Workspace(Device& device, const gatun_sinkhorn_desc& desc) : device(device) {
+    run([&](gatun_error* e) { return gatun_sinkhorn_workspace(&desc, &bytes, e); });
+    run([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &memory, e); });
+  }
+  ~Workspace() { gatun_memory_free(device.context(), memory, nullptr); }
+};
+
+gatun_sinkhorn_desc describe(int64_t samples, int64_t prototypes, int64_t kept, int iterations = 3, float epsilon = kEpsilon, int64_t padding = 0) {
+  return {sizeof(gatun_sinkhorn_desc), epsilon, iterations, 0, layout(GATUN_F32, {samples, prototypes}, {prototypes + padding, 1}),
+          layout(GATUN_F32, {kept, prototypes}, {prototypes + padding, 1})};
+}
+
+std::vector<float> codes(const std::vector<float>& scores, int64_t samples, int64_t prototypes, int threads = 2, int iterations = 3,
+                         float epsilon = kEpsilon, int64_t kept = -1) {
+  Device device(threads);
+  const gatun_sinkhorn_desc desc = describe(samples, prototypes, kept < 0 ? samples : kept, iterations, epsilon);
+  Workspace workspace(device, desc);
+  std::vector<float> out(static_cast<size_t>(desc.codes.shape[0] * prototypes), 7.0f);
+  run([&](gatun_error* e) { return gatun_sinkhorn(device.stream(), &desc, scores.data(), out.data(), workspace.memory, workspace.bytes, e); });
+  return out;
+}
+
+template <class T>
+std::vector<T> expected(const std::vector<T>& scores, int64_t samples, int64_t prototypes, int iterations = 3, T epsilon = kEpsilon) {
+  std::vector<T> out(scores.size());
+  sinkhorn_reference<T>(scores.data(), out.data(), samples, prototypes, epsilon, iterations);
+  return out;
+}
+
+// Cosines of random directions, as scores are.
+std::vector<float> cosines(int64_t count, uint32_t seed) {
+  std::vector<float> values = normal(count, seed, 0.3f);
+  for (float& value : values) value = std::clamp(value, -1.0f, 1.0f);
+  return values;
+}
+
+void check_sums(const std::vector<float>& q, int64_t prototypes) {
+  for (size_t row = 0; row < q.size(); row += static_cast<size_t>(prototypes)) {
+    double sum = 0;
+    for (size_t k = row; k < row + static_cast<size_t>(prototypes); ++k) sum += static_cast<double>(q[k]);
+    CHECK(std::abs(sum - 1) <= 1e-6);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("sinkhorn matches the double reference on odd shapes") {
+  uint32_t seed = 1;
+  for (const auto& [samples, prototypes] :
+       std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {1, 9}, {9, 1}, {3, 7}, {33, 16}, {65, 33}, {256, 100}, {100, 301}, {2500, 37}}) {
+    for (const int iterations : {1, 3, 10}) {
+      CAPTURE(samples);
+      CAPTURE(prototypes);
+      CAPTURE(iterations);
+      const std::vector<float> scores = cosines(samples * prototypes, ++seed);
+      const std::vector<float> q = codes(scores, samples, prototypes, 2, iterations);
+      check_close(q, expected<double>(widen(scores), samples, prototypes, iterations),
+                  expected<float>(scores, samples, prototypes, iterations));
+      check_sums(q, prototypes);
+    }
+  }
+}
+
+TEST_CASE("sinkhorn: strides, in place, and only the last rows of a queue") {
+  const int64_t samples = 70, prototypes = 19, padding = 5, kept = 30, stride = prototypes + padding;
+  const std::vector<float> scores = cosines(samples * prototypes, 50), all = codes(scores, samples, prototypes);
+  const auto last = [&](int64_t rows) { return std::vector<float>(all.end() - rows * prototypes, all.end()); };
+  CHECK(same_bits(codes(scores, samples, prototypes, 2, 3, kEpsilon, kept), last(kept)));
+  CHECK(codes(scores, samples, prototypes, 2, 3, kEpsilon, 0).empty());
+  std::vector<float> buffer(static_cast<size_t>(samples * stride), 7.0f);
+  for (int64_t r = 0; r < samples; ++r) std::copy_n(scores.begin() + r * prototypes, prototypes, buffer.begin() + r * stride);
+  Device device;
+  const gatun_sinkhorn_desc desc = describe(samples, prototypes, kept, 3, kEpsilon, padding);
+  Workspace workspace(device, desc);
+  float* tail = buffer.data() + (samples - kept) * stride;
+  run([&](gatun_error* e) { return gatun_sinkhorn(device.stream(), &desc, buffer.data(), tail, workspace.memory, workspace.bytes, e); });
+  std::vector<float> packed;
+  for (int64_t r = 0; r < kept; ++r) {
+    packed.insert(packed.end(), tail + r * stride, tail + r * stride + prototypes);
+    for (int64_t c = prototypes; c < stride; ++c) CHECK(tail[r * stride + c] == 7.0f);
+  }
+  CHECK(same_bits(packed, last(kept)));
+  for (int64_t i = 0; i < prototypes; ++i) CHECK(buffer[static_cast<size_t>(i)] == scores[static_cast<size_t>(i)]);
+}
+
+TEST_CASE("sinkhorn gives the same bits for any number of threads") {
+  for (const float scale : {1.0f, 60.0f}) {
+    std::vector<float> scores = cosines(300 * 41, 60);
+    for (float& value : scores) value *= scale;
+    const std::vector<float> one = codes(scores, 300, 41, 1);
+    for (const int threads : {2, 3}) CHECK(same_bits(one, codes(scores, 300, 41, threads)));
+  }
+}
+
+TEST_CASE("sinkhorn: an offset changes nothing, equal scores give 1/K, a permutation of samples and prototypes permutes the codes") {
+  const int64_t samples = 50, prototypes = 24;
+  // Multiples of 1/64: adding 8 is exact, so that the offset must cancel exactly.
+  std::vector<float> scores = cosines(samples * prototypes, 70);
+  for (float& value : scores) value = std::round(value * 64) / 64;
+  std::vector<float> moved = scores;
+  for (float& value : moved) value += 8;
+  const std::vector<float> q = codes(scores, samples, prototypes);
+  CHECK(same_bits(q, codes(moved, samples, prototypes)));
+
+  for (const float value : codes(std::vector<float>(64 * 32, 0.37f), 64, 32)) CHECK(value == 1.0f / 32);
+
+  std::vector<size_t> rows(samples), columns(prototypes);
+  std::iota(rows.begin(), rows.end(), 0);
+  std::iota(columns.begin(), columns.end(), 0);
+  std::mt19937 generator(3);
+  std::shuffle(rows.begin(), rows.end(), generator);
+  std::shuffle(columns.begin(), columns.end(), generator);
+  std::vector<float> permuted(scores.size()), q_permuted(scores.size());
+  for (size_t r = 0; r < rows.size(); ++r) {
+    for (size_t c = 0; c < columns.size(); ++c) {
+      permuted[r * columns.size() + c] = scores[rows[r] * columns.size() + columns[c]];
+      q_permuted[r * columns.size() + c] = q[rows[r] * columns.size() + columns[c]];
+    }
+  }
+  // The order of summation changes, hence the rounding.
+  CHECK(distance(codes(permuted, samples, prototypes), q_permuted) <= 2 * bound(widen(q_permuted), expected<float>(permuted, samples, prototypes)));
+}
+
+TEST_CASE("sinkhorn is finite and right for any finite scores") {
+  const int64_t samples = 20, prototypes = 12;
+  // Wide, but within what f64 can take by the plain form: the logarithmic form must agree with it.
+  std::vector<float> scores = normal(samples * prototypes, 80, 3.0f);
+  std::vector<double> truth = expected<double>(widen(scores), samples, prototypes);
+  std::vector<float> rounded(truth.begin(), truth.end());
+  CHECK((*std::max_element(scores.begin(), scores.end()) - *std::min_element(scores.begin(), scores.end())) / kEpsilon > 70);
+  check_close(codes(scores, samples, prototypes), truth, rounded);
+
+  // Just inside and just outside of the f32 form's spread: both agree with the truth.
+  for (const float spread : {69.9f, 70.1f}) {
+    std::vector<float> two = cosines(samples * prototypes, 81);
+    two[5] = -1;
+    two[17] = -1 + spread * kEpsilon;
+    check_close(codes(two, samples, prototypes), expected<double>(widen(two), samples, prototypes), expected<float>(two, samples, prototypes));
+  }
+
+  for (const float scale : {1e3f, 1e20f, 3e38f}) {
+    for (const float epsilon : {1e-30f, kEpsilon, 1e10f}) {
+      std::vector<float> extreme = cosines(samples * prototypes, 82);
+      for (float& value : extreme) value *= scale;
+      extreme[3] = scale;
+      extreme[40] = -scale;
+      const std::vector<float> q = codes(extreme, samples, prototypes, 2, 3, epsilon);
+      for (const float value : q) CHECK(value >= 0);
+      check_sums(q, prototypes);
+    }
+  }
+  // A prototype that is hopeless for every sample still gets its share: prototypes are balanced, however far their scores are.
+  std::vector<float> hopeless(samples * prototypes, 0.0f);
+  for (size_t b = 0; b < samples; ++b) hopeless[b * prototypes + 4] = -1e4f;
+  for (const float value : codes(hopeless, samples, prototypes)) CHECK(value == doctest::Approx(1.0 / 12));
+}
+
+TEST_CASE("sinkhorn: a score that is not finite makes every code NaN") {
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
+    for (const size_t at : {size_t{0}, size_t{34 * 19 - 1}}) {
+      std::vector<float> scores = cosines(34 * 19, 90);
+      scores[at] = bad;
+      for (const float value : codes(scores, 34, 19)) CHECK(std::isnan(value));
+    }
+  }
+  CHECK(codes({}, 0, 5).empty());
+}
+
+TEST_CASE("sinkhorn in parts whose sums are joined is the one call") {
+  const int64_t samples = 64, prototypes = 21, half = 32;
+  const std::vector<float> scores = cosines(samples * prototypes, 95), whole = codes(scores, samples, prototypes);
+  Device device;
+  const gatun_sinkhorn_desc desc = describe(half, prototypes, half);
+  Workspace workspace(device, desc);
+  const float* part[2] = {scores.data(), scores.data() + half * prototypes};
+  const auto call = [&](auto&& function, auto... arguments) {
+    run([&](gatun_error* e) { return function(device.stream(), &desc, arguments..., workspace.memory, workspace.bytes, e); });
+  };
+  float ranges[2][2];
+  for (int i = 0; i < 2; ++i) call(gatun_sinkhorn_range, part[i], ranges[i]);
+  const float range[2] = {std::min(ranges[0][0], ranges[1][0]), std::max(ranges[0][1], ranges[1][1])};
+  std::vector<float> joined(prototypes), sums[2] = {joined, joined};
+  for (int iteration = 0; iteration < 3; ++iteration) {
+    for (int i = 0; i < 2; ++i) {
+      call(gatun_sinkhorn_sums, part[i], range, iteration == 0 ? nullptr : joined.data(), sums[i].data());
+    }
+    for (size_t k = 0; k < joined.size(); ++k) joined[k] = sums[0][k] + sums[1][k];
+  }
+  std::vector<float> q(scores.size());
+  for (int i = 0; i < 2; ++i) call(gatun_sinkhorn_finish, part[i], range, joined.data(), q.data() + i * half * prototypes);
+  const std::vector<double> truth = expected<double>(widen(scores), samples, prototypes);
+  check_close(q, truth, expected<float>(scores, samples, prototypes));
+  CHECK(distance(q, whole) <= bound(truth, expected<float>(scores, samples, prototypes)));
+
+  const float wide[2] = {-10, 10};
+  refused("the scores spread over 400 epsilon", [&](gatun_error* e) {
+    return gatun_sinkhorn_sums(device.stream(), &desc, part[0], wide, nullptr, joined.data(), workspace.memory, workspace.bytes, e);
+  });
+}
+
+TEST_CASE("sinkhorn refuses bad descriptors with a message that names the operand") {
+  Device device;
+  std::vector<float> buffer(64);
+  gatun_sinkhorn_desc desc = describe(4, 4, 4);
+  Workspace workspace(device, desc);
+  const auto attempt = [&](gatun_sinkhorn_desc bad, const char* part, size_t bytes) {
+    refused(part, [&](gatun_error* e) { return gatun_sinkhorn(device.stream(), &bad, buffer.data(), buffer.data() + 16, workspace.memory, bytes, e); });
+  };
+  attempt(describe(4, 4, 4, 0), "iterations is 0", workspace.bytes);
+  attempt(describe(4, 4, 4, 3, 0.0f), "epsilon is 0", workspace.bytes);
+  attempt(describe(4, 4, 4, 3, std::numeric_limits<float>::quiet_NaN()), "epsilon is nan", workspace.bytes);
+  attempt(describe(3, 4, 4), "codes has 4 rows, more than the 3 of scores", workspace.bytes);
+  attempt(desc, "the workspace has 16 bytes", 16);
+  desc.codes = layout(GATUN_F32, {4, 5});
+  attempt(desc, "codes has shape (4, 5), expected (4, 4)", workspace.bytes);
+  desc.scores = layout(GATUN_I32, {4, 4});
+  attempt(desc, "scores is i32, expected f32", workspace.bytes);
+}

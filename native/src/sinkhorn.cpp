@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gatun/sinkhorn.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "abi.h"
+#include "check.h"
+#include "kernels/sinkhorn/sinkhorn.h"
+
+namespace gatun {
+
+namespace {
+
+RowShape check_scores(const gatun_sinkhorn_desc* desc) {
+  if (!(desc->epsilon > 0.0f) || !std::isfinite(1.0f / desc->epsilon)) {
+    invalid("epsilon is %g, it must be positive and not subnormal", static_cast<double>(desc->epsilon));
+  }
+  if (desc->iterations < 1) invalid("iterations is %d, it must be at least 1", desc->iterations);
+  check_layout("scores", desc->scores, GATUN_F32, 2);
+  return collapse_rows("scores", desc->scores);
+}
+
+RowShape check_sweep(const gatun_stream* stream, const gatun_sinkhorn_desc* desc, const void* scores, const void* workspace,
+                     size_t workspace_bytes) {
+  check_call(stream, desc);
+  const RowShape shape = check_scores(desc);
+  check_pointer("scores", desc->scores, scores);
+  check_workspace(workspace, workspace_bytes, sinkhorn_workspace(shape.rows, shape.columns));
+  return shape;
+}
+
+RowShape check_codes(const gatun_sinkhorn_desc* desc, const RowShape& scores, const void* codes) {
+  check_layout("codes", desc->codes, GATUN_F32, 2);
+  const int64_t rows = desc->codes.shape[0];
+  if (rows > scores.rows) {
+    invalid("codes has %lld rows, more than the %lld of scores", static_cast<long long>(rows), static_cast<long long>(scores.rows));
+  }
+  check_shape("codes", desc->codes, {rows, scores.columns});
+  check_no_overlap("codes", desc->codes);
+  check_pointer("codes", desc->codes, codes);
+  return collapse_rows("codes", desc->codes);
+}
+
+void check_vector(const char* name, const void* pointer, bool required) {
+  if (pointer == nullptr) {
+    if (required) invalid("%s is NULL", name);
+    return;
+  }
+  if (reinterpret_cast<uintptr_t>(pointer) % alignof(float) != 0) invalid("%s is not aligned to its f32 elements", name);
+}
+
+SinkhornRange read_range(const gatun_sinkhorn_desc* desc, const void* pointer) {
+  check_vector("range", pointer, true);
+  const float* bounds = static_cast<const float*>(pointer);
+  const SinkhornRange range{bounds[0], bounds[1]};
+  const double spread = (static_cast<double>(range.maximum) - static_cast<double>(range.minimum)) / static_cast<double>(desc->epsilon);
+  if (spread > kSinkhornSpread) {
+    invalid("the scores spread over %g epsilon, sums that are joined allow at most %g", spread, kSinkhornSpread);
+  }
+  return range;
+}
+
+}  // namespace
+
+}  // namespace gatun
+
+extern "C" {
+
+gatun_status gatun_sinkhorn_workspace(const gatun_sinkhorn_desc* desc, size_t* bytes, gatun_error* error) {
+  using namespace gatun;
+  return border("sinkhorn_workspace", error, [&] {
+    check_descriptor(desc);
+    const RowShape shape = check_scores(desc);
+    if (bytes == nullptr) invalid("bytes is NULL");
+    *bytes = sinkhorn_workspace(shape.rows, shape.columns);
+  });
+}
+
+gatun_status gatun_sinkhorn(gatun_stream* stream, const gatun_sinkhorn_desc* desc, const void* scores, void* codes, void* workspace,
+                            size_t workspace_bytes, gatun_error* error) {
+  using namespace gatun;
+  return border("sinkhorn", error, [&] {
+    const RowShape shape = check_sweep(stream, desc, scores, workspace, workspace_bytes);
+    const RowShape out = check_codes(desc, shape, codes);
+    sinkhorn(*stream, {static_cast<const float*>(scores), shape}, desc->epsilon, desc->iterations, {static_cast<float*>(codes), out}, workspace);
+  });
+}
+
+gatun_status gatun_sinkhorn_range(gatun_stream* stream, const gatun_sinkhorn_desc* desc, const void* scores, void* range, void* workspace,
+                                  size_t workspace_bytes, gatun_error* error) {
+  using namespace gatun;
+  return border("sinkhorn_range", error, [&] {
+    const RowShape shape = check_sweep(stream, desc, scores, workspace, workspace_bytes);
+    check_vector("range", range, true);
+    const SinkhornRange result = sinkhorn_range(*stream, {static_cast<const float*>(scores), shape}, workspace);
+    static_cast<float*>(range)[0] = result.minimum;
+    static_cast<float*>(range)[1] = result.maximum;
+  });
+}
+
+gatun_status gatun_sinkhorn_sums(gatun_stream* stream, const gatun_sinkhorn_desc* desc, const void* scores, const void* range,
+                                 const void* previous, void* sums, void* workspace, size_t workspace_bytes, gatun_error* error) {
+  using namespace gatun;
+  return border("sinkhorn_sums", error, [&] {
+    const RowShape shape = check_sweep(stream, desc, scores, workspace, workspace_bytes);
+    check_vector("previous", previous, false);
+    check_vector("sums", sums, shape.columns > 0);
+    sinkhorn_sums(*stream, {static_cast<const float*>(scores), shape}, read_range(desc, range), desc->epsilon,
+                  static_cast<const float*>(previous), static_cast<float*>(sums), workspace);
+  });
+}
+
+gatun_status gatun_sinkhorn_finish(gatun_stream* stream, const gatun_sinkhorn_desc* desc, const void* scores, const void* range,
+                                   const void* sums, void* codes, void* workspace, size_t workspace_bytes, gatun_error* error) {
+  using namespace gatun;
+  return border("sinkhorn_finish", error, [&] {
+    const RowShape shape = check_sweep(stream, desc, scores, workspace, workspace_bytes);
+    const RowShape out = check_codes(desc, shape, codes);
+    check_vector("sums", sums, shape.columns > 0);
+    sinkhorn_finish(*stream, {static_cast<const float*>(scores), shape}, read_range(desc, range), desc->epsilon,
+                    static_cast<const float*>(sums), {static_cast<float*>(codes), out}, workspace);
+  });
+}
+
+}  // extern "C"
+
+GATUN_ABI_OPERATION(sinkhorn);
+GATUN_ABI_FUNCTION(gatun_sinkhorn_workspace);
+GATUN_ABI_FUNCTION(gatun_sinkhorn);
+GATUN_ABI_FUNCTION(gatun_sinkhorn_range);
+GATUN_ABI_FUNCTION(gatun_sinkhorn_sums);
+GATUN_ABI_FUNCTION(gatun_sinkhorn_finish);
+GATUN_ABI_STRUCT(gatun_sinkhorn_desc, GATUN_ABI_FIELD(gatun_sinkhorn_desc, struct_size), GATUN_ABI_FIELD(gatun_sinkhorn_desc, epsilon),
+                 GATUN_ABI_FIELD(gatun_sinkhorn_desc, iterations), GATUN_ABI_FIELD(gatun_sinkhorn_desc, reserved),
+                 GATUN_ABI_FIELD(gatun_sinkhorn_desc, scores), GATUN_ABI_FIELD(gatun_sinkhorn_desc, codes));
