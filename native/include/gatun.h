@@ -15,8 +15,10 @@
 #include "gatun/l2_normalize.h"
 #include "gatun/optimizer.h"
 #include "gatun/pooling.h"
+#include "gatun/gather_rows.h"
 #include "gatun/random.h"
 #include "gatun/reduction.h"
 #include "gatun/sinkhorn.h"
+#include "gatun/stochastic_depth.h"
 
 #endif
