@@ -126,8 +126,17 @@ void forward_item(const AttentionProblem& p, const Head& h, int64_t begin, int64
     const bool masked = s.sum[r] == 0.0f;
     if (masked) std::fill_n(to, p.depth, 0.0f);
     else unpack_rows(s.out + r * depth, depth, to, 0, 1, p.depth, 1.0f / s.sum[r], false);
-    if (log_sum_exp.data != nullptr) {
-      *log_sum_exp.at(h.batch, h.head, h.query_start + row) = masked ? -kInfinity : static_cast<float>(s.maximum[r] / double{kLog2E} + std::log(s.sum[r]));
+  }
+  if (log_sum_exp.data != nullptr) {
+    float* to = log_sum_exp.at(h.batch, h.head, h.query_start + begin);
+    const F32 d;
+    for (int64_t c = 0; c < count; c += lane_count()) {
+      // ln 2^m = m / kLog2E, in two parts so that a large maximum costs no more than one rounding.
+      const VF most = hn::Load(d, s.maximum + c), sum = hn::Load(d, s.sum + c);
+      const VF value = hn::MulAdd(most, hn::Set(d, kInverse), hn::MulAdd(most, hn::Set(d, kInverseLow), log(d, sum)));
+      const VF lse = hn::IfThenElse(hn::Eq(sum, hn::Zero(d)), hn::Set(d, -kInfinity), value);
+      if (c + lane_count() <= count) hn::StoreU(lse, d, to + c);
+      else store_tail(lse, d, to + c, count - c);
     }
   }
 }

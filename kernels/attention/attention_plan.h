@@ -16,6 +16,8 @@ constexpr int64_t kChunk = 256;       // queries (forward) or keys (backward) wh
 constexpr int64_t kAlign = 16;        // floats: the widest vector, and a cache line
 constexpr int64_t kOnePassItems = 16; // heads from which the backward pass need not be split within a head
 constexpr float kLog2E = 1.44269504f;
+constexpr float kInverse = static_cast<float>(1.0 / double{kLog2E});
+constexpr float kInverseLow = static_cast<float>(1.0 / double{kLog2E} - double{kInverse});
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 constexpr int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }

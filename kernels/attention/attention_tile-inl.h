@@ -11,7 +11,7 @@
 #include <cstring>
 #include <utility>
 
-#include "kernels/common/simd-inl.h"
+#include "kernels/common/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gatun {
@@ -78,6 +78,8 @@ HWY_NOINLINE void micro_kernel(const float* HWY_RESTRICT a, int64_t lda, const f
     a += kTransposed ? lda : 1;
     b += ldb;
   }
+  // Otherwise the compiler keeps the addresses of all rows from the loads above, and spills them around the loop.
+  asm volatile("" : "+r"(c));
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
@@ -94,7 +96,7 @@ MicroKernel pick_micro_kernel(int64_t rows, std::index_sequence<kIndex...>) {
 }
 
 template <int kVectors, bool kTransposed>
-void product_panel(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows, int64_t inner,
+HWY_INLINE void product_panel(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows, int64_t inner,
                    bool accumulate) {
   constexpr int kMaxRows = rows_for(kVectors);
   // Rows are spread evenly over the groups: a last group of one or two rows could not hide the latency of its sums.
@@ -162,47 +164,59 @@ HWY_INLINE void unpack_rows(const float* HWY_RESTRICT in, int64_t in_stride, flo
   }
 }
 
-// out[c][r] = scale·in[r][c]: out has `columns` rows, its lanes behind `rows` are zero up to a multiple of the vector length.
+#if HWY_TARGET != HWY_SCALAR
+// Transposes `lanes` rows, four columns at a time: block b of a vector takes rows 4b … 4b+3. row(r) points to row r's columns.
+template <class Row>
+HWY_INLINE void transpose_lanes(const Row& row, int64_t columns, VF factor, float* HWY_RESTRICT out, int64_t out_stride) {
+  const F32 d;
+  const hn::Full128<float> d4;
+  const hn::RepartitionToWide<F32> wide;
+  for (int64_t c = 0; c + 4 <= columns; c += 4, out += 4 * out_stride) {
+    const auto gather = [&](int r) HWY_ATTR {
+#if HWY_MAX_BYTES == 64
+      const hn::Half<F32> d8;
+      return hn::Combine(d, hn::Combine(d8, hn::LoadU(d4, row(r + 12) + c), hn::LoadU(d4, row(r + 8) + c)),
+                         hn::Combine(d8, hn::LoadU(d4, row(r + 4) + c), hn::LoadU(d4, row(r) + c)));
+#elif HWY_MAX_BYTES == 32
+      return hn::Combine(d, hn::LoadU(d4, row(r + 4) + c), hn::LoadU(d4, row(r) + c));
+#else
+      return hn::LoadU(d4, row(r) + c);
+#endif
+    };
+    const VF r0 = gather(0), r1 = gather(1), r2 = gather(2), r3 = gather(3);
+    const auto low01 = hn::BitCast(wide, hn::InterleaveLower(d, r0, r1)), high01 = hn::BitCast(wide, hn::InterleaveUpper(d, r0, r1));
+    const auto low23 = hn::BitCast(wide, hn::InterleaveLower(d, r2, r3)), high23 = hn::BitCast(wide, hn::InterleaveUpper(d, r2, r3));
+    hn::Store(hn::Mul(factor, hn::BitCast(d, hn::InterleaveLower(wide, low01, low23))), d, out);
+    hn::Store(hn::Mul(factor, hn::BitCast(d, hn::InterleaveUpper(wide, low01, low23))), d, out + out_stride);
+    hn::Store(hn::Mul(factor, hn::BitCast(d, hn::InterleaveLower(wide, high01, high23))), d, out + 2 * out_stride);
+    hn::Store(hn::Mul(factor, hn::BitCast(d, hn::InterleaveUpper(wide, high01, high23))), d, out + 3 * out_stride);
+  }
+}
+#endif
+
+// out[c][r] = scale·in[r][c]: out has `columns` rows. Lanes behind `rows` are copies of the last row: nothing uses them, and
+// their values are no stranger than the row's own.
 HWY_INLINE void pack_transposed(const float* HWY_RESTRICT in, int64_t in_stride, float* HWY_RESTRICT out, int64_t out_stride, int64_t rows,
                                 int64_t columns, float scale) {
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const int64_t padded = (rows + lanes - 1) / lanes * lanes;
-  int64_t done = 0;
+  for (int64_t r0 = 0; r0 < rows; r0 += lanes) {
+    int64_t done = 0;
 #if HWY_TARGET != HWY_SCALAR
-  const hn::Full128<float> d4;
-  const hn::RepartitionToWide<F32> wide;
-  const VF factor = hn::Set(d, scale);
-  HWY_ALIGN static constexpr float kZeros[4] = {};
-  // Four columns of `lanes` rows at a time: block b of a vector takes rows 4b … 4b+3.
-  for (; done + 4 <= columns; done += 4) {
-    for (int64_t r0 = 0; r0 < padded; r0 += lanes) {
-      const auto at = [&](int64_t r) HWY_ATTR { return hn::LoadU(d4, r0 + r < rows ? in + (r0 + r) * in_stride + done : kZeros); };
-      const auto gather = [&](int64_t r) HWY_ATTR {
-#if HWY_MAX_BYTES == 64
-        const hn::Half<F32> d8;
-        return hn::Combine(d, hn::Combine(d8, at(r + 12), at(r + 8)), hn::Combine(d8, at(r + 4), at(r)));
-#elif HWY_MAX_BYTES == 32
-        return hn::Combine(d, at(r + 4), at(r));
-#else
-        return at(r);
-#endif
-      };
-      const VF a = gather(0), b = gather(1), c = gather(2), e = gather(3);
-      const auto ab_low = hn::BitCast(wide, hn::InterleaveLower(d, a, b)), ab_high = hn::BitCast(wide, hn::InterleaveUpper(d, a, b));
-      const auto ce_low = hn::BitCast(wide, hn::InterleaveLower(d, c, e)), ce_high = hn::BitCast(wide, hn::InterleaveUpper(d, c, e));
-      float* to = out + done * out_stride + r0;
-      hn::Store(hn::Mul(factor, hn::BitCast(d, hn::InterleaveLower(wide, ab_low, ce_low))), d, to);
-      hn::Store(hn::Mul(factor, hn::BitCast(d, hn::InterleaveUpper(wide, ab_low, ce_low))), d, to + out_stride);
-      hn::Store(hn::Mul(factor, hn::BitCast(d, hn::InterleaveLower(wide, ab_high, ce_high))), d, to + 2 * out_stride);
-      hn::Store(hn::Mul(factor, hn::BitCast(d, hn::InterleaveUpper(wide, ab_high, ce_high))), d, to + 3 * out_stride);
+    const float* first = in + r0 * in_stride;
+    const VF factor = hn::Set(d, scale);
+    done = columns / 4 * 4;
+    if (r0 + lanes <= rows) {
+      transpose_lanes([=](int r) { return first + r * in_stride; }, columns, factor, out + r0, out_stride);
+    } else {
+      const float* row[hn::MaxLanes(F32())];
+      for (int64_t r = 0; r < lanes; ++r) row[r] = in + std::min(r0 + r, rows - 1) * in_stride;
+      transpose_lanes([&](int r) { return row[r]; }, columns, factor, out + r0, out_stride);
     }
-  }
 #endif
-  for (; done < columns; ++done) {
-    float* to = out + done * out_stride;
-    for (int64_t r = 0; r < rows; ++r) to[r] = scale * in[r * in_stride + done];
-    for (int64_t r = rows; r < padded; ++r) to[r] = 0.0f;
+    for (; done < columns; ++done) {
+      for (int64_t r = 0; r < lanes; ++r) out[done * out_stride + r0 + r] = scale * in[std::min(r0 + r, rows - 1) * in_stride + done];
+    }
   }
 }
 
