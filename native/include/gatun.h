@@ -9,6 +9,7 @@
 #include "gatun/base.h"
 #include "gatun/activation.h"
 #include "gatun/attention.h"
+#include "gatun/augmentation.h"
 #include "gatun/ceiling.h"
 #include "gatun/convolution.h"
 #include "gatun/elementwise.h"
