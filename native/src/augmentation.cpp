@@ -36,13 +36,15 @@ void check_settings(const gatun_augmentation_desc& d) {
   if (d.blur > 0.0f) {
     check_between("sigma_high", d.sigma_high, 1e-3f, 100.0f);
     check_between("sigma_low", d.sigma_low, 1e-3f, d.sigma_high);
-    if (d.blur_taps < 1 || d.blur_taps > 63 || d.blur_taps % 2 == 0) invalid("blur_taps is %d, allowed are odd numbers from 1 to 63", d.blur_taps);
+    if (d.blur_taps < 1 || d.blur_taps > 63 || d.blur_taps % 2 == 0) {
+      invalid("blur_taps is %d, allowed are odd numbers from 1 to 63", d.blur_taps);
+    }
   }
   check_between("noise", d.noise, 0.0f, 1000.0f);
 }
 
 void check_absent(const char* name, const gatun_layout& layout) {
-  if (present(layout)) invalid("%s is for ragged images only; images is %s", name, "of equal size");
+  if (present(layout)) invalid("%s is for ragged images only; these images are of equal size", name);
 }
 
 // Shapes and constants; leaves the pointers of the result empty.
@@ -74,7 +76,9 @@ Augmentation check_layouts(const gatun_augmentation_desc& d) {
     check_shape("heights", d.heights, {count});
     check_layout("widths", d.widths, GATUN_I32, 1);
     check_shape("widths", d.widths, {count});
-    if (d.max_height < 1 || d.max_width < 1) invalid("max_height is %d and max_width is %d, both must be positive", d.max_height, d.max_width);
+    if (d.max_height < 1 || d.max_width < 1) {
+      invalid("max_height is %d and max_width is %d, both must be positive", d.max_height, d.max_width);
+    }
     a.image_height = d.max_height;
     a.image_width = d.max_width;
   } else {
@@ -97,7 +101,10 @@ Augmentation check_layouts(const gatun_augmentation_desc& d) {
   if (a.image_height > 65535 || a.image_width > 65535 || a.height > 65535 || a.width > 65535) {
     invalid("a side of an image is above 65535 pixels: images is %s, batch is %s", describe(d.images).c_str(), describe(d.batch).c_str());
   }
-  if ((a.image_width + 2) * a.channels > INT32_MAX / 8 || a.width * a.channels > INT32_MAX / 8) invalid("%lld channels are too many", static_cast<long long>(a.channels));
+  // Rows are indexed with 32 bits.
+  if (a.channels > INT32_MAX / 8 / (std::max(a.image_width, a.width) + 2)) {
+    invalid("%lld channels are too many", static_cast<long long>(a.channels));
+  }
   if (present(d.rows)) {
     check_layout("rows", d.rows, GATUN_I32, 1);
     check_shape("rows", d.rows, {a.views});
@@ -113,7 +120,9 @@ Augmentation check_layouts(const gatun_augmentation_desc& d) {
   if (present(d.parameters)) {
     check_layout("parameters", d.parameters, GATUN_F32, 2);
     check_shape("parameters", d.parameters, {a.views, GATUN_AUGMENTATION_PARAMETERS});
-    if (a.views > 1 && d.parameters.stride[0] != GATUN_AUGMENTATION_PARAMETERS) invalid("parameters must be contiguous: %s", describe(d.parameters).c_str());
+    if (a.views > 1 && d.parameters.stride[0] != GATUN_AUGMENTATION_PARAMETERS) {
+      invalid("parameters must be contiguous: %s", describe(d.parameters).c_str());
+    }
   }
   return a;
 }
@@ -192,7 +201,9 @@ gatun_status gatun_augmentation(gatun_stream* stream, const gatun_augmentation_d
     a.parameters = static_cast<float*>(parameters);
     check_images(a);
     for (int64_t c = 0; c < a.channels; ++c) {
-      if (!(a.deviation[c] > 0.0f)) invalid("deviation[%lld] is %g, it must be positive", static_cast<long long>(c), static_cast<double>(a.deviation[c]));
+      if (!(a.deviation[c] > 0.0f)) {
+        invalid("deviation[%lld] is %g, it must be positive", static_cast<long long>(c), static_cast<double>(a.deviation[c]));
+      }
     }
     augmentation(*stream, a, workspace);
   });

@@ -185,8 +185,8 @@ public final class Optimizer {
     /** Bytes of workspace, aligned to 64, that {@link #lars} and {@link #larc} need for these parameters. */
     public static long larsWorkspace(GatunStream stream, Parameters parameters) {
         try (Call call = new Call(stream, LARS_WORKSPACE, LARS_DESC)) {
-            call.input(LARS_VALUES, "values", parameters.values);
-            call.input(LARS_OFFSETS, "offsets", parameters.offsets);
+            call.layout(LARS_VALUES, parameters.values);
+            call.layout(LARS_OFFSETS, parameters.offsets);
             return call.queryWorkspace();
         }
     }
@@ -282,7 +282,7 @@ public final class Optimizer {
     /** Bytes of workspace, aligned to 64, that {@link #gradientNorm} needs. */
     public static long gradientNormWorkspace(GatunStream stream, Operand gradients) {
         try (Call call = new Call(stream, NORM_WORKSPACE, NORM_DESC)) {
-            call.input(NORM_GRADIENTS, "gradients", gradients);
+            call.layout(NORM_GRADIENTS, gradients);
             return call.queryWorkspace();
         }
     }
