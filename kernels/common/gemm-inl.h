@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Register-blocked matrix products for kernels that bring their own packing (convolution, fused products). Re-included per instruction set.
 //
-// C is computed in blocks of rows x vectors that stay in registers over the whole depth; A gives one broadcast element a row, B whole
-// vectors. Every element of C is one chain of fused multiply-adds in the order of the depth, wherever blocks begin: results do not
+// C is computed in blocks of rows x vectors that stay in registers over the whole depth; A gives one broadcast element a row and is read
+// where it lies, B gives whole vectors of a packed panel. Every element of C is one chain of fused multiply-adds in the order of the depth, wherever blocks begin: results do not
 // depend on tiling or threads.
 #if defined(GATUN_GEMM_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef GATUN_GEMM_INL_H_
@@ -27,8 +27,6 @@ constexpr int gemm_block_rows(int vectors) {
   if (kGemmRegisters == 32) return vectors == 3 ? 9 : 14;
   return vectors == 3 ? 4 : vectors == 2 ? 6 : 12;
 }
-// A multiple of the block rows of every width.
-constexpr int64_t kGemmTileRows = kGemmRegisters == 32 ? 126 : 120;
 // Rows of an outer-product block: divides the usual numbers of channels.
 constexpr int kGemmOuterRows = kGemmRegisters == 32 ? 8 : 4;
 
@@ -39,26 +37,16 @@ HWY_INLINE int gemm_panel_vectors(int64_t columns) {
   return vectors == 1 ? 1 : vectors == 2 || vectors == 4 ? 2 : 3;
 }
 
-// acc[r][v] += sum over k of a[r * row_step + k * depth_step] * b[k * b_step + v * lanes]
-template <int kRows, int kVectors>
-HWY_INLINE void gemm_accumulate(const float* HWY_RESTRICT a, int64_t row_step, int64_t depth_step, const float* HWY_RESTRICT b,
-                                int64_t b_step, int64_t depth, VF (&acc)[kRows][kVectors]) {
-  const F32 d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t k = 0; k < depth; ++k) {
-    VF row[kVectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, b + v * lanes);
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const VF element = hn::Set(d, a[r * row_step]);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(element, row[v], acc[r][v]);
-    }
-    a += depth_step;
-    b += b_step;
-  }
-}
+// The depth of A as runs of contiguous elements, `rows` x `columns` of them: one run for a plain matrix, one for each row of a convolution's
+// kernel or for each of its taps. All rows of A have the same runs.
+struct GemmRuns {
+  int64_t rows;
+  int64_t row_step;
+  int64_t columns;
+  int64_t column_step;
+  int64_t length;
+  HWY_INLINE int64_t depth() const { return rows * columns * length; }
+};
 
 HWY_INLINE VF gemm_load(F32 d, const float* p, int64_t available, int64_t lanes) {
   if (available >= lanes) return hn::LoadU(d, p);
@@ -73,98 +61,148 @@ HWY_INLINE void gemm_store(VF value, F32 d, float* p, int64_t available, int64_t
   }
 }
 
-// One block of C = initial + A·B. Row r of C starts at base + offset[r]; only `rows` rows and `columns` columns are written, but
-// kRows rows of A are read. initial: a row that every row of C starts from (nullptr: zeros), or, with `resume`, C itself.
+// One block of C = initial + A·B. Row r of A starts at a + a_offset[r], row r of C at c + c_offset[r]; `rows` rows and `columns` columns
+// are computed. initial: a row that every row of C starts from (nullptr: zeros), or, with `resume`, C itself.
 template <int kRows, int kVectors>
-HWY_NOINLINE void gemm_block(const float* HWY_RESTRICT a, int64_t lda, const float* HWY_RESTRICT b, int64_t depth, float* base,
-                             const int64_t* offset, int64_t rows, int64_t columns, const float* initial, bool resume) {
+HWY_NOINLINE void gemm_block(const float* a, const int64_t* a_offset, const GemmRuns& runs, const float* HWY_RESTRICT b, float* c,
+                             const int64_t* c_offset, int64_t rows, int64_t columns, const float* initial, bool resume) {
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   VF acc[kRows][kVectors];
+  int64_t at[kRows];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) at[r] = a_offset[r < rows ? r : 0];
 #pragma GCC unroll 4
   for (int v = 0; v < kVectors; ++v) {
     const VF start = initial == nullptr ? hn::Zero(d) : gemm_load(d, initial + v * lanes, columns - v * lanes, lanes);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      acc[r][v] = resume && r < rows ? gemm_load(d, base + offset[r] + v * lanes, columns - v * lanes, lanes) : start;
+      acc[r][v] = resume && r < rows ? gemm_load(d, c + c_offset[r] + v * lanes, columns - v * lanes, lanes) : start;
     }
   }
-  gemm_accumulate<kRows, kVectors>(a, lda, 1, b, kVectors * lanes, depth, acc);
+  for (int64_t i = 0; i < runs.rows; ++i) {
+    for (int64_t j = 0; j < runs.columns; ++j) {
+      const float* HWY_RESTRICT from = a + i * runs.row_step + j * runs.column_step;
+      const float* const end = from + runs.length;
+      for (; from != end; ++from) {
+        VF row[kVectors];
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, b + v * lanes);
+#pragma GCC unroll 16
+        for (int r = 0; r < kRows; ++r) {
+          const VF element = hn::Set(d, from[at[r]]);
+#pragma GCC unroll 4
+          for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(element, row[v], acc[r][v]);
+        }
+        b += kVectors * lanes;
+      }
+    }
+  }
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
     if (r < rows) {
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) gemm_store(acc[r][v], d, base + offset[r] + v * lanes, columns - v * lanes, lanes);
+      for (int v = 0; v < kVectors; ++v) gemm_store(acc[r][v], d, c + c_offset[r] + v * lanes, columns - v * lanes, lanes);
     }
   }
 }
 
-// Rows [0, rows) of a tile of A times one packed panel of B (depth x kVectors whole vectors).
+// All rows of A times one packed panel of B (depth x kVectors whole vectors).
 template <int kVectors>
-HWY_INLINE void gemm_panel(const float* a, int64_t lda, const float* b, int64_t depth, float* base, const int64_t* offset, int64_t rows,
-                           int64_t columns, const float* initial, bool resume) {
+HWY_INLINE void gemm_panel(const float* a, const int64_t* a_offset, const GemmRuns& runs, const float* b, float* c, const int64_t* c_offset,
+                           int64_t rows, int64_t columns, const float* initial, bool resume) {
   constexpr int kRows = gemm_block_rows(kVectors);
   for (int64_t r = 0; r < rows; r += kRows) {
-    gemm_block<kRows, kVectors>(a + r * lda, lda, b, depth, base, offset + r, rows - r, columns, initial, resume);
+    gemm_block<kRows, kVectors>(a, a_offset + r, runs, b, c, c_offset + r, rows - r, columns, initial, resume);
   }
 }
 
-// A tile of A (rows, depth) times B, packed by gemm_pack, of which all panels begin at `b` with `panel_depth` rows each; `first` is the
-// row of B that meets column 0 of the tile. The tile must have kGemmTileRows readable rows.
-HWY_INLINE void gemm_tile(const float* a, int64_t lda, const float* b, int64_t panel_depth, int64_t first, int64_t depth, float* base,
-                          const int64_t* offset, int64_t rows, int64_t columns, const float* initial, bool resume) {
+// A times all panels of a packed B: the panels follow each other with `depth` rows each, of which those from `first` on meet A's runs.
+HWY_INLINE void gemm_panels(const float* a, const int64_t* a_offset, const GemmRuns& runs, const float* b, int64_t depth, int64_t first, float* c,
+                            const int64_t* c_offset, int64_t rows, int64_t columns, const float* initial, bool resume) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
   for (int64_t n = 0; n < columns;) {
     const int vectors = gemm_panel_vectors(columns - n);
-    const float* panel = b + n * panel_depth + first * vectors * lanes;
+    const float* panel = b + n * depth + first * vectors * lanes;
     const float* start = initial == nullptr ? nullptr : initial + n;
     switch (vectors) {
-      case 1: gemm_panel<1>(a, lda, panel, depth, base + n, offset, rows, columns - n, start, resume); break;
-      case 2: gemm_panel<2>(a, lda, panel, depth, base + n, offset, rows, columns - n, start, resume); break;
-      default: gemm_panel<3>(a, lda, panel, depth, base + n, offset, rows, columns - n, start, resume); break;
+      case 1: gemm_panel<1>(a, a_offset, runs, panel, c + n, c_offset, rows, columns - n, start, resume); break;
+      case 2: gemm_panel<2>(a, a_offset, runs, panel, c + n, c_offset, rows, columns - n, start, resume); break;
+      default: gemm_panel<3>(a, a_offset, runs, panel, c + n, c_offset, rows, columns - n, start, resume); break;
     }
     n += vectors * lanes;
   }
 }
 
-// c (kRows of `rows` rows, whole vectors) += A'·B: A' is (depth, rows) with row stride lda, B (depth, columns) with row stride ldb.
-// c is cleared first where `clear`. kRows elements of A' are read.
+// A sequence of positions in two places, `lines` lines of `length`: those of A' (a row of coefficients) and those of B (a row of values).
+struct GemmLines {
+  int64_t lines;
+  int64_t length;
+  int64_t a_step;  // from one position of a line to the next
+  int64_t b_step;
+  const int64_t* a_offset;  // of each line
+  const int64_t* b_offset;
+};
+
+// c (kRows rows, whole vectors) += A'·B, summed over all positions. c is taken as zero where `clear`.
 template <int kRows, int kVectors>
-HWY_NOINLINE void gemm_outer_block(const float* HWY_RESTRICT a, int64_t lda, const float* HWY_RESTRICT b, int64_t ldb, int64_t depth,
-                                   float* HWY_RESTRICT c, int64_t ldc, int64_t rows, bool clear) {
+HWY_NOINLINE void gemm_outer_block(const float* a, const float* b, const GemmLines& lines, float* HWY_RESTRICT c, int64_t ldc, bool clear) {
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   VF acc[kRows][kVectors];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) acc[r][v] = clear || r >= rows ? hn::Zero(d) : hn::LoadU(d, c + r * ldc + v * lanes);
+    for (int v = 0; v < kVectors; ++v) acc[r][v] = clear ? hn::Zero(d) : hn::LoadU(d, c + r * ldc + v * lanes);
   }
-  gemm_accumulate<kRows, kVectors>(a, 1, lda, b, ldb, depth, acc);
+  for (int64_t line = 0; line < lines.lines; ++line) {
+    const float* HWY_RESTRICT coefficient = a + lines.a_offset[line];
+    const float* HWY_RESTRICT value = b + lines.b_offset[line];
+    for (int64_t k = 0; k < lines.length; ++k) {
+      VF row[kVectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, value + v * lanes);
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const VF element = hn::Set(d, coefficient[r]);
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(element, row[v], acc[r][v]);
+      }
+      coefficient += lines.a_step;
+      value += lines.b_step;
+    }
+  }
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
-    if (r < rows) {
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) hn::StoreU(acc[r][v], d, c + r * ldc + v * lanes);
-    }
+    for (int v = 0; v < kVectors; ++v) hn::StoreU(acc[r][v], d, c + r * ldc + v * lanes);
   }
 }
 
-// All of c (rows, columns rounded up to whole vectors) += A'·B. A' has readable columns up to a multiple of kGemmOuterRows.
-HWY_INLINE void gemm_outer(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t depth, float* c, int64_t ldc, int64_t rows,
-                           int64_t columns, bool clear) {
+template <int kRows>
+HWY_INLINE void gemm_outer_rows(const float* a, const float* b, const GemmLines& lines, float* c, int64_t ldc, int vectors, bool clear) {
+  switch (vectors) {
+    case 1: gemm_outer_block<kRows, 1>(a, b, lines, c, ldc, clear); break;
+    case 2: gemm_outer_block<kRows, 2>(a, b, lines, c, ldc, clear); break;
+    default: gemm_outer_block<kRows, 3>(a, b, lines, c, ldc, clear); break;
+  }
+}
+
+// c (rows, columns rounded up to whole vectors) += A'·B. Nothing beyond `rows` coefficients of a position is read, but whole vectors of
+// values are.
+HWY_INLINE void gemm_outer(const float* a, const float* b, const GemmLines& lines, float* c, int64_t ldc, int64_t rows, int64_t columns,
+                           bool clear) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
   constexpr int kRows = kGemmOuterRows;
   for (int64_t n = 0; n < columns;) {
     const int vectors = gemm_panel_vectors(columns - n);
-    for (int64_t r = 0; r < rows; r += kRows) {
-      float* block = c + r * ldc + n;
-      switch (vectors) {
-        case 1: gemm_outer_block<kRows, 1>(a + r, lda, b + n, ldb, depth, block, ldc, rows - r, clear); break;
-        case 2: gemm_outer_block<kRows, 2>(a + r, lda, b + n, ldb, depth, block, ldc, rows - r, clear); break;
-        default: gemm_outer_block<kRows, 3>(a + r, lda, b + n, ldb, depth, block, ldc, rows - r, clear); break;
-      }
+    int64_t r = 0;
+    for (; r + kRows <= rows; r += kRows) gemm_outer_rows<kRows>(a + r, b + n, lines, c + r * ldc + n, ldc, vectors, clear);
+    if (kRows > 4 && r + 4 <= rows) {
+      gemm_outer_rows<4>(a + r, b + n, lines, c + r * ldc + n, ldc, vectors, clear);
+      r += 4;
     }
+    for (; r < rows; ++r) gemm_outer_rows<1>(a + r, b + n, lines, c + r * ldc + n, ldc, vectors, clear);
     n += vectors * lanes;
   }
 }

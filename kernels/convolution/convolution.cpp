@@ -14,19 +14,14 @@
 #define HWY_TARGET_INCLUDE "kernels/convolution/convolution.cpp"
 #include "hwy/foreach_target.h"
 #include "kernels/common/gemm-inl.h"
-#include "kernels/convolution/patches-inl.h"
+#include "kernels/convolution/band-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gatun {
 namespace HWY_NAMESPACE {
 
-// Longest stretch of the depth that one tile holds: rows and a panel of weights stay in the second-level cache together.
-constexpr int64_t kGatherDepth = 512;
-
-static int64_t gather_depth_block(int64_t depth) {
-  const int64_t blocks = std::max<int64_t>(1, (depth + kGatherDepth - 1) / kGatherDepth);
-  return (depth + blocks - 1) / blocks;
-}
+// Longest stretch of the depth in one pass over a band: a panel of weights of that depth stays in the cache.
+constexpr int64_t kGatherDepth = 768;
 
 static int64_t padded_outputs(int64_t outputs) { return round_up(outputs, static_cast<int64_t>(hn::Lanes(F32()))); }
 
@@ -60,39 +55,55 @@ static void pack_weights(int threads, const Gather& g, const float* weights, flo
   }
 }
 
-static void gather_product(int threads, const Gather& g, const float* source, const float* weights, const float* bias, float* target,
-                           float* workspace) {
-  const int64_t depth = g.depth();
-  const int64_t positions = g.positions();
-  if (positions == 0) return;
-  float* packed = workspace;
-  float* tiles = packed + round_up(depth * padded_outputs(g.outputs), 16);
-  pack_weights(threads, g, weights, packed);
-  const int64_t block = gather_depth_block(depth);
-  const int64_t stride = tile_stride(block);
-#pragma omp parallel for num_threads(threads) schedule(dynamic)
-  for (int64_t first = 0; first < positions; first += kGemmTileRows) {
-    float* tile = tiles + omp_get_thread_num() * kGemmTileRows * stride;
-    const int64_t count = std::min<int64_t>(kGemmTileRows, positions - first);
-    int64_t offset[kGemmTileRows];
-    TargetCursor at(g, first);
-    for (int64_t r = 0; r < count; ++r, at.advance(g)) {
-      offset[r] = g.target.offset(at.b, g.rows.target + at.i * g.rows.target_step, g.columns.target + at.j * g.columns.target_step);
+static BandPlan gather_plan(const Gather& g) { return BandPlan(g, gemm_block_rows(gemm_panel_vectors(g.outputs))); }
+
+static void gather_band(const Gather& g, const BandPlan& plan, const Band& band, const float* source, const float* packed, const float* bias,
+                        float* target, float* copy) {
+  copy_band(g, plan, band, source, copy);
+  const GemmRuns runs = patch_runs(g, plan);
+  const int64_t row_depth = runs.columns * runs.length;
+  const int64_t kernel_rows = std::max<int64_t>(1, row_depth == 0 ? 1 : kGatherDepth / row_depth);
+  const int64_t positions = band.lines() * g.columns.positions;
+  for (int64_t first = 0; first < positions; first += kSegmentPositions) {
+    const int64_t count = std::min(kSegmentPositions, positions - first);
+    int64_t from[kSegmentPositions];
+    int64_t to[kSegmentPositions];
+    for (int64_t p = 0; p < count; ++p) {
+      const int64_t line = (first + p) / g.columns.positions;
+      const int64_t j = (first + p) % g.columns.positions;
+      const int64_t n = line / band.rows;
+      const int64_t i = line % band.rows;
+      from[p] = n * plan.image_stride + i * g.rows.step * plan.row_stride + j * g.columns.step * plan.pixel_stride;
+      to[p] = g.target.offset(band.image + n, g.rows.target + (band.row + i) * g.rows.target_step, g.columns.target + j * g.columns.target_step);
     }
     // A depth of 0 (a phase that no output reads) still writes its bias or zeros.
-    for (int64_t begin = 0; begin == 0 || begin < depth; begin += block) {
-      const int64_t end = std::min(depth, begin + block);
-      copy_patches(g, source, first, count, begin, end, tile, stride);
-      gemm_tile(tile, stride, packed, depth, begin, end - begin, target, offset, count, g.outputs, bias, begin > 0);
-      if (block == 0) break;
-    }
+    int64_t u = 0;
+    do {
+      GemmRuns part = runs;
+      part.rows = std::min(kernel_rows, runs.rows - u);
+      gemm_panels(copy + u * runs.row_step, from, part, packed, runs.depth(), u * row_depth, target, to, count, g.outputs, bias, u > 0);
+      u += kernel_rows;
+    } while (u < runs.rows);
+  }
+}
+
+static int64_t packed_floats(const Gather& g) { return round_up(g.depth() * padded_outputs(g.outputs), 16); }
+
+static void gather_product(int threads, const Gather& g, const float* source, const float* weights, const float* bias, float* target,
+                           float* workspace) {
+  if (g.positions() == 0) return;
+  float* packed = workspace;
+  float* copies = packed + packed_floats(g);
+  pack_weights(threads, g, weights, packed);
+  const BandPlan plan = gather_plan(g);
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+  for (int64_t index = 0; index < plan.count; ++index) {
+    gather_band(g, plan, Band(plan, g, index), source, packed, bias, target, copies + omp_get_thread_num() * plan.floats());
   }
 }
 
 static size_t gather_workspace(int threads, const Gather& g) {
-  const int64_t packed = round_up(g.depth() * padded_outputs(g.outputs), 16);
-  const int64_t tile = kGemmTileRows * tile_stride(gather_depth_block(g.depth()));
-  return static_cast<size_t>(packed + threads * tile) * sizeof(float);
+  return static_cast<size_t>(packed_floats(g) + threads * gather_plan(g).floats()) * sizeof(float);
 }
 
 size_t dense_forward_workspace(int threads, const ConvolutionShape& s) { return gather_workspace(threads, forward_gather(s)); }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Backward-weights: dweights[o][k] = Σ over output positions m of dy[m][o] · patch[m][k], a product whose depth is B·OH·OW. The depth is
-// cut into chunks and the columns into blocks, both by the shape alone; partial sums are added in the order of the chunks.
+// cut into chunks by the shape alone; partial sums are added in the order of the chunks.
 #include <omp.h>
 
 #include <algorithm>
@@ -14,76 +14,81 @@
 #define HWY_TARGET_INCLUDE "kernels/convolution/convolution_weights.cpp"
 #include "hwy/foreach_target.h"
 #include "kernels/common/gemm-inl.h"
-#include "kernels/convolution/patches-inl.h"
+#include "kernels/convolution/band-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gatun {
 namespace HWY_NAMESPACE {
 
-constexpr int64_t kWeightsTileRows = 128;
-constexpr int64_t kWeightsBlock = 384;       // columns of a work item, whole panels on every level
-constexpr int64_t kWeightsChunkRows = 512;   // fewest positions a chunk is worth
-constexpr int64_t kWeightsChunks = 32;       // most chunks
+constexpr int64_t kWeightsChunkRows = 512;     // fewest positions a chunk is worth
+constexpr int64_t kWeightsChunks = 32;         // most chunks
+constexpr int64_t kWeightsOutputs = 64;        // output channels of a work item: so much work that copying its band again costs little
 constexpr int64_t kWeightsPartials = 8 << 20;  // most floats of partial sums, but for one chunk
 
 struct WeightsPlan {
-  int64_t columns;  // of a partial: the patch, whole vectors
+  BandPlan bands;
+  GemmRuns runs;
+  int64_t run_columns;  // of a partial: a run in whole vectors
+  int64_t columns;      // of a partial: all runs
   int64_t chunks;
-  int64_t chunk_rows;
-  int64_t blocks;
+  int64_t chunk_bands;
   int64_t partial;  // floats of a chunk's partial: outputs x columns, then the bias
-  int64_t dy_stride;
-  int64_t tile_stride;
 
-  explicit WeightsPlan(const ConvolutionShape& s) {
-    const int64_t positions = s.positions();
-    columns = round_up(s.patch(), 16);
+  WeightsPlan(const ConvolutionShape& s, const Gather& g) : bands(g, 1), runs(patch_runs(g, bands)) {
+    run_columns = round_up(runs.length, 16);
+    columns = runs.rows * runs.columns * run_columns;
     partial = s.group_outputs() * columns + round_up(s.group_outputs(), 16);
     const int64_t most = std::clamp<int64_t>(kWeightsPartials / partial, 1, kWeightsChunks);
-    chunks = std::clamp<int64_t>(positions / kWeightsChunkRows, 1, most);
-    chunk_rows = (positions + chunks - 1) / chunks;
-    blocks = (s.patch() + kWeightsBlock - 1) / kWeightsBlock;
-    dy_stride = gatun::tile_stride(s.group_outputs());
-    tile_stride = gatun::tile_stride(std::min(s.patch(), kWeightsBlock));
+    chunks = std::clamp<int64_t>(std::min(s.positions() / kWeightsChunkRows, bands.count), 1, most);
+    chunk_bands = (bands.count + chunks - 1) / chunks;
   }
-  int64_t thread_floats() const { return kWeightsTileRows * (dy_stride + tile_stride); }
 };
 
 size_t dense_backward_weights_workspace(int threads, const ConvolutionShape& s) {
-  const WeightsPlan plan(s);
-  return static_cast<size_t>(plan.chunks * plan.partial + threads * plan.thread_floats()) * sizeof(float);
+  const WeightsPlan plan(s, forward_gather(s));
+  return static_cast<size_t>(plan.chunks * plan.partial + threads * plan.bands.floats()) * sizeof(float);
 }
 
-// sum[o] += dy[r][o]
-HWY_INLINE void add_rows(const float* dy, int64_t stride, int64_t rows, int64_t outputs, float* sum) {
+// sum[o] += dy of `count` positions
+HWY_INLINE void add_rows(const float* dy, int64_t stride, int64_t count, int64_t outputs, float* sum) {
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t o = 0; o < outputs; o += lanes) {
     VF total = hn::LoadU(d, sum + o);
-    for (int64_t r = 0; r < rows; ++r) total = hn::Add(total, hn::LoadU(d, dy + r * stride + o));
+    for (int64_t r = 0; r < count; ++r) total = hn::Add(total, gemm_load(d, dy + r * stride + o, outputs - o, lanes));
     hn::StoreU(total, d, sum + o);
   }
 }
 
-// One chunk of positions, one block of columns.
-static void weights_item(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, int64_t chunk, int64_t block, const float* x,
-                         const float* dy, bool bias, float* partial, float* dy_tile, float* tile) {
-  const int64_t begin = block * kWeightsBlock;
-  const int64_t end = std::min(s.patch(), begin + kWeightsBlock);
-  const int64_t last = std::min(s.positions(), (chunk + 1) * plan.chunk_rows);
-  float* bias_sum = partial + s.group_outputs() * plan.columns;
-  if (bias) std::fill_n(bias_sum, round_up(s.group_outputs(), 16), 0.0f);
-  bool clear = true;
-  for (int64_t first = chunk * plan.chunk_rows; first < last; first += kWeightsTileRows) {
-    const int64_t count = std::min(kWeightsTileRows, last - first);
-    TargetCursor at(g, first);
-    for (int64_t r = 0; r < count; ++r, at.advance(g)) {
-      copy_run(dy + s.y.offset(at.b, at.i, at.j), dy_tile + r * plan.dy_stride, s.group_outputs());
+// The partial sums of one chunk of bands for `outputs` output channels. sums, bias_sums (nullptr: none) and dy begin at the first of them.
+static void weights_item(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, int64_t chunk, int64_t outputs, const float* x,
+                         const float* dy, float* sums, float* bias_sums, float* copy) {
+  if (bias_sums != nullptr) std::fill_n(bias_sums, round_up(outputs, 16), 0.0f);
+  const int64_t last = std::min(plan.bands.count, (chunk + 1) * plan.chunk_bands);
+  if (chunk * plan.chunk_bands >= last) std::fill_n(sums, outputs * plan.columns, 0.0f);
+  for (int64_t index = chunk * plan.chunk_bands; index < last; ++index) {
+    const Band band(plan.bands, g, index);
+    copy_band(g, plan.bands, band, x, copy);
+    const bool clear = index == chunk * plan.chunk_bands;
+    for (int64_t first = 0; first < band.lines(); first += kSegmentPositions) {
+      const int64_t count = std::min(kSegmentPositions, band.lines() - first);
+      int64_t dy_line[kSegmentPositions];
+      int64_t copy_line[kSegmentPositions];
+      for (int64_t line = 0; line < count; ++line) {
+        const int64_t n = (first + line) / band.rows;
+        const int64_t i = (first + line) % band.rows;
+        dy_line[line] = s.y.offset(band.image + n, band.row + i, 0);
+        copy_line[line] = n * plan.bands.image_stride + i * g.rows.step * plan.bands.row_stride;
+        if (bias_sums != nullptr) add_rows(dy + dy_line[line], s.y.pixel_stride, s.y.width, outputs, bias_sums);
+      }
+      const GemmLines lines{count, s.y.width, s.y.pixel_stride, g.columns.step * plan.bands.pixel_stride, dy_line, copy_line};
+      for (int64_t u = 0; u < plan.runs.rows; ++u) {
+        for (int64_t v = 0; v < plan.runs.columns; ++v) {
+          gemm_outer(dy, copy + u * plan.runs.row_step + v * plan.runs.column_step, lines, sums + (u * plan.runs.columns + v) * plan.run_columns,
+                     plan.columns, outputs, plan.runs.length, clear && first == 0);
+        }
+      }
     }
-    copy_patches(g, x, first, count, begin, end, tile, plan.tile_stride);
-    gemm_outer(dy_tile, plan.dy_stride, tile, plan.tile_stride, count, partial + begin, plan.columns, s.group_outputs(), end - begin, clear);
-    if (bias) add_rows(dy_tile, plan.dy_stride, count, s.group_outputs(), bias_sum);
-    clear = false;
   }
 }
 
@@ -105,25 +110,30 @@ HWY_INLINE void combine(const float* partials, int64_t chunks, int64_t chunk_str
 void dense_backward_weights(int threads, const ConvolutionShape& s, const float* x, const float* dy, float* dweights, float* dbias,
                             float* workspace) {
   const Gather g = forward_gather(s);
-  const WeightsPlan plan(s);
-  float* tiles = workspace + plan.chunks * plan.partial;
+  const WeightsPlan plan(s, g);
+  const int64_t runs = plan.runs.rows * plan.runs.columns;
+  const int64_t blocks = (s.group_outputs() + kWeightsOutputs - 1) / kWeightsOutputs;
+  float* copies = workspace + plan.chunks * plan.partial;
   for (int64_t group = 0; group < s.groups; ++group) {
     const int64_t output = group * s.group_outputs();
     const float* group_x = x + group * s.group_channels();
 #pragma omp parallel num_threads(threads)
     {
-      float* dy_tile = tiles + omp_get_thread_num() * plan.thread_floats();
-      float* tile = dy_tile + kWeightsTileRows * plan.dy_stride;
+      float* copy = copies + omp_get_thread_num() * plan.bands.floats();
 #pragma omp for schedule(dynamic)
-      for (int64_t item = 0; item < plan.chunks * plan.blocks; ++item) {
-        const int64_t chunk = item / plan.blocks;
-        const int64_t block = item % plan.blocks;
-        weights_item(s, g, plan, chunk, block, group_x, dy + output, dbias != nullptr && block == 0, workspace + chunk * plan.partial, dy_tile,
-                     tile);
+      for (int64_t item = 0; item < plan.chunks * blocks; ++item) {
+        const int64_t chunk = item / blocks;
+        const int64_t first = item % blocks * kWeightsOutputs;
+        float* partial = workspace + chunk * plan.partial;
+        weights_item(s, g, plan, chunk, std::min(kWeightsOutputs, s.group_outputs() - first), group_x, dy + output + first,
+                     partial + first * plan.columns, dbias == nullptr ? nullptr : partial + s.group_outputs() * plan.columns + first, copy);
       }
 #pragma omp for schedule(static)
       for (int64_t o = 0; o < s.group_outputs(); ++o) {
-        combine(workspace + o * plan.columns, plan.chunks, plan.partial, s.patch(), dweights + (output + o) * s.patch());
+        for (int64_t run = 0; run < runs; ++run) {
+          combine(workspace + o * plan.columns + run * plan.run_columns, plan.chunks, plan.partial, plan.runs.length,
+                  dweights + (output + o) * s.patch() + run * plan.runs.length);
+        }
       }
 #pragma omp single
       if (dbias != nullptr) {

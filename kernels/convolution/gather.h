@@ -77,10 +77,4 @@ inline Gather backward_gather(const ConvolutionShape& s, int64_t row_phase, int6
 
 constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
-// Rows of a tile start an odd number of cache lines apart: rows of one column then fall into different cache sets.
-constexpr int64_t tile_stride(int64_t columns) {
-  const int64_t lines = (columns + 15) / 16 + 1;
-  return (lines | 1) * 16;
-}
-
 }  // namespace gatun
