@@ -7,6 +7,7 @@
 #define GATUN_H
 
 #include "gatun/base.h"
+#include "gatun/batch_norm.h"
 #include "gatun/activation.h"
 #include "gatun/attention.h"
 #include "gatun/augmentation.h"
