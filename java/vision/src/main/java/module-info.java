@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import dev.gatun.data.DatasetProvider;
+import dev.gatun.data.ViewsProvider;
 import dev.gatun.vision.ImageFolderProvider;
+import dev.gatun.vision.MultiCropProvider;
 
 /** Image decoding, multi-crop views and backbones. */
 module dev.gatun.vision {
@@ -11,4 +13,5 @@ module dev.gatun.vision {
     exports dev.gatun.vision;
 
     provides DatasetProvider with ImageFolderProvider;
+    provides ViewsProvider with MultiCropProvider;
 }

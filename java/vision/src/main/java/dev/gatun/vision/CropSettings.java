@@ -46,7 +46,7 @@ public record CropSettings(
         require(count >= 1, "count", count, "at least 1");
         require(size >= 1 && size <= 4096, "size", size, "1 to 4096");
         range(area, "area", 0, 1);
-        range(aspect, "aspect", 0, 100);
+        range(aspect, "aspect", .01, 100);
         probability(flip, "flip");
         probability(jitter, "jitter");
         require(brightness >= 0 && brightness <= 1, "brightness", brightness, "0 to 1");

@@ -4,15 +4,12 @@ package dev.gatun.vision;
 import dev.gatun.data.Element;
 import dev.gatun.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.List;
 
 /** The two directions between stored bytes and the normalised numbers that a network sees: (byte / 255 - mean) / std. */
 final class PixelScale {
     private final float[] mean;
     private final float[] std;
-    /** For each channel, the number that each byte becomes. */
-    private final float[][] numbers;
 
     PixelScale(List<Double> mean, List<Double> std, int channels) {
         if (mean.size() != 1 && mean.size() != channels) {
@@ -21,14 +18,10 @@ final class PixelScale {
         }
         this.mean = new float[channels];
         this.std = new float[channels];
-        this.numbers = new float[channels][256];
         for (int c = 0; c < channels; c++) {
             int from = mean.size() == 1 ? 0 : c;
             this.mean[c] = mean.get(from).floatValue();
             this.std[c] = std.get(from).floatValue();
-            for (int b = 0; b < 256; b++) {
-                numbers[c][b] = (float) ((b / 255. - mean.get(from)) / std.get(from));
-            }
         }
     }
 
@@ -38,15 +31,6 @@ final class PixelScale {
 
     float[] std() {
         return std.clone();
-    }
-
-    /** Writes an element's numbers from position {@code at} of an array on. */
-    void numbers(Element element, float[] target, int at) {
-        int channels = numbers.length;
-        byte[] bytes = element.data().toArray(ValueLayout.JAVA_BYTE);
-        for (int i = 0; i < bytes.length; i++) {
-            target[at + i] = numbers[i % channels][bytes[i] & 0xff];
-        }
     }
 
     /** The bytes of one image of (batch, height, width, channels), clamped to what bytes can hold. */

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.vision;
+
+import dev.gatun.data.Batch;
+import dev.gatun.data.Dataset;
+import dev.gatun.data.Element;
+import dev.gatun.data.View;
+import dev.gatun.data.ViewRole;
+import dev.gatun.data.Views;
+import dev.gatun.primitives.Augmentation;
+import dev.gatun.primitives.DType;
+import dev.gatun.primitives.GatunStream;
+import dev.gatun.primitives.Operand;
+import dev.gatun.tensor.RandomKey;
+import dev.gatun.tensor.Scope;
+import dev.gatun.tensor.Tensor;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/** Multi-crop views (SwAV, section 3.3), made by the native augmentation kernel. View v draws under the key's child v. */
+final class MultiCrop implements Views {
+    private final MultiCropSettings settings;
+    private final int channels;
+    private final PixelScale scale;
+    /** For each view, how it is drawn. */
+    private final List<CropSettings> crops = new ArrayList<>();
+
+    private final List<ViewRole> roles;
+
+    MultiCrop(MultiCropSettings settings, int channels) {
+        this.settings = settings;
+        this.channels = channels;
+        this.scale = new PixelScale(settings.mean(), settings.std(), channels);
+        for (CropSettings crop : settings.crops()) {
+            for (int i = 0; i < crop.count(); i++) {
+                crops.add(crop);
+            }
+        }
+        roles = crops.stream().map(c -> new ViewRole(c.role(), c.size())).toList();
+    }
+
+    @Override
+    public List<ViewRole> roles() {
+        return roles;
+    }
+
+    @Override
+    public long[] shape() {
+        return new long[] {settings.side(), settings.side(), channels};
+    }
+
+    @Override
+    public Batch make(Scope scope, Dataset data, int[] indices, RandomKey key) {
+        long[] ids = Arrays.stream(indices).asLongStream().toArray();
+        List<View> views = new ArrayList<>();
+        try (Scope staging = scope.open()) {
+            Augmentation.Images images = ImageBatch.read(staging, data, indices, channels);
+            Tensor id = staging.ofLongs(ids);
+            for (int v = 0; v < crops.size(); v++) {
+                CropSettings crop = crops.get(v);
+                Tensor view = scope.empty(DType.F32, ids.length, crop.size(), crop.size(), channels);
+                augment(staging, images, settings(crop), id.operand(), key.child(v), view);
+                views.add(new View(crop.role(), crop.size(), view));
+            }
+        }
+        return new Batch(ids, List.copyOf(views), data.labels(indices));
+    }
+
+    @Override
+    public Tensor plain(Scope scope, Dataset data, int[] indices) {
+        Tensor result = scope.empty(DType.F32, indices.length, settings.side(), settings.side(), channels);
+        try (Scope staging = scope.open()) {
+            Augmentation.Images images = ImageBatch.read(staging, data, indices, channels);
+            Augmentation.Settings plain =
+                    Augmentation.Settings.plain(new Augmentation.Crop.Central(settings.resize()), true);
+            augment(staging, images, plain, Operand.NONE, new RandomKey(0, 0, 0), result);
+        }
+        return result;
+    }
+
+    private static Augmentation.Settings settings(CropSettings crop) {
+        return new Augmentation.Settings(
+                new Augmentation.Crop.Random(
+                        crop.area().get(0).floatValue(),
+                        crop.area().get(1).floatValue(),
+                        crop.aspect().get(0).floatValue(),
+                        crop.aspect().get(1).floatValue()),
+                true,
+                (float) crop.flip(),
+                (float) crop.jitter(),
+                (float) crop.brightness(),
+                (float) crop.contrast(),
+                (float) crop.blur(),
+                crop.blurKernel(),
+                crop.blurSigma().get(0).floatValue(),
+                crop.blurSigma().get(1).floatValue(),
+                (float) crop.noise());
+    }
+
+    private void augment(
+            Scope staging, Augmentation.Images images, Augmentation.Settings how, Operand ids, RandomKey key, Tensor view) {
+        GatunStream stream = staging.device().stream();
+        MemorySegment keyMemory = staging.empty(DType.U8, dev.gatun.primitives.RandomKey.BYTES).segment();
+        new dev.gatun.primitives.RandomKey(key.seed(), key.step(), key.stream()).write(keyMemory);
+        long bytes = Augmentation.workspace(stream, how, images, view.operand());
+        Augmentation.run(stream, how, images, Operand.NONE, ids, keyMemory,
+                staging.of(scale.mean()).operand(), staging.of(scale.std()).operand(), view.operand(), Operand.NONE,
+                staging.empty(DType.U8, bytes).segment());
+        view.written();
+    }
+
+    @Override
+    public byte[] picture(Tensor images, int row) {
+        return Png.encode(scale.bytes(images, row));
+    }
+
+    @Override
+    public byte[] picture(Element element) {
+        return Png.encode(element);
+    }
+}
