@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor;
 
+import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Elementwise;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
+import dev.gatun.primitives.GatunStream;
+import dev.gatun.primitives.Reduction;
 
 /** The elementwise and reduction primitives as tensors use them. */
 final class Kernels {
@@ -38,38 +39,20 @@ final class Kernels {
         binary(Elementwise.Binary.ADD, a, b, out);
     }
 
-    private interface Visit {
-        void at(long a, long b);
-    }
-
-    private static long[] strides(Tensor t, long[] shape) {
-        long[] result = new long[shape.length];
-        int shift = shape.length - t.rank();
-        for (int i = 0; i < t.rank(); i++) {
-            result[i + shift] = t.shapeArray()[i] == 1 ? 0 : t.stridesArray()[i];
-        }
-        return result;
-    }
-
-    private static void each(long[] shape, long[] a, long[] b, int dim, long x, long y, Visit v) {
-        if (dim == shape.length) {
-            v.at(x, y);
-            return;
-        }
-        for (long i = 0; i < shape[dim]; i++) {
-            each(shape, a, b, dim + 1, x + i * a[dim], y + i * b[dim], v);
+    /** Reduces x to the shape of out: over every dimension that out lacks or has at 1. */
+    static void reduce(Reduction.Kind kind, Tensor x, Tensor out) {
+        GatunStream stream = out.device().stream();
+        long bytes = Reduction.workspace(stream, kind, x.operand(), out.operand());
+        try (Scope work = out.scope().open()) {
+            Reduction.reduce(stream, kind, x.operand(), out.operand(), work.empty(DType.U8, bytes).segment());
         }
     }
 
-    static void sumTo(Tensor x, Tensor out) {
-        long[] shape = x.shapeArray();
-        MemorySegment p = x.segment();
-        MemorySegment r = out.segment();
-        double[] sums = new double[(int) out.elements()];
-        each(shape, strides(x, shape), strides(out, shape), 0, 0, 0, (i, z) ->
-                sums[(int) z] += p.getAtIndex(ValueLayout.JAVA_FLOAT, i));
-        for (int i = 0; i < sums.length; i++) {
-            r.setAtIndex(ValueLayout.JAVA_FLOAT, i, (float) sums[i]);
+    static int nonfinite(Tensor x) {
+        try (Scope work = x.scope().open()) {
+            Tensor count = work.empty(DType.I32, 1);
+            Reduction.countNonfinite(x.device().stream(), x.operand(), count.operand());
+            return count.toIntArray()[0];
         }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor;
 
+import dev.gatun.primitives.Reduction;
 import java.util.Arrays;
 
 /** Sums and their reverse, repetition. */
@@ -12,7 +13,7 @@ final class Reductions {
     }
 
     static Tensor mean(Tensor x) {
-        return sum(x).mul(1f / x.elements());
+        return Function.apply(new MeanTo(new long[0]), x);
     }
 
     static Tensor sum(Tensor x, int dim) {
@@ -23,7 +24,10 @@ final class Reductions {
     }
 
     static Tensor mean(Tensor x, int dim) {
-        return sum(x, dim).mul(1f / x.size(dim));
+        int d = Shapes.dim(dim, x.rank());
+        long[] kept = x.shape();
+        kept[d] = 1;
+        return Function.apply(new MeanTo(kept), x).reshape(without(x.shape(), d));
     }
 
     /** Sums over the dimensions that broadcasting {@code shape} to x's shape would repeat. */
@@ -54,13 +58,39 @@ final class Reductions {
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
             Tensor y = c.empty(shape);
-            Kernels.sumTo(in[0], y);
+            Kernels.reduce(Reduction.Kind.SUM, in[0], y);
             return y;
         }
 
         @Override
         public Tensor[] backward(FunctionContext c, Tensor... g) {
             return new Tensor[] {repeatTo(g[0], c.inputShape(0))};
+        }
+
+        @Override
+        public boolean twiceDifferentiable() {
+            return true;
+        }
+    }
+
+    private record MeanTo(long[] shape) implements Function {
+        @Override
+        public String name() {
+            return "mean";
+        }
+
+        @Override
+        public Tensor forward(FunctionContext c, Tensor... in) {
+            Tensor y = c.empty(shape);
+            Kernels.reduce(Reduction.Kind.MEAN, in[0], y);
+            return y;
+        }
+
+        @Override
+        public Tensor[] backward(FunctionContext c, Tensor... g) {
+            long all = Shapes.elements(c.inputShape(0));
+            float share = all == 0 ? 0 : (float) ((double) Shapes.elements(shape) / all);
+            return new Tensor[] {repeatTo(g[0].mul(share), c.inputShape(0))};
         }
 
         @Override

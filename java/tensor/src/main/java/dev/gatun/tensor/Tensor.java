@@ -335,12 +335,7 @@ public final class Tensor {
 
     /** Whether every element is finite: the check for a loss before its gradient is used. */
     public boolean finite() {
-        for (float v : toArray()) {
-            if (!Float.isFinite(v)) {
-                return false;
-            }
-        }
-        return true;
+        return Kernels.nonfinite(this) == 0;
     }
 
     /** A copy of the elements in row-major order. */

@@ -18,7 +18,7 @@ class TapeTest {
 
     @BeforeEach
     void open() {
-        device = Device.cpu(2);
+        device = Device.cpu(1);
         scope = device.scope();
     }
 

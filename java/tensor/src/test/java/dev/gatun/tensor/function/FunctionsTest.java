@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.tensor.function;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+
+import dev.gatun.primitives.Convolution.Geometry;
+import dev.gatun.primitives.Pooling.Window;
+import dev.gatun.tensor.Device;
+import dev.gatun.tensor.GradientCheck;
+import dev.gatun.tensor.Scope;
+import dev.gatun.tensor.Tape;
+import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.TensorException;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** Every differentiable function against central differences, and what it computes where that is short to say. */
+class FunctionsTest {
+    private Device device;
+    private Scope scope;
+
+    @BeforeEach
+    void open() {
+        device = Device.cpu(1);
+        scope = device.scope();
+    }
+
+    @AfterEach
+    void close() {
+        device.close();
+    }
+
+    private Tensor irregular(float low, float high, long... shape) {
+        int n = 1;
+        for (long d : shape) {
+            n *= (int) d;
+        }
+        float[] v = new float[n];
+        for (int i = 0; i < n; i++) {
+            double t = (i + 3) * 0.7548776662466927 + shape.length * .1;
+            v[i] = (float) (low + (high - low) * (t - Math.floor(t)));
+        }
+        return scope.of(v, shape);
+    }
+
+    @Test
+    void l2Normalize() {
+        Tensor x = irregular(-1, 1.5f, 4, 6);
+        GradientCheck.check(in -> L2Normalize.apply(in[0]), x);
+        Tensor composed = x.div(x.square().sum(1).sqrt().reshape(4, 1));
+        assertArrayEquals(composed.toArray(), L2Normalize.apply(x).toArray(), 4 * Math.ulp(1f));
+    }
+
+    @Test
+    void linear() {
+        Tensor x = irregular(-1, 1, 2, 3, 5);
+        Tensor w = irregular(-1, 2, 4, 5);
+        Tensor b = irregular(-1, 1, 4);
+        GradientCheck.check(in -> in[0].linear(in[1], in[2]), x, w, b);
+        assertArrayEquals(
+                x.matmulTransposed(w).add(b).toArray(), x.linear(w, b).toArray(), 16 * Math.ulp(1f));
+        Tensor gradient = scope.full(1, 4, 5);
+        Tape tape = Tape.on(scope);
+        tape.backward(x.linear(tape.watch(w, gradient), b).sum());
+        float[] columns = x.sum(0).sum(0).add(1).toArray();
+        for (int i = 0; i < 20; i++) {
+            assertEquals(columns[i % 5], gradient.toArray()[i], 1e-5f);
+        }
+        assertThrows(TensorException.class, () -> x.linear(w, x));
+        assertThrows(TensorException.class, () -> x.linear(irregular(0, 1, 4, 6), b));
+    }
+
+    @Test
+    void convolution() {
+        Tensor x = irregular(-1, 1, 2, 5, 6, 4);
+        Tensor w = irregular(-1, 1, 6, 3, 3, 2);
+        Tensor b = irregular(-1, 1, 6);
+        Geometry geometry = Geometry.of(2, 1, 1, 2);
+        GradientCheck.check(in -> Convolution.apply(in[0], in[1], in[2], geometry), x, w, b);
+        GradientCheck.check(in -> Convolution.apply(in[0], in[1], Geometry.of(1, 0)), x, irregular(-1, 1, 3, 1, 1, 4));
+        // a view with spaces between images' rows
+        GradientCheck.check(
+                in -> Convolution.apply(in[0].slice(2, 1, 5), in[1], Geometry.of(1, 1)), x, irregular(-1, 1, 2, 3, 3, 4));
+        assertThrows(TensorException.class, () -> Convolution.apply(x, irregular(0, 1, 2, 9, 9, 4), Geometry.of(1, 1)));
+    }
+
+    @Test
+    void pooling() {
+        Tensor x = irregular(-1, 1, 2, 5, 4, 3);
+        GradientCheck.check(in -> Pooling.max(in[0], Window.of(3, 2, 1)), x);
+        GradientCheck.check(in -> Pooling.average(in[0], Window.of(3, 2, 1), true), x);
+        GradientCheck.check(in -> Pooling.average(in[0], Window.of(2, 1, 1), false), x);
+        GradientCheck.check(in -> Pooling.globalAverage(in[0]), x);
+        assertArrayEquals(x.reshape(2, 20, 3).mean(1).toArray(), Pooling.globalAverage(x).toArray(), 1e-6f);
+        assertThrows(TensorException.class, () -> Pooling.max(x.reshape(2, 20, 3), Window.of(2, 2, 0)));
+    }
+
+    @Test
+    void attention() {
+        Tensor q = irregular(-1, 1, 2, 3, 2, 4);
+        Tensor k = irregular(-1, 2, 2, 5, 2, 4);
+        Tensor v = irregular(-2, 1, 2, 5, 2, 4);
+        Tensor bias = irregular(-1, 1, 1, 2, 3, 5);
+        GradientCheck.check(in -> Attention.apply(in[0], in[1], in[2], .5f, false), q, k, v);
+        GradientCheck.check(in -> Attention.apply(in[0], in[1], in[2], in[3], .5f, false), q, k, v, bias);
+        GradientCheck.check(in -> Attention.apply(in[0], in[1], in[2], .5f, true), q, k, v);
+        Tensor qkv = irregular(-1, 1, 2, 5, 3 * 2 * 4);
+        GradientCheck.check(in -> Attention.self(in[0], 2, false), qkv);
+        Tensor parts = qkv.reshape(2, 5, 3, 2, 4);
+        Tensor[] views = new Tensor[3];
+        for (int i = 0; i < 3; i++) {
+            views[i] = parts.slice(2, i, i + 1).reshape(2, 5, 2, 4);
+        }
+        float[] expected = Attention.apply(views[0], views[1], views[2], .5f, false).toArray();
+        assertArrayEquals(expected, Attention.self(qkv, 2, false).toArray());
+        // the same two sequences end to end
+        Tensor offsets = scope.ofInts(new int[] {0, 5, 10});
+        assertArrayEquals(expected, Attention.selfRagged(qkv.reshape(10, 24), offsets, 2).toArray(), 1e-6f);
+        Tensor uneven = scope.ofInts(new int[] {0, 3, 10});
+        GradientCheck.check(in -> Attention.selfRagged(in[0], uneven, 2), qkv.reshape(10, 24));
+        assertThrows(TensorException.class, () -> Attention.self(qkv, 5, false));
+    }
+}
