@@ -22,6 +22,11 @@ namespace HWY_NAMESPACE {
 
 using namespace gatun::attention;
 
+// Calls of the micro-kernel in two products, roughly.
+HWY_INLINE int64_t product_steps(int64_t queries, int64_t keys) {
+  return (chunk_count(queries, kQueryBlock) * keys + chunk_count(keys, kKeyTile) * queries) / rows_for(kMaxVectors);
+}
+
 HWY_INLINE int64_t lane_count() { return static_cast<int64_t>(hn::Lanes(F32())); }
 HWY_INLINE int64_t pad(int64_t n) { return round_up(n, lane_count()); }
 
@@ -90,7 +95,7 @@ void scale_rows(float* rows, int64_t stride, int64_t count, const float* factors
 
 // Queries [begin, end) of one head, at most kChunk.
 void forward_item(const AttentionProblem& p, const Head& h, int64_t begin, int64_t end, HeadView<float> out, RowStatistic<float> log_sum_exp,
-                  const ForwardScratch& s) {
+                  const ForwardScratch& s, Prefetch& prefetch) {
   const int64_t depth = pad(p.depth);
   const int64_t block = even_part(end - begin, kQueryBlock, lane_count());
   const int64_t tile_rows = even_part(h.keys, kKeyTile, 1);
@@ -112,11 +117,11 @@ void forward_item(const AttentionProblem& p, const Head& h, int64_t begin, int64
       const int64_t columns = std::min(block, count - q);
       const Tile t{key, visible_rows(h, key, rows, begin + q, columns), begin + q, columns, pad(columns)};
       if (t.rows <= 0) continue;
-      product<false>(s.keys, depth, s.queries + q * p.depth, t.stride, s.scores, t.stride, t.rows, t.stride, p.depth, false);
+      product<false>(s.keys, depth, s.queries + q * p.depth, t.stride, s.scores, t.stride, t.rows, t.stride, p.depth, false, prefetch);
       mask_scores(p, h, t, s.scores, s.bias);
       softmax_tile(t, s.scores, s.maximum + q, s.sum + q, s.alpha);
       if (started[index]) scale_rows(s.out + q * depth, depth, columns, s.alpha);
-      product<true>(s.scores, t.stride, s.values, depth, s.out + q * depth, depth, columns, depth, t.rows, started[index]);
+      product<true>(s.scores, t.stride, s.values, depth, s.out + q * depth, depth, columns, depth, t.rows, started[index], prefetch);
       started[index] = true;
     }
   }
@@ -146,13 +151,25 @@ void forward(int threads, const AttentionProblem& p, HeadView<float> out, RowSta
   const int64_t chunk = even_part(most, kChunk, kAlign);
   const int64_t chunks = chunk_count(most, chunk);
   const int64_t stride = ForwardScratch(nullptr, p).floats;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-  for (int64_t item = 0; item < p.batch * p.heads * chunks; ++item) {
+  const int64_t items = p.batch * p.heads * chunks;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, neighbours(items))
+  for (int64_t item = 0; item < items; ++item) {
     const Head h = head_of(p, item / chunks / p.heads, item / chunks % p.heads);
     const int64_t begin = item % chunks * chunk;
     if (begin >= h.queries) continue;
     const ForwardScratch scratch(workspace + omp_get_thread_num() * stride, p);
-    forward_item(p, h, begin, std::min(begin + chunk, h.queries), out, log_sum_exp, scratch);
+    const int64_t end = std::min(begin + chunk, h.queries);
+    Prefetch prefetch;
+    prefetch.add(out, h, h.query_start + begin, end - begin);
+    if (item + 1 < items) {
+      const Head next = head_of(p, (item + 1) / chunks / p.heads, (item + 1) / chunks % p.heads);
+      const int64_t next_begin = (item + 1) % chunks * chunk;
+      prefetch.add(p.q, next, next.query_start + next_begin, std::min(chunk, next.queries - next_begin));
+      prefetch.add(p.k, next, next.key_start, std::min(next.keys, kChunk));
+      prefetch.add(p.v, next, next.key_start, std::min(next.keys, kChunk));
+    }
+    prefetch.spread(p.depth, product_steps(end - begin, h.keys));
+    forward_item(p, h, begin, end, out, log_sum_exp, scratch, prefetch);
   }
 }
 
@@ -204,7 +221,7 @@ void pack_block(const AttentionProblem& p, const AttentionGradients& g, const He
 }
 
 void backward_item(Pass pass, const AttentionProblem& p, const AttentionGradients& g, const Head& h, const Range& range,
-                   const BackwardScratch& s) {
+                   const BackwardScratch& s, Prefetch& prefetch) {
   const bool want_keys = pass == Pass::kAll || pass == Pass::kKeys;
   const bool want_queries = pass == Pass::kAll || pass == Pass::kQueries;
   const int64_t depth = pad(p.depth);
@@ -229,15 +246,16 @@ void backward_item(Pass pass, const AttentionProblem& p, const AttentionGradient
       for (int64_t key = 0; key < visible; key += tile_rows) {
         const Tile t{begin + key, std::min(tile_rows, visible - key), query, columns, pad(columns)};
         const float* tile_keys = s.keys + key * depth;
-        product<false>(tile_keys, depth, s.queries_t, t.stride, s.probabilities, t.stride, t.rows, t.stride, p.depth, false);
-        product<false>(s.values + key * depth, depth, s.dout_t, t.stride, s.dscores, t.stride, t.rows, t.stride, p.depth, false);
+        product<false>(tile_keys, depth, s.queries_t, t.stride, s.probabilities, t.stride, t.rows, t.stride, p.depth, false, prefetch);
+        product<false>(s.values + key * depth, depth, s.dout_t, t.stride, s.dscores, t.stride, t.rows, t.stride, p.depth, false,
+                       prefetch);
         mask_scores(p, h, t, s.probabilities, s.bias);
         gradient_tile(t, s.probabilities, s.dscores, s);
         if (want_keys) {
-          product<false>(s.probabilities, t.stride, s.dout, depth, s.dvalues + key * depth, depth, t.rows, depth, columns, true);
-          product<false>(s.dscores, t.stride, s.queries, depth, s.dkeys + key * depth, depth, t.rows, depth, columns, true);
+          product<false>(s.probabilities, t.stride, s.dout, depth, s.dvalues + key * depth, depth, t.rows, depth, columns, true, prefetch);
+          product<false>(s.dscores, t.stride, s.queries, depth, s.dkeys + key * depth, depth, t.rows, depth, columns, true, prefetch);
         }
-        if (want_queries) product<true>(s.dscores, t.stride, tile_keys, depth, s.dqueries, depth, columns, depth, t.rows, key > 0);
+        if (want_queries) product<true>(s.dscores, t.stride, tile_keys, depth, s.dqueries, depth, columns, depth, t.rows, key > 0, prefetch);
         if (pass == Pass::kBias) add_dbias(g.dbias, h, t, s.dscores, s.dbias);
       }
       if (want_queries) {
@@ -260,8 +278,9 @@ void backward(int threads, Pass pass, const AttentionProblem& p, const Attention
   const int64_t chunk = pass == Pass::kAll ? std::max<int64_t>(most, 1) : even_part(most, kChunk, kAlign);
   const int64_t chunks = pass == Pass::kAll ? 1 : chunk_count(most, chunk);
   const int64_t stride = BackwardScratch(nullptr, p, g.dbias.data != nullptr).floats;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-  for (int64_t item = 0; item < p.batch * p.heads * chunks; ++item) {
+  const int64_t items = p.batch * p.heads * chunks;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, neighbours(items))
+  for (int64_t item = 0; item < items; ++item) {
     const Head h = head_of(p, item / chunks / p.heads, item / chunks % p.heads);
     const int64_t begin = item % chunks * chunk;
     const int64_t owned = by_queries ? h.queries : h.keys;
@@ -270,7 +289,20 @@ void backward(int threads, Pass pass, const AttentionProblem& p, const Attention
     if (pass == Pass::kQueries) range = {begin, std::min(begin + chunk, h.queries), 0, h.keys};
     if (pass == Pass::kKeys) range = {0, h.queries, begin, std::min(begin + chunk, h.keys)};
     const BackwardScratch scratch(workspace + omp_get_thread_num() * stride, p, g.dbias.data != nullptr);
-    backward_item(pass, p, g, h, range, scratch);
+    Prefetch prefetch;
+    if (pass == Pass::kAll) {
+      prefetch.add(g.dv, h, h.key_start, std::min(h.keys, kChunk));
+      prefetch.add(g.dk, h, h.key_start, std::min(h.keys, kChunk));
+      prefetch.add(g.dq, h, h.query_start, std::min(h.queries, kChunk));
+      if (item + 1 < items) {
+        const Head next = head_of(p, (item + 1) / p.heads, (item + 1) % p.heads);
+        prefetch.add(p.k, next, next.key_start, std::min(next.keys, kChunk));
+        prefetch.add(p.v, next, next.key_start, std::min(next.keys, kChunk));
+        for (const auto* view : {&p.q, &g.dout, &g.out}) prefetch.add(*view, next, next.query_start, std::min(next.queries, kChunk));
+      }
+      prefetch.spread(p.depth, product_steps(h.queries, h.keys) * 5 / 2);
+    }
+    backward_item(pass, p, g, h, range, scratch, prefetch);
   }
 }
 
@@ -287,9 +319,10 @@ void backward_bias(int threads, const AttentionProblem& p, const AttentionGradie
     const int64_t end = std::min(begin + chunk, p.queries);
     for (int64_t q = begin; q < (dbias.queries == 1 ? begin + 1 : end); ++q) std::fill_n(dbias.at(batch, head, q), p.keys, 0.0f);
     const BackwardScratch scratch(workspace + omp_get_thread_num() * stride, p, true);
+    Prefetch prefetch;
     for (int64_t b = dbias.batches == 1 ? 0 : batch; b < (dbias.batches == 1 ? p.batch : batch + 1); ++b) {
       for (int64_t n = dbias.heads == 1 ? 0 : head; n < (dbias.heads == 1 ? p.heads : head + 1); ++n) {
-        backward_item(Pass::kBias, p, g, head_of(p, b, n), {begin, end, 0, p.keys}, scratch);
+        backward_item(Pass::kBias, p, g, head_of(p, b, n), {begin, end, 0, p.keys}, scratch, prefetch);
       }
     }
   }

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "kernels/attention/attention_plan.h"
 #include "kernels/common/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -97,7 +98,7 @@ MicroKernel pick_micro_kernel(int64_t rows, std::index_sequence<kIndex...>) {
 
 template <int kVectors, bool kTransposed>
 HWY_INLINE void product_panel(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows, int64_t inner,
-                   bool accumulate) {
+                              bool accumulate, attention::Prefetch& prefetch) {
   constexpr int kMaxRows = rows_for(kVectors);
   // Rows are spread evenly over the groups: a last group of one or two rows could not hide the latency of its sums.
   const int64_t groups = (rows + kMaxRows - 1) / kMaxRows;
@@ -106,13 +107,14 @@ HWY_INLINE void product_panel(const float* a, int64_t lda, const float* b, int64
     pick_micro_kernel<kVectors, kTransposed>(height, std::make_index_sequence<kMaxRows>())(
         kTransposed ? a + row : a + row * lda, lda, b, ldb, c + row * ldc, ldc, inner, accumulate);
     row += height;
+    prefetch.step();
   }
 }
 
 // C (rows x columns) = or += A·B; columns is a multiple of the lanes. Each element is one sum in ascending k, whatever the blocking.
 template <bool kTransposed>
 void product(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows, int64_t columns, int64_t inner,
-             bool accumulate) {
+             bool accumulate, attention::Prefetch& prefetch) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
   const int64_t vectors = columns / lanes;
   const int64_t panels = (vectors + kMaxVectors - 1) / kMaxVectors;
@@ -121,11 +123,11 @@ void product(const float* a, int64_t lda, const float* b, int64_t ldb, float* c,
     const float* panel = b + column;
     float* result = c + column;
     switch (width) {
-      case 1: product_panel<1, kTransposed>(a, lda, panel, ldb, result, ldc, rows, inner, accumulate); break;
-      case 2: product_panel<2, kTransposed>(a, lda, panel, ldb, result, ldc, rows, inner, accumulate); break;
+      case 1: product_panel<1, kTransposed>(a, lda, panel, ldb, result, ldc, rows, inner, accumulate, prefetch); break;
+      case 2: product_panel<2, kTransposed>(a, lda, panel, ldb, result, ldc, rows, inner, accumulate, prefetch); break;
 #if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_AVX2
-      case 3: product_panel<3, kTransposed>(a, lda, panel, ldb, result, ldc, rows, inner, accumulate); break;
-      case 4: product_panel<4, kTransposed>(a, lda, panel, ldb, result, ldc, rows, inner, accumulate); break;
+      case 3: product_panel<3, kTransposed>(a, lda, panel, ldb, result, ldc, rows, inner, accumulate, prefetch); break;
+      case 4: product_panel<4, kTransposed>(a, lda, panel, ldb, result, ldc, rows, inner, accumulate, prefetch); break;
 #endif
       default: break;
     }
