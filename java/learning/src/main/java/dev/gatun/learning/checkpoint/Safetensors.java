@@ -42,13 +42,13 @@ public final class Safetensors {
      * @param name its name
      * @param dtype its elements' type
      * @param shape its sizes, slowest first
-     * @param data exactly its bytes, little-endian
+     * @param data exactly its bytes, little-endian, in native memory
      */
     public record Entry(String name, DType dtype, long[] shape, MemorySegment data) {
         /** Checks that the data are as long as the shape says. */
         public Entry {
-            if (data.byteSize() != bytes(dtype, shape)) {
-                throw new IllegalArgumentException(name + ": " + data.byteSize() + " bytes do not make its shape");
+            if (!data.isNative() || data.byteSize() != bytes(dtype, shape)) {
+                throw new IllegalArgumentException(name + ": needs the native memory of its shape, given " + data);
             }
         }
     }

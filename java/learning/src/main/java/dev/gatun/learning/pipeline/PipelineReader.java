@@ -87,7 +87,7 @@ public final class PipelineReader {
 
     private static @Nullable Object tree(String yaml, Binder binder) {
         try {
-            return mapper().readValue(yaml, Object.class);
+            return yaml.isBlank() ? null : mapper().readValue(yaml, Object.class);
         } catch (JacksonException e) {
             TokenStreamLocation at = e.getLocation();
             String where = at == null ? "" : "line " + at.getLineNr();
