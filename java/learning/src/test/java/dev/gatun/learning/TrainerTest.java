@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.learning;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.gatun.learning.pipeline.BatchSettings;
+import dev.gatun.learning.pipeline.CheckpointSettings;
+import dev.gatun.learning.pipeline.Pipeline;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class TrainerTest {
+    @TempDir
+    Path folder;
+
+    /** Stops like a kill: by an exception after a step, between two checkpoints. */
+    private record KillAfter(long step) implements ProgressListener {
+        @Override
+        public void step(Progress progress) {
+            if (progress.step() == step) {
+                throw new IllegalStateException("killed");
+            }
+        }
+    }
+
+    private static Pipeline with(Pipeline p, BatchSettings batch, CheckpointSettings checkpoint) {
+        return new Pipeline(
+                p.version(), p.seed(), p.device(), p.precision(), p.data(), batch, p.views(), p.model(), p.method(),
+                p.optimizer(), p.schedule(), p.evaluation(), checkpoint);
+    }
+
+    private static boolean train(Pipeline pipeline, Path folder, boolean resume, ProgressListener listener) {
+        try (Experiment experiment = Experiment.open(pipeline)) {
+            return new Trainer(experiment, folder, listener).train(resume);
+        }
+    }
+
+    private static byte[] checkpoint(Path folder) throws IOException {
+        return Files.readAllBytes(folder.resolve(Trainer.CHECKPOINT));
+    }
+
+    @Test
+    void learnsAndTwoRunsGiveTheSameBytes() throws IOException {
+        assertTrue(train(Synthetic.pull(96, 6), folder.resolve("a"), false, ProgressListener.SILENT));
+        assertTrue(train(Synthetic.pull(96, 6), folder.resolve("b"), false, ProgressListener.SILENT));
+        assertArrayEquals(checkpoint(folder.resolve("a")), checkpoint(folder.resolve("b")));
+        List<Map<String, Double>> metrics = Metrics.read(folder.resolve("a"));
+        assertEquals(48, metrics.size());
+        assertTrue(metrics.getLast().get("loss") < .8 * metrics.getFirst().get("loss"), metrics.toString());
+        assertTrue(metrics.getLast().containsKey("gradient_norm"));
+    }
+
+    @Test
+    void aKilledAndResumedRunEndsInTheSameBytes() throws IOException {
+        Pipeline pipeline = with(Synthetic.pull(96, 3), new BatchSettings(12, 1), new CheckpointSettings(1, 3, ""));
+        train(pipeline, folder.resolve("whole"), false, ProgressListener.SILENT);
+        for (int kill : new int[] {4, 9, 17, 23}) {
+            Path part = folder.resolve("part" + kill);
+            assertThrows(IllegalStateException.class, () -> train(pipeline, part, false, new KillAfter(kill)));
+            assertFalse(java.util.Arrays.equals(checkpoint(part), checkpoint(folder.resolve("whole"))));
+            assertTrue(train(pipeline, part, true, ProgressListener.SILENT));
+            assertArrayEquals(checkpoint(folder.resolve("whole")), checkpoint(part), "killed after step " + kill);
+            List<Map<String, Double>> metrics = Metrics.read(part);
+            assertEquals(24, metrics.size(), "every step is logged once");
+            for (int i = 0; i < metrics.size(); i++) {
+                assertEquals(i + 1.0, metrics.get(i).get("step"));
+            }
+        }
+    }
+
+    @Test
+    void accumulatedBatchesGiveTheGradientOfOneLargeBatch() {
+        // the method's loss is a mean over samples, so two halves must give the update of the whole up to rounding
+        double whole = lossAfter(new BatchSettings(24, 1));
+        double halves = lossAfter(new BatchSettings(12, 2));
+        assertEquals(whole, halves, 1e-5 * whole);
+    }
+
+    private double lossAfter(BatchSettings batch) {
+        List<Double> losses = new ArrayList<>();
+        train(with(Synthetic.pull(24, 2), batch, new CheckpointSettings()), folder.resolve("acc" + batch.batch()), false,
+                new ProgressListener() {
+                    @Override
+                    public void step(Progress progress) {
+                        losses.add(progress.loss());
+                    }
+                });
+        assertEquals(2, losses.size());
+        return losses.getFirst();
+    }
+
+    @Test
+    void aRequestedStopEndsWithACheckpointThatResumesToTheSameBytes() throws IOException {
+        Pipeline pipeline = Synthetic.pull(96, 2);
+        train(pipeline, folder.resolve("whole"), false, ProgressListener.SILENT);
+        Path part = folder.resolve("part");
+        try (Experiment experiment = Experiment.open(pipeline)) {
+            Trainer[] trainer = new Trainer[1];
+            trainer[0] = new Trainer(experiment, part, new ProgressListener() {
+                @Override
+                public void step(Progress progress) {
+                    if (progress.step() == 5) {
+                        trainer[0].requestStop();
+                    }
+                }
+            });
+            assertFalse(trainer[0].train(false));
+        }
+        assertEquals(5, Metrics.read(part).size());
+        assertTrue(train(pipeline, part, true, ProgressListener.SILENT));
+        assertArrayEquals(checkpoint(folder.resolve("whole")), checkpoint(part));
+    }
+
+    @Test
+    void aLossThatIsNotFiniteStopsBeforeTheUpdate() throws IOException {
+        Pipeline pipeline = with(
+                Synthetic.pipeline(new Synthetic.Pull(), new Synthetic.Pull.Settings(13), 96, 3), new BatchSettings(12, 1),
+                new CheckpointSettings(1, 0, ""));
+        LearningException e = assertThrows(
+                LearningException.class, () -> train(pipeline, folder, false, ProgressListener.SILENT));
+        String message = e.getMessage();
+        assertTrue(message.startsWith("step 14: the loss of pull is NaN; first not finite: "), message);
+        assertTrue(message.toLowerCase(java.util.Locale.ROOT).contains("sqrt"), message);
+        assertTrue(message.contains("that of step 8, " + folder.resolve(Trainer.CHECKPOINT)), message);
+        assertFalse(message.contains("\n"), message);
+        // the last good checkpoint is whole: a run without the fault goes on from it
+        assertTrue(train(Synthetic.pull(96, 3), folder, true, ProgressListener.SILENT));
+    }
+
+    @Test
+    void aStepAllocatesNothingAfterTheWarmUp() {
+        Pipeline pipeline = Synthetic.pull(1200, 10);
+        long[] requests = new long[2];
+        try (Experiment experiment = Experiment.open(pipeline)) {
+            assertTrue(new Trainer(experiment, folder, new ProgressListener() {
+                @Override
+                public void step(Progress progress) {
+                    if (progress.step() == 50) {
+                        requests[0] = experiment.device().allocatorRequests();
+                    }
+                    if (progress.step() == 1000) {
+                        requests[1] = experiment.device().allocatorRequests();
+                    }
+                }
+            }).train(false));
+        }
+        assertTrue(requests[0] > 0);
+        assertEquals(requests[0], requests[1]);
+    }
+
+    @Test
+    void badRunsAreOneLine() throws IOException {
+        assertMessage("no run to resume", () -> train(Synthetic.pull(96, 2), folder.resolve("none"), true, ProgressListener.SILENT));
+        assertMessage("data.batch: an epoch of 7 samples has no update", () -> Experiment.open(Synthetic.pull(7, 1)));
+        train(Synthetic.pull(96, 2), folder.resolve("run"), false, ProgressListener.SILENT);
+        assertMessage(
+                "a run with images 96 cannot be resumed with 48",
+                () -> train(Synthetic.pull(48, 2), folder.resolve("run"), true, ProgressListener.SILENT));
+        Path file = Files.writeString(folder.resolve("file"), "in the way");
+        assertMessage(
+                "cannot be created",
+                () -> train(Synthetic.pull(96, 1), file.resolve("run"), false, ProgressListener.SILENT));
+    }
+
+    private static void assertMessage(String part, org.junit.jupiter.api.function.Executable body) {
+        String message = assertThrows(LearningException.class, body).getMessage();
+        assertTrue(message.contains(part), message);
+        assertFalse(message.contains("\n"), message);
+    }
+
+    @Test
+    void theMonitorWarnsOfCollapseUnusedPrototypesAndAStuckLoss() {
+        Monitor monitor = new Monitor(30);
+        List<String> warnings = new ArrayList<>();
+        for (int step = 1; step <= 30; step++) {
+            warnings.addAll(monitor.take(step, 4.605, Map.of(
+                    Step.SPREAD, .02, Step.PROTOTYPES, 100.0, Step.PROTOTYPES_USED, 20.0, Step.UNINFORMED_LOSS, 4.605)));
+        }
+        assertEquals(3, warnings.size(), warnings.toString());
+        assertTrue(warnings.get(0).contains("collapse"));
+        assertTrue(warnings.get(1).contains("only 20 of 100 prototypes"));
+        assertTrue(warnings.get(2).contains("the loss stays at 4.605"));
+        for (int step = 31; step <= 60; step++) {
+            assertEquals(List.of(), monitor.take(step, 4.2, Map.of(
+                    Step.SPREAD, .9, Step.PROTOTYPES, 100.0, Step.PROTOTYPES_USED, 95.0, Step.UNINFORMED_LOSS, 4.605)));
+        }
+    }
+}
