@@ -68,14 +68,10 @@ public record Checkpoint(long step, Map<String, String> metadata) {
      */
     public static Checkpoint load(Path file, Parameters parameters, Optimizer optimizer) {
         Safetensors.Content content = content(file);
-        List<NamedTensor> optimizerState = optimizer.state().stream()
-                .map(state -> new NamedTensor(OPTIMIZER + state.name(), state.tensor()))
-                .toList();
         List<Restore> restores = restores(file, content, parameters, "");
-        for (NamedTensor state : optimizerState) {
-            restores.add(restore(file, content, state.name(), state.tensor(), FileLayout.SAME));
+        for (NamedTensor state : optimizer.state()) {
+            restores.add(restore(file, content, OPTIMIZER + state.name(), state.tensor(), FileLayout.SAME));
         }
-        refuseOthers(file, content, restores);
         restores.forEach(Restore::run);
         parameters.written();
         return position(file, content);
@@ -92,8 +88,6 @@ public record Checkpoint(long step, Map<String, String> metadata) {
     public static Checkpoint loadParameters(Path file, Parameters parameters) {
         Safetensors.Content content = content(file);
         List<Restore> restores = restores(file, content, parameters, "");
-        content.entries().keySet().removeIf(name -> name.startsWith(OPTIMIZER));
-        refuseOthers(file, content, restores);
         restores.forEach(Restore::run);
         parameters.written();
         return position(file, content);
@@ -128,7 +122,6 @@ public record Checkpoint(long step, Map<String, String> metadata) {
         }
         String prefix = whole ? "" : backbone.prefix();
         List<Restore> restores = restores(file, content, backbone, prefix);
-        refuseOthers(file, content, restores);
         restores.forEach(Restore::run);
         backbone.written();
     }
@@ -174,6 +167,14 @@ public record Checkpoint(long step, Map<String, String> metadata) {
     private static List<Restore> restores(Path file, Safetensors.Content content, Parameters parameters, String strip) {
         List<Restore> restores = new ArrayList<>();
         Map<String, FileLayout> layouts = layouts(parameters);
+        Set<String> known = parameters.tensors().stream()
+                .map(tensor -> tensor.name().substring(strip.length()))
+                .collect(Collectors.toSet());
+        for (String name : content.entries().keySet()) {
+            if (!known.contains(name) && !name.startsWith(OPTIMIZER)) {
+                throw otherArchitecture(file, "this network has no tensor " + name);
+            }
+        }
         for (NamedTensor tensor : parameters.tensors()) {
             restores.add(restore(
                     file, content, tensor.name().substring(strip.length()), tensor.tensor(),
@@ -194,15 +195,6 @@ public record Checkpoint(long step, Map<String, String> metadata) {
                     + ", this network's is " + target.dtype() + Arrays.toString(shape));
         }
         return new Restore(name, target, layout, entry);
-    }
-
-    private static void refuseOthers(Path file, Safetensors.Content content, List<Restore> restores) {
-        Set<String> known = restores.stream().map(Restore::name).collect(Collectors.toSet());
-        for (String name : content.entries().keySet()) {
-            if (!known.contains(name)) {
-                throw otherArchitecture(file, "this network has no tensor " + name);
-            }
-        }
     }
 
     private static LearningException otherArchitecture(Path file, String what) {

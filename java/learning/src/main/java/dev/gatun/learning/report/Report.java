@@ -139,12 +139,16 @@ public final class Report {
 
     private void cell(String features, Scores scores, ToDoubleFunction<Scores> which) {
         double score = which.applyAsDouble(scores);
-        double best = data.scores().values().stream().mapToDouble(which).max().orElseThrow();
+        double best = data.scores().values().stream()
+                .mapToDouble(which)
+                .filter(Double::isFinite)
+                .max()
+                .orElse(Double.NaN);
         page.append(score == best ? "<td class='best'>" : "<td>").append("<span class='score'>").append(percent(score))
                 .append("</span><span class='meter'><i style='width:")
                 .append(String.format(Locale.ROOT, "%.1f", Double.isFinite(score) ? score : 0)).append("%'></i></span>");
         Scores random = data.scores().get("random");
-        if (random != null && features.equals("trained")) {
+        if (random != null && features.equals("trained") && Double.isFinite(score - which.applyAsDouble(random))) {
             page.append("<span class='delta'>")
                     .append(String.format(Locale.ROOT, "%+.1f", score - which.applyAsDouble(random))).append("</span>");
         }

@@ -57,7 +57,7 @@ class CheckpointTest {
         }
 
         void step() {
-            parameters.gradients().fill(.5f);
+            parameters.all().forEach(parameter -> parameter.gradient().fill(.5f));
             optimizer.step(.1f);
             mean.value().fill(3f);
         }
