@@ -40,44 +40,104 @@ HWY_INLINE void store_index(VI value, const int32_t* p, int64_t live, int64_t la
   store_channels(hn::BitCast(d, value), d, reinterpret_cast<float*>(const_cast<int32_t*>(p)), live, lanes);
 }
 
-static void max_window(const PoolingShape& s, const float* image, int64_t i, int64_t j, int64_t begin, int64_t end, float* y, int32_t* argmax) {
+// The pixels of x in one window.
+struct WindowBox {
+  int64_t top, bottom, left, right;
+  WindowBox(const PoolingShape& s, int64_t i, int64_t j)
+      : top(s.rows.begin(i)), bottom(s.rows.end(i)), left(s.columns.begin(j)), right(s.columns.end(j)) {}
+};
+
+// kVectors vectors of channels side by side: their chains of comparisons overlap.
+template <int kVectors>
+HWY_INLINE void max_channels(const PoolingShape& s, const WindowBox& box, const float* image, int64_t live, float* y, int32_t* argmax) {
   const F32 d;
   const I32 di;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const int64_t top = s.rows.begin(i), bottom = s.rows.end(i), left = s.columns.begin(j), right = s.columns.end(j);
-  for (int64_t c = begin; c < end; c += lanes) {
-    const int64_t live = end - c;
-    VF best = load_channels(d, image + s.x.offset(0, top, left) + c, live, lanes);
-    VI winner = hn::Set(di, static_cast<int32_t>(top * s.x.width + left));
-    for (int64_t row = top; row < bottom; ++row) {
-      for (int64_t column = left; column < right; ++column) {
-        const VF value = load_channels(d, image + s.x.offset(0, row, column) + c, live, lanes);
-        // A NaN beats every number and nothing beats a NaN.
-        const auto better = hn::Or(hn::Gt(value, best), hn::And(hn::IsNaN(value), hn::Not(hn::IsNaN(best))));
-        best = hn::IfThenElse(better, value, best);
-        winner = hn::IfThenElse(hn::RebindMask(di, better), hn::Set(di, static_cast<int32_t>(row * s.x.width + column)), winner);
+  VF best[kVectors];
+  VI winner[kVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    best[v] = load_channels(d, image + s.x.offset(0, box.top, box.left) + v * lanes, live, lanes);
+    winner[v] = hn::Set(di, static_cast<int32_t>(box.top * s.x.width + box.left));
+  }
+  for (int64_t row = box.top; row < box.bottom; ++row) {
+    const float* from = image + s.x.offset(0, row, box.left);
+    int32_t pixel = static_cast<int32_t>(row * s.x.width + box.left);
+    for (int64_t column = box.left; column < box.right; ++column, ++pixel, from += s.x.pixel_stride) {
+      const VI self = hn::Set(di, pixel);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        const VF value = load_channels(d, from + v * lanes, live, lanes);
+        // "Not at most" is true for a larger value and for a NaN; nothing beats a NaN.
+        const auto better = hn::AndNot(hn::IsNaN(best[v]), hn::Not(hn::Le(value, best[v])));
+        best[v] = hn::IfThenElse(better, value, best[v]);
+        winner[v] = hn::IfThenElse(hn::RebindMask(di, better), self, winner[v]);
       }
     }
-    store_channels(best, d, y + c, live, lanes);
-    store_index(winner, argmax + c, live, lanes);
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    store_channels(best[v], d, y + v * lanes, live, lanes);
+    store_index(winner[v], argmax + v * lanes, live, lanes);
   }
 }
 
-static void average_window(const PoolingShape& s, const float* image, int64_t i, int64_t j, int64_t begin, int64_t end, float* y) {
+static void max_window(const PoolingShape& s, const float* image, int64_t i, int64_t j, int64_t begin, int64_t end, float* y, int32_t* argmax) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
+  const WindowBox box(s, i, j);
+  int64_t c = begin;
+  for (; c + 4 * lanes <= end; c += 4 * lanes) max_channels<4>(s, box, image + c, lanes, y + c, argmax + c);
+  for (; c < end; c += lanes) max_channels<1>(s, box, image + c, end - c, y + c, argmax + c);
+}
+
+template <int kVectors>
+HWY_INLINE void average_channels(const PoolingShape& s, const WindowBox& box, float divisor, const float* image, int64_t live, float* y) {
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const int64_t top = s.rows.begin(i), bottom = s.rows.end(i), left = s.columns.begin(j), right = s.columns.end(j);
-  const VF divisor = hn::Set(d, s.divisor(i, j));
-  for (int64_t c = begin; c < end; c += lanes) {
-    const int64_t live = end - c;
-    VF sum = hn::Zero(d);
-    for (int64_t row = top; row < bottom; ++row) {
-      const float* line = image + s.x.offset(0, row, 0) + c;
-      for (int64_t column = left; column < right; ++column) {
-        sum = hn::Add(sum, load_channels(d, line + column * s.x.pixel_stride, live, lanes));
+  VF sum[kVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) sum[v] = hn::Zero(d);
+  for (int64_t row = box.top; row < box.bottom; ++row) {
+    const float* from = image + s.x.offset(0, row, box.left);
+    for (int64_t column = box.left; column < box.right; ++column, from += s.x.pixel_stride) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sum[v] = hn::Add(sum[v], load_channels(d, from + v * lanes, live, lanes));
+    }
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) store_channels(hn::Div(sum[v], hn::Set(d, divisor)), d, y + v * lanes, live, lanes);
+}
+
+static void average_window(const PoolingShape& s, const float* image, int64_t i, int64_t j, int64_t begin, int64_t end, float* y) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
+  const WindowBox box(s, i, j);
+  const float divisor = s.divisor(i, j);
+  int64_t c = begin;
+  for (; c + 4 * lanes <= end; c += 4 * lanes) average_channels<4>(s, box, divisor, image + c, lanes, y + c);
+  for (; c < end; c += lanes) average_channels<1>(s, box, divisor, image + c, end - c, y + c);
+}
+
+// dx of one pixel, channels [begin, end): part(window row, window column, channel, live, lanes) of every window that contains it, summed.
+// The sum stays in dx, which is in the nearest cache: an inner loop over windows would set each of them up again for every vector.
+template <class Part>
+HWY_INLINE void gather_windows(const PoolingShape& s, int64_t row, int64_t column, int64_t begin, int64_t end, float* dx, const Part& part) {
+  const F32 d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int64_t top = s.rows.first(row), bottom = s.rows.last(row), left = s.columns.first(column), right = s.columns.last(column);
+  if (top >= bottom || left >= right) {
+    std::fill(dx + begin, dx + end, 0.0f);
+    return;
+  }
+  for (int64_t i = top; i < bottom; ++i) {
+    for (int64_t j = left; j < right; ++j) {
+      const bool first = i == top && j == left;
+      const auto window = part(i, j);
+      for (int64_t c = begin; c < end; c += lanes) {
+        const int64_t live = end - c;
+        const VF gradient = window(c, live, lanes);
+        store_channels(first ? gradient : hn::Add(load_channels(d, dx + c, live, lanes), gradient), d, dx + c, live, lanes);
       }
     }
-    store_channels(hn::Div(sum, divisor), d, y + c, live, lanes);
   }
 }
 
@@ -113,21 +173,16 @@ void max_backward(int threads, const PoolingShape& s, const float* dy, const int
   for_rows(threads, s.batch, s.x.height, s.channels, [&](int64_t b, int64_t row, int64_t begin, int64_t end) HWY_ATTR {
     const F32 d;
     const I32 di;
-    const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
     for (int64_t column = 0; column < s.x.width; ++column) {
       const VI self = hn::Set(di, static_cast<int32_t>(row * s.x.width + column));
-      for (int64_t c = begin; c < end; c += lanes) {
-        const int64_t live = end - c;
-        VF sum = hn::Zero(d);
-        for (int64_t i = s.rows.first(row); i < s.rows.last(row); ++i) {
-          for (int64_t j = s.columns.first(column); j < s.columns.last(column); ++j) {
-            const VI winner = load_index(di, argmax + s.argmax(b, i, j) + c, live, lanes);
-            const VF gradient = load_channels(d, dy + s.y.offset(b, i, j) + c, live, lanes);
-            sum = hn::Add(sum, hn::IfThenElseZero(hn::RebindMask(d, hn::Eq(winner, self)), gradient));
-          }
-        }
-        store_channels(sum, d, dx + s.x.offset(b, row, column) + c, live, lanes);
-      }
+      gather_windows(s, row, column, begin, end, dx + s.x.offset(b, row, column), [&](int64_t i, int64_t j) HWY_ATTR {
+        const int32_t* winner = argmax + s.argmax(b, i, j);
+        const float* gradient = dy + s.y.offset(b, i, j);
+        return [=](int64_t c, int64_t live, int64_t lanes) HWY_ATTR {
+          const auto won = hn::RebindMask(d, hn::Eq(load_index(di, winner + c, live, lanes), self));
+          return hn::IfThenElseZero(won, load_channels(d, gradient + c, live, lanes));
+        };
+      });
     }
   });
 }
@@ -135,18 +190,14 @@ void max_backward(int threads, const PoolingShape& s, const float* dy, const int
 void average_backward(int threads, const PoolingShape& s, const float* dy, float* dx) {
   for_rows(threads, s.batch, s.x.height, s.channels, [&](int64_t b, int64_t row, int64_t begin, int64_t end) HWY_ATTR {
     const F32 d;
-    const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
     for (int64_t column = 0; column < s.x.width; ++column) {
-      for (int64_t c = begin; c < end; c += lanes) {
-        const int64_t live = end - c;
-        VF sum = hn::Zero(d);
-        for (int64_t i = s.rows.first(row); i < s.rows.last(row); ++i) {
-          for (int64_t j = s.columns.first(column); j < s.columns.last(column); ++j) {
-            sum = hn::Add(sum, hn::Div(load_channels(d, dy + s.y.offset(b, i, j) + c, live, lanes), hn::Set(d, s.divisor(i, j))));
-          }
-        }
-        store_channels(sum, d, dx + s.x.offset(b, row, column) + c, live, lanes);
-      }
+      gather_windows(s, row, column, begin, end, dx + s.x.offset(b, row, column), [&](int64_t i, int64_t j) HWY_ATTR {
+        const float* gradient = dy + s.y.offset(b, i, j);
+        const VF divisor = hn::Set(d, s.divisor(i, j));
+        return [=](int64_t c, int64_t live, int64_t lanes) HWY_ATTR {
+          return hn::Div(load_channels(d, gradient + c, live, lanes), divisor);
+        };
+      });
     }
   });
 }
