@@ -37,8 +37,8 @@ struct BandPlan {
 
   int64_t floats() const { return images * image_stride; }
 
-  BandPlan(const Gather& g, int64_t block_rows) {
-    const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
+  // Positions are computed block_rows at a time, each in about `cycles`.
+  BandPlan(const Gather& g, int64_t block_rows, double cycles) {
     width = extent(g.columns, g.columns.positions);
     // Pixels that lie a multiple of half a page apart would compete for the same few cache lines. Runs of taps need them side by side.
     const bool apart = g.columns.count == 1 && g.channels % 512 == 0;
@@ -47,11 +47,10 @@ struct BandPlan {
     rows = 1;
     images = 1;
     double best = 0;
-    const double depth = static_cast<double>(g.depth()) * static_cast<double>(round_up(g.outputs, lanes)) / static_cast<double>(2 * lanes);
     const auto cost = [&](int64_t band_rows, int64_t band_images) {
       const int64_t positions = band_rows * g.columns.positions * band_images;
       const int64_t floats = extent(g.rows, band_rows) * row_stride * band_images;
-      return (static_cast<double>(round_up(positions, block_rows)) * depth + static_cast<double>(floats) / 4 + 200) / static_cast<double>(positions);
+      return (static_cast<double>(round_up(positions, block_rows)) * cycles + static_cast<double>(floats) / 4 + 200) / static_cast<double>(positions);
     };
     const auto consider = [&](int64_t band_rows, int64_t band_images) {
       const bool first = best == 0;
@@ -83,6 +82,12 @@ struct BandPlan {
     return axis.count == 0 ? 0 : (positions - 1) * axis.step + (axis.count - 1) * axis.offset_step + 1;
   }
 };
+
+// A product needs one multiply-add of whole vectors for each element of a patch; two units do them.
+HWY_INLINE double product_cycles(const Gather& g) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
+  return static_cast<double>(g.depth() * ((g.outputs + lanes - 1) / lanes)) / 2;
+}
 
 // One band: targets [row, row + rows) of images [image, image + images).
 struct Band {

@@ -55,7 +55,7 @@ static void pack_weights(int threads, const Gather& g, const float* weights, flo
   }
 }
 
-static BandPlan gather_plan(const Gather& g) { return BandPlan(g, gemm_block_rows(gemm_panel_vectors(g.outputs))); }
+static BandPlan gather_plan(const Gather& g) { return BandPlan(g, gemm_block_rows(gemm_panel_vectors(g.outputs)), product_cycles(g)); }
 
 static void gather_band(const Gather& g, const BandPlan& plan, const Band& band, const float* source, const float* packed, const float* bias,
                         float* target, float* copy) {
@@ -148,12 +148,12 @@ HWY_AFTER_NAMESPACE();
 namespace gatun {
 
 size_t convolution_forward_workspace(const Stream& stream, const ConvolutionShape& shape) {
-  if (shape.depthwise()) return depthwise_gather_workspace(shape);
+  if (shape.depthwise()) return depthwise_forward_workspace(stream, shape);
   return GATUN_DISPATCH(dense_forward_workspace)(stream.threads(), shape);
 }
 
 size_t convolution_backward_data_workspace(const Stream& stream, const ConvolutionShape& shape) {
-  if (shape.depthwise()) return depthwise_gather_workspace(shape);
+  if (shape.depthwise()) return depthwise_backward_data_workspace(stream, shape);
   return GATUN_DISPATCH(dense_backward_data_workspace)(stream.threads(), shape);
 }
 

@@ -34,7 +34,7 @@ struct WeightsPlan {
   int64_t chunk_bands;
   int64_t partial;  // floats of a chunk's partial: outputs x columns, then the bias
 
-  WeightsPlan(const ConvolutionShape& s, const Gather& g) : bands(g, 1), runs(patch_runs(g, bands)) {
+  WeightsPlan(const ConvolutionShape& s, const Gather& g) : bands(g, 1, product_cycles(g)), runs(patch_runs(g, bands)) {
     run_columns = round_up(runs.length, 16);
     columns = runs.rows * runs.columns * run_columns;
     partial = s.group_outputs() * columns + round_up(s.group_outputs(), 16);
@@ -151,7 +151,7 @@ HWY_AFTER_NAMESPACE();
 namespace gatun {
 
 size_t convolution_backward_weights_workspace(const Stream& stream, const ConvolutionShape& shape) {
-  if (shape.depthwise()) return depthwise_backward_weights_workspace(shape);
+  if (shape.depthwise()) return depthwise_backward_weights_workspace(stream, shape);
   return GATUN_DISPATCH(dense_backward_weights_workspace)(stream.threads(), shape);
 }
 

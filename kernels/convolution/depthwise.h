@@ -6,8 +6,9 @@
 
 namespace gatun {
 
-size_t depthwise_gather_workspace(const ConvolutionShape& shape);
-size_t depthwise_backward_weights_workspace(const ConvolutionShape& shape);
+size_t depthwise_forward_workspace(const Stream& stream, const ConvolutionShape& shape);
+size_t depthwise_backward_data_workspace(const Stream& stream, const ConvolutionShape& shape);
+size_t depthwise_backward_weights_workspace(const Stream& stream, const ConvolutionShape& shape);
 void depthwise_forward(const Stream& stream, const ConvolutionShape& shape, const float* x, const float* weights, const float* bias, float* y,
                        float* workspace);
 void depthwise_backward_data(const Stream& stream, const ConvolutionShape& shape, const float* dy, const float* weights, float* dx,
