@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.tensor.function;
+
+import dev.gatun.primitives.DType;
+import dev.gatun.primitives.Operand;
+import dev.gatun.tensor.Function;
+import dev.gatun.tensor.FunctionContext;
+import dev.gatun.tensor.Scope;
+import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.TensorException;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Batch normalisation (Ioffe and Szegedy, 2015) over all dimensions but the last, with an optional ReLU in the same pass over
+ * memory. The batch's variance is biased, the running one unbiased.
+ */
+public final class BatchNorm implements Function {
+    private final float momentum;
+    private final double epsilon;
+    private final boolean relu;
+    private final Tensor runningMean;
+    private final Tensor runningVariance;
+
+    private BatchNorm(float momentum, double epsilon, boolean relu, Tensor runningMean, Tensor runningVariance) {
+        this.momentum = momentum;
+        this.epsilon = epsilon;
+        this.relu = relu;
+        this.runningMean = runningMean;
+        this.runningVariance = runningVariance;
+    }
+
+    /**
+     * Training: normalises by the batch's statistics and moves the running ones towards them.
+     *
+     * @param x (..., C), at least two rows
+     * @param gamma (C) scale
+     * @param beta (C) shift
+     * @param runningMean (C), overwritten: (1 − momentum)·running + momentum·batch
+     * @param runningVariance (C), overwritten likewise with the unbiased variance
+     */
+    public static Tensor apply(
+            Tensor x,
+            Tensor gamma,
+            Tensor beta,
+            Tensor runningMean,
+            Tensor runningVariance,
+            float momentum,
+            double epsilon,
+            boolean relu) {
+        if (x.rank() < 2 || x.elements() / Math.max(1, x.size(-1)) < 2) {
+            throw new TensorException("batch norm: needs at least two rows in training, given " + x.describe());
+        }
+        return Function.apply(new BatchNorm(momentum, epsilon, relu, runningMean, runningVariance), x, gamma, beta);
+    }
+
+    /** Inference: normalises by given statistics. Differentiable in x, gamma and beta. */
+    public static Tensor inference(
+            Tensor x, Tensor gamma, Tensor beta, Tensor mean, Tensor variance, double epsilon, boolean relu) {
+        if (x.tracked() || gamma.tracked() || beta.tracked()) {
+            Scope scope = x.scope();
+            Tensor rstd = scope.full(1f, variance.shape())
+                    .div(scope.attach(variance.detach()).add((float) epsilon).sqrt());
+            Tensor y = x.sub(mean.detach()).mul(rstd.mul(gamma)).add(beta);
+            return relu ? Activation.relu(y) : y;
+        }
+        Tensor y = x.scope().empty(x.shape());
+        dev.gatun.primitives.BatchNorm.inference(
+                x.device().stream(),
+                relu,
+                epsilon,
+                x.operand(),
+                mean.operand(),
+                variance.operand(),
+                gamma.operand(),
+                beta.operand(),
+                y.operand());
+        return y;
+    }
+
+    @Override
+    public Tensor forward(FunctionContext c, Tensor... in) {
+        Tensor x = in[0];
+        long channels = x.size(-1);
+        Tensor mean = c.empty(channels);
+        Tensor rstd = c.empty(channels);
+        Tensor y = c.empty(x.shape());
+        try (Scope work = c.scope().open()) {
+            Tensor centered = work.empty(channels);
+            long bytes = dev.gatun.primitives.BatchNorm.statisticsWorkspace(
+                    c.stream(), x.operand(), mean.operand(), centered.operand());
+            dev.gatun.primitives.BatchNorm.statistics(
+                    c.stream(), x.operand(), mean.operand(), centered.operand(), work.empty(DType.U8, bytes).segment());
+            dev.gatun.primitives.BatchNorm.forward(
+                    c.stream(),
+                    relu,
+                    x.elements() / channels,
+                    epsilon,
+                    x.operand(),
+                    mean.operand(),
+                    centered.operand(),
+                    in[1].operand(),
+                    in[2].operand(),
+                    work.full(momentum, 1).operand(),
+                    runningMean.operand(),
+                    runningVariance.operand(),
+                    rstd.operand(),
+                    y.operand());
+        }
+        runningMean.written();
+        runningVariance.written();
+        c.save(x, in[1], in[2], mean, rstd);
+        return y;
+    }
+
+    @Override
+    public @Nullable Tensor[] backward(FunctionContext c, Tensor... g) {
+        Operand x = c.saved(0).operand();
+        Operand gamma = c.saved(1).operand();
+        Operand beta = c.saved(2).operand();
+        Operand mean = c.saved(3).operand();
+        Operand rstd = c.saved(4).operand();
+        Operand dy = g[0].contiguous().operand();
+        Tensor dgamma = c.empty(c.inputShape(1));
+        Tensor dbeta = c.empty(c.inputShape(2));
+        try (Scope work = c.scope().open()) {
+            long bytes = dev.gatun.primitives.BatchNorm.backwardSumsWorkspace(
+                    c.stream(), relu, x, mean, rstd, gamma, beta, dy, dgamma.operand(), dbeta.operand());
+            dev.gatun.primitives.BatchNorm.backwardSums(
+                    c.stream(),
+                    relu,
+                    x,
+                    mean,
+                    rstd,
+                    gamma,
+                    beta,
+                    dy,
+                    dgamma.operand(),
+                    dbeta.operand(),
+                    work.empty(DType.U8, bytes).segment());
+        }
+        Tensor dx = null;
+        if (c.needsGradient(0)) {
+            dx = c.empty(c.inputShape(0));
+            dev.gatun.primitives.BatchNorm.backward(
+                    c.stream(),
+                    relu,
+                    c.saved(0).elements() / dgamma.elements(),
+                    x,
+                    mean,
+                    rstd,
+                    gamma,
+                    beta,
+                    dy,
+                    dgamma.operand(),
+                    dbeta.operand(),
+                    dx.operand());
+        }
+        return new Tensor[] {dx, dgamma, dbeta};
+    }
+
+    @Override
+    public String composedForm() {
+        return "x.sub(x.mean(0)) divided by the root of its mean square";
+    }
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.tensor.function;
+
+import dev.gatun.primitives.DType;
+import dev.gatun.primitives.Operand;
+import dev.gatun.tensor.Function;
+import dev.gatun.tensor.FunctionContext;
+import dev.gatun.tensor.RandomKey;
+import dev.gatun.tensor.Scope;
+import dev.gatun.tensor.Tensor;
+import org.jspecify.annotations.Nullable;
+
+/** Residual branches that are dropped at random for each sample, joined to their input with LayerScale in one pass over memory. */
+public final class StochasticDepth implements Function {
+    private final @Nullable Tensor indices;
+    private final @Nullable Tensor mask;
+    private final float scale;
+
+    private StochasticDepth(@Nullable Tensor indices, @Nullable Tensor mask, float scale) {
+        this.indices = indices;
+        this.mask = mask;
+        this.scale = scale;
+    }
+
+    /**
+     * A factor for each sample: 0 with probability {@code rate}, else 1 / (1 − rate).
+     *
+     * @return f32 (samples), in {@code scope}
+     */
+    public static Tensor mask(Scope scope, RandomKey key, long samples, float rate) {
+        Tensor mask = scope.empty(samples);
+        try (Scope work = scope.open()) {
+            dev.gatun.primitives.StochasticDepth.mask(
+                    scope.device().stream(), key.in(work), Operand.NONE, 0, mask.operand(), rate);
+        }
+        return mask;
+    }
+
+    /**
+     * A random subset of exactly max(⌊samples (1 − rate)⌋, 1) samples.
+     *
+     * @return i32 indices, no row twice, in {@code scope}
+     */
+    public static Tensor subset(Scope scope, RandomKey key, int samples, float rate) {
+        Tensor indices = scope.empty(DType.I32, dev.gatun.primitives.StochasticDepth.kept(samples, rate));
+        try (Scope work = scope.open()) {
+            long bytes = dev.gatun.primitives.StochasticDepth.subsetWorkspace(
+                    scope.device().stream(), samples, indices.operand());
+            dev.gatun.primitives.StochasticDepth.subset(
+                    scope.device().stream(),
+                    key.in(work),
+                    Operand.NONE,
+                    0,
+                    samples,
+                    indices.operand(),
+                    work.empty(DType.U8, bytes).segment());
+        }
+        return indices;
+    }
+
+    /**
+     * y = x + mask · gamma ⊙ residual for each sample.
+     *
+     * @param x (B, ..., C)
+     * @param residual shape of x
+     * @param mask (B) of {@link #mask}, or null: 1
+     * @param gamma (C) LayerScale's factor of each channel, or null: 1
+     */
+    public static Tensor joinMasked(Tensor x, Tensor residual, @Nullable Tensor mask, @Nullable Tensor gamma) {
+        return join(new StochasticDepth(null, mask, 1f), x, residual, gamma);
+    }
+
+    /**
+     * y = x, and where sample s is indices[i]: y[s] += B / n · gamma ⊙ residual[i].
+     *
+     * @param x (B, ..., C)
+     * @param residual (n, ..., C): the branch of the samples that {@code indices} picked
+     * @param indices i32 (n) of {@link #subset}
+     * @param gamma (C), or null: 1
+     */
+    public static Tensor joinSubset(Tensor x, Tensor residual, Tensor indices, @Nullable Tensor gamma) {
+        float scale = (float) ((double) x.size(0) / indices.elements());
+        return join(new StochasticDepth(indices, null, scale), x, residual, gamma);
+    }
+
+    private static Tensor join(StochasticDepth function, Tensor x, Tensor residual, @Nullable Tensor gamma) {
+        return gamma == null ? Function.apply(function, x, residual) : Function.apply(function, x, residual, gamma);
+    }
+
+    private static Operand operand(@Nullable Tensor t) {
+        return t == null ? Operand.NONE : t.operand();
+    }
+
+    @Override
+    public Tensor forward(FunctionContext c, Tensor... in) {
+        Tensor y = c.empty(in[0].shape());
+        Operand gamma = in.length > 2 ? in[2].operand() : Operand.NONE;
+        dev.gatun.primitives.StochasticDepth.forward(
+                c.stream(), in[0].operand(), in[1].operand(), operand(indices), operand(mask), gamma, y.operand(), scale);
+        if (in.length > 2) {
+            c.save(in[1], in[2]);
+        }
+        return y;
+    }
+
+    @Override
+    public @Nullable Tensor[] backward(FunctionContext c, Tensor... g) {
+        boolean scaled = c.inputs() > 2;
+        boolean wantsGamma = scaled && c.needsGradient(2);
+        Tensor dy = g[0].contiguous();
+        Tensor dresidual = null;
+        Tensor dgamma = wantsGamma ? c.empty(c.inputShape(2)) : null;
+        if (c.needsGradient(1) || wantsGamma) {
+            dresidual = c.empty(c.inputShape(1));
+            Operand gamma = scaled ? c.saved(1).operand() : Operand.NONE;
+            Operand residual = wantsGamma ? c.saved(0).operand() : Operand.NONE;
+            try (Scope work = c.scope().open()) {
+                long bytes = dev.gatun.primitives.StochasticDepth.backwardWorkspace(
+                        c.stream(),
+                        dy.operand(),
+                        operand(indices),
+                        operand(mask),
+                        gamma,
+                        dresidual.operand(),
+                        operand(dgamma));
+                dev.gatun.primitives.StochasticDepth.backward(
+                        c.stream(),
+                        dy.operand(),
+                        residual,
+                        operand(indices),
+                        operand(mask),
+                        gamma,
+                        dresidual.operand(),
+                        operand(dgamma),
+                        scale,
+                        work.empty(DType.U8, bytes).segment());
+            }
+        }
+        return scaled ? new Tensor[] {dy, dresidual, dgamma} : new Tensor[] {dy, dresidual};
+    }
+
+    @Override
+    public String composedForm() {
+        return "x.add(residual.mul(mask))";
+    }
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.tensor.layer;
+
+import dev.gatun.tensor.Tensor;
+
+/**
+ * Batch normalisation over all dimensions but the last. Parameters {@code weight}, {@code bias}; state {@code running_mean},
+ * {@code running_var}. A training pass uses the batch's statistics and updates the running ones, an inference pass uses those.
+ */
+public final class BatchNorm implements Layer {
+    /** Share of the batch in the running statistics. */
+    public static final float MOMENTUM = .1f;
+
+    /** Added to the variance. */
+    public static final double EPSILON = 1e-5;
+
+    private final Parameter weight;
+    private final Parameter bias;
+    private final State runningMean;
+    private final State runningVariance;
+    private final boolean relu;
+
+    public BatchNorm(Parameters parameters, int channels) {
+        this(parameters, channels, false);
+    }
+
+    /** @param relu whether a ReLU follows in the same pass over memory */
+    public BatchNorm(Parameters parameters, int channels, boolean relu) {
+        this(parameters, channels, relu, Initializer.ones());
+    }
+
+    /** @param scale initial weights: zeros for the last normalisation of a residual branch that starts as the identity */
+    public BatchNorm(Parameters parameters, int channels, boolean relu, Initializer scale) {
+        weight = parameters.parameter("weight", scale, channels);
+        bias = parameters.parameter("bias", Initializer.zeros(), channels);
+        runningMean = parameters.state("running_mean", 0f, channels);
+        runningVariance = parameters.state("running_var", 1f, channels);
+        this.relu = relu;
+    }
+
+    @Override
+    public Tensor forward(Pass pass, Tensor x) {
+        Tensor gamma = pass.use(weight);
+        Tensor beta = pass.use(bias);
+        Tensor mean = runningMean.value();
+        Tensor variance = runningVariance.value();
+        return pass.training()
+                ? dev.gatun.tensor.function.BatchNorm.apply(x, gamma, beta, mean, variance, MOMENTUM, EPSILON, relu)
+                : dev.gatun.tensor.function.BatchNorm.inference(x, gamma, beta, mean, variance, EPSILON, relu);
+    }
+}

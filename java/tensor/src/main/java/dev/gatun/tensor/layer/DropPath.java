@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.tensor.layer;
+
+import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.TensorException;
+import dev.gatun.tensor.function.GatherRows;
+import dev.gatun.tensor.function.StochasticDepth;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A residual connection with stochastic depth: x + drop(γ ⊙ branch(x)). In training each sample's branch is dropped at random; in
+ * inference none is. Two draws of one pass differ, also between the rows of one batch.
+ */
+public final class DropPath {
+    /** How samples are dropped. */
+    public enum Form {
+        /** Each sample on its own with probability rate; the branch runs on all (Huang et al., 2016). */
+        MASK,
+        /** Exactly max(⌊B (1 − rate)⌋, 1) samples are kept; the branch runs on those only (DINOv2). */
+        SUBSET
+    }
+
+    private final float rate;
+    private final Form form;
+
+    /** @param rate probability that a sample's branch is dropped, in [0, 1) */
+    public DropPath(float rate, Form form) {
+        if (!(rate >= 0 && rate < 1)) {
+            throw new TensorException("drop path: rate " + rate + " is not in [0, 1)");
+        }
+        this.rate = rate;
+        this.form = form;
+    }
+
+    /** x + drop(branch(x)). */
+    public Tensor residual(Pass pass, Tensor x, Layer branch) {
+        return residual(pass, x, branch, null);
+    }
+
+    /**
+     * x + drop(γ ⊙ branch(x)).
+     *
+     * @param x (B, ..., C)
+     * @param branch keeps the shape
+     * @param gamma (C), LayerScale; null: 1
+     */
+    public Tensor residual(Pass pass, Tensor x, Layer branch, @Nullable Parameter gamma) {
+        Tensor scale = gamma == null ? null : pass.use(gamma);
+        if (!pass.training() || rate == 0) {
+            return StochasticDepth.joinMasked(x, branch.forward(pass, x), null, scale);
+        }
+        if (form == Form.MASK) {
+            Tensor mask = StochasticDepth.mask(x.scope(), pass.nextKey(), x.size(0), rate);
+            return StochasticDepth.joinMasked(x, branch.forward(pass, x), mask, scale);
+        }
+        Tensor kept = StochasticDepth.subset(x.scope(), pass.nextKey(), Math.toIntExact(x.size(0)), rate);
+        return StochasticDepth.joinSubset(x, branch.forward(pass, GatherRows.apply(x, kept)), kept, scale);
+    }
+}
