@@ -15,6 +15,7 @@
 #include "gatun/convolution.h"
 #include "gatun/elementwise.h"
 #include "gatun/gemm.h"
+#include "gatun/kmeans.h"
 #include "gatun/l2_normalize.h"
 #include "gatun/optimizer.h"
 #include "gatun/pooling.h"
