@@ -73,7 +73,15 @@ final class Call implements AutoCloseable {
             return MemorySegment.NULL;
         }
         Struct.putLayout(descriptor, offset, operand.layout());
-        return memory(name, operand.segment(), operand.layout().spanBytes(), written, operand.layout());
+        return memory(name, operand.segment(), spanBytes(name, operand.layout()), written, operand.layout());
+    }
+
+    private long spanBytes(String name, Layout layout) {
+        try {
+            return layout.spanBytes();
+        } catch (ArithmeticException e) {
+            throw GatunException.invalid(operation(), name + " is too large: " + layout);
+        }
     }
 
     /** Puts only the layout of an operand into the descriptor: for workspace queries, which look at no data. */
@@ -106,6 +114,9 @@ final class Call implements AutoCloseable {
         }
         if (!segment.scope().isAlive()) {
             throw GatunException.invalid(operation(), name + " was freed already");
+        }
+        if (!segment.isAccessibleBy(Thread.currentThread())) {
+            throw GatunException.invalid(operation(), name + " belongs to the confined arena of another thread");
         }
         return segment;
     }

@@ -26,6 +26,8 @@ public final class NativeMemory {
         Downcall.register(ALLOCATE);
     }
 
+    private static final long ALIGNMENT = 64;
+
     private NativeMemory() {}
 
     /**
@@ -50,8 +52,14 @@ public final class NativeMemory {
         }
     }
 
-    /** Frees memory of {@link #allocate}; the segment must not be used afterwards, which nothing can check. */
+    /**
+     * Frees memory of {@link #allocate}; the segment must not be used or freed afterwards, which nothing can check. What cannot come from
+     * there (heap or arena memory, a slice that does not start with the block) is refused, for the C library would end the process.
+     */
     public static void free(GatunContext context, MemorySegment segment) {
+        if (!segment.isNative() || !segment.scope().equals(Arena.global().scope()) || segment.address() % ALIGNMENT != 0) {
+            throw GatunException.invalid("memory_free", "the segment is not one that NativeMemory allocated: " + segment);
+        }
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment error = Call.newError(arena);
             Call.check(FREE.invoke(context.library().address(FREE), context.handle(), segment, error), error);
