@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import dev.gatun.data.DatasetProvider;
 import dev.gatun.data.ViewsProvider;
+import dev.gatun.tensor.layer.EncoderProvider;
 import dev.gatun.vision.ImageFolderProvider;
 import dev.gatun.vision.MultiCropProvider;
+import dev.gatun.vision.backbone.ConvNetProvider;
+import dev.gatun.vision.backbone.ResNetProvider;
 
 /** Image decoding, multi-crop views and backbones. */
 module dev.gatun.vision {
@@ -11,7 +14,9 @@ module dev.gatun.vision {
     requires java.desktop;
 
     exports dev.gatun.vision;
+    exports dev.gatun.vision.backbone;
 
     provides DatasetProvider with ImageFolderProvider;
     provides ViewsProvider with MultiCropProvider;
+    provides EncoderProvider with ConvNetProvider, ResNetProvider;
 }

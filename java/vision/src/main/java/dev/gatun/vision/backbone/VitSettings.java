@@ -12,12 +12,22 @@ package dev.gatun.vision.backbone;
  * @param pooling {@code token}: the features are the class token; {@code average}: the mean of the patches' tokens
  * @param dropPath rate of stochastic depth; 0: none
  * @param dropPathRule {@code uniform}: the same rate in every block; {@code linear}: rising from 0 at the first block
+ * @param dropPathForm {@code mask}: each sample's residual is dropped on its own; {@code subset}: exactly as many samples as
+ *     the rate says are computed at all (DINOv2)
  */
 public record VitSettings(
-        int patch, int width, int depth, int heads, double mlpRatio, String pooling, double dropPath, String dropPathRule) {
+        int patch,
+        int width,
+        int depth,
+        int heads,
+        double mlpRatio,
+        String pooling,
+        double dropPath,
+        String dropPathRule,
+        String dropPathForm) {
     /** ViT-Ti/16. */
     public VitSettings() {
-        this(16, 192, 12, 3, 4, "token", 0, "uniform");
+        this(16, 192, 12, 3, 4, "token", 0, "uniform", "mask");
     }
 
     /** Checks every value; the message is one line that names the key and what it allows. */
@@ -30,5 +40,6 @@ public record VitSettings(
         Settings.require(mlpRatio * width >= 1, "mlpRatio", mlpRatio, "above 0");
         Settings.require(pooling.equals("token") || pooling.equals("average"), "pooling", pooling, "token or average");
         Settings.rates(dropPath, dropPathRule);
+        Settings.require(dropPathForm.equals("mask") || dropPathForm.equals("subset"), "dropPathForm", dropPathForm, "mask or subset");
     }
 }

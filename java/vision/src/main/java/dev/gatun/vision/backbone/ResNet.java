@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.vision.backbone;
+
+import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.layer.BatchNorm;
+import dev.gatun.tensor.layer.Conv2d;
+import dev.gatun.tensor.layer.DropPath;
+import dev.gatun.tensor.layer.Encoder;
+import dev.gatun.tensor.layer.Initializer;
+import dev.gatun.tensor.layer.Parameters;
+import dev.gatun.tensor.layer.Pass;
+import dev.gatun.tensor.layer.Pool2d;
+import dev.gatun.tensor.layer.Relu;
+import java.util.ArrayList;
+import java.util.List;
+
+/** A residual network (He et al., 2015) in torchvision's layout, up to and including the mean over positions. */
+final class ResNet implements Encoder {
+    private static final int EXPANSION = 4;
+
+    private final Relu relu = new Relu();
+    private final Pool2d mean = Pool2d.globalAverage();
+    private final Conv2d stem;
+    private final BatchNorm stemNorm;
+    private final List<Pool2d> stemPool;
+    private final List<Block> blocks = new ArrayList<>();
+    private final int features;
+
+    ResNet(ResNetSettings settings, Parameters parameters, int channels) {
+        boolean small = settings.stem().equals("small");
+        int in = settings.widths().getFirst();
+        stem = convolution(parameters.sub("conv1"), channels, in, small ? 3 : 7, small ? 1 : 2);
+        stemNorm = new BatchNorm(parameters.sub("bn1"), in, true);
+        stemPool = small ? List.of() : List.of(Pool2d.max(3, 2, 1));
+        int count = settings.depths().stream().mapToInt(Integer::intValue).sum();
+        for (int stage = 0; stage < settings.depths().size(); stage++) {
+            Parameters layer = parameters.sub("layer" + (stage + 1));
+            for (int i = 0; i < settings.depths().get(stage); i++) {
+                float rate = Settings.rate(settings.dropPath(), settings.dropPathRule(), blocks.size(), count);
+                Block block = new Block(settings, layer.sub(Integer.toString(i)), in, settings.widths().get(stage),
+                        stage > 0 && i == 0 ? 2 : 1, rate);
+                blocks.add(block);
+                in = block.out;
+            }
+        }
+        features = in;
+    }
+
+    private static Conv2d convolution(Parameters parameters, int in, int out, int kernel, int stride) {
+        return new Conv2d(parameters, in, out, kernel, stride, kernel / 2, 1, false);
+    }
+
+    @Override
+    public int features() {
+        return features;
+    }
+
+    @Override
+    public Tensor forward(Pass pass, Tensor x) {
+        x = stemNorm.forward(pass, stem.forward(pass, x));
+        for (Pool2d pool : stemPool) {
+            x = pool.forward(pass, x);
+        }
+        for (Block block : blocks) {
+            x = block.forward(pass, x);
+        }
+        return mean.forward(pass, x);
+    }
+
+    /** Convolutions with batch norms, which hold the ReLU between them, added to the input and passed through ReLU. */
+    private final class Block {
+        private final List<Conv2d> convolutions = new ArrayList<>();
+        private final List<BatchNorm> norms = new ArrayList<>();
+        private final List<Conv2d> shortcut = new ArrayList<>();
+        private final List<BatchNorm> shortcutNorm = new ArrayList<>();
+        private final DropPath drop;
+        private final int out;
+
+        Block(ResNetSettings settings, Parameters parameters, int in, int width, int stride, float rate) {
+            boolean zero = settings.zeroGamma();
+            if (settings.block().equals("basic")) {
+                out = width;
+                add(parameters, in, width, 3, stride, false, zero);
+                add(parameters, width, out, 3, 1, true, zero);
+            } else {
+                out = width * EXPANSION;
+                add(parameters, in, width, 1, 1, false, zero);
+                add(parameters, width, width, 3, stride, false, zero);
+                add(parameters, width, out, 1, 1, true, zero);
+            }
+            if (stride != 1 || in != out) {
+                shortcut.add(convolution(parameters.sub("downsample.0"), in, out, 1, stride));
+                shortcutNorm.add(new BatchNorm(parameters.sub("downsample.1"), out));
+            }
+            drop = new DropPath(rate, DropPath.Form.MASK);
+        }
+
+        private void add(Parameters parameters, int in, int out, int kernel, int stride, boolean last, boolean zeroGamma) {
+            int number = convolutions.size() + 1;
+            convolutions.add(convolution(parameters.sub("conv" + number), in, out, kernel, stride));
+            Initializer scale = last && zeroGamma ? Initializer.zeros() : Initializer.ones();
+            norms.add(new BatchNorm(parameters.sub("bn" + number), out, !last, scale));
+        }
+
+        Tensor forward(Pass pass, Tensor x) {
+            Tensor identity = x;
+            for (int i = 0; i < shortcut.size(); i++) {
+                identity = shortcutNorm.get(i).forward(pass, shortcut.get(i).forward(pass, identity));
+            }
+            // the branch starts from the block's input also where the shortcut changes that
+            return relu.forward(pass, drop.residual(pass, identity, (p, unused) -> branch(p, x)));
+        }
+
+        private Tensor branch(Pass pass, Tensor x) {
+            for (int i = 0; i < convolutions.size(); i++) {
+                x = norms.get(i).forward(pass, convolutions.get(i).forward(pass, x));
+            }
+            return x;
+        }
+    }
+}
