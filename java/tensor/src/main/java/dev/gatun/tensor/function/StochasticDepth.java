@@ -27,11 +27,11 @@ public final class StochasticDepth implements Function {
      *
      * @return f32 (samples), in {@code scope}
      */
-    public static Tensor mask(Scope scope, RandomKey key, long samples, float rate) {
+    public static Tensor mask(Scope scope, RandomKey key, long samples, double rate) {
         Tensor mask = scope.empty(samples);
         try (Scope work = scope.open()) {
             dev.gatun.primitives.StochasticDepth.mask(
-                    scope.device().stream(), key.in(work), Operand.NONE, 0, mask.operand(), rate);
+                    scope.device().stream(), key.in(work), Operand.NONE, 0, mask.operand(), (float) rate);
         }
         return mask;
     }
@@ -41,7 +41,7 @@ public final class StochasticDepth implements Function {
      *
      * @return i32 indices, no row twice, in {@code scope}
      */
-    public static Tensor subset(Scope scope, RandomKey key, int samples, float rate) {
+    public static Tensor subset(Scope scope, RandomKey key, int samples, double rate) {
         Tensor indices = scope.empty(DType.I32, dev.gatun.primitives.StochasticDepth.kept(samples, rate));
         try (Scope work = scope.open()) {
             long bytes = dev.gatun.primitives.StochasticDepth.subsetWorkspace(

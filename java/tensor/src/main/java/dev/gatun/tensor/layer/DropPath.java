@@ -20,11 +20,11 @@ public final class DropPath {
         SUBSET
     }
 
-    private final float rate;
+    private final double rate;
     private final Form form;
 
     /** @param rate probability that a sample's branch is dropped, in [0, 1) */
-    public DropPath(float rate, Form form) {
+    public DropPath(double rate, Form form) {
         if (!(rate >= 0 && rate < 1)) {
             throw new TensorException("drop path: rate " + rate + " is not in [0, 1)");
         }

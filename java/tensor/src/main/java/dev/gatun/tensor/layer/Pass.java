@@ -44,6 +44,11 @@ public final class Pass {
         return new Pass(scope, null, null, false);
     }
 
+    /** Running statistics, nothing random, with gradients into the parameters' buffers: for fine-tuning and saliency. */
+    public static Pass evaluation(Tape tape) {
+        return new Pass(tape.scope(), tape, null, false);
+    }
+
     /** Whether layers behave as in training. */
     public boolean training() {
         return training;

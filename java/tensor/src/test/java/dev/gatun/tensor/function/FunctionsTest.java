@@ -3,12 +3,15 @@ package dev.gatun.tensor.function;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.primitives.Convolution.Geometry;
 import dev.gatun.primitives.Pooling.Window;
 import dev.gatun.tensor.Device;
 import dev.gatun.tensor.GradientCheck;
+import dev.gatun.tensor.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;
@@ -122,5 +125,112 @@ class FunctionsTest {
         Tensor uneven = scope.ofInts(new int[] {0, 3, 10});
         GradientCheck.check(in -> Attention.selfRagged(in[0], uneven, 2), qkv.reshape(10, 24));
         assertThrows(TensorException.class, () -> Attention.self(qkv, 5, false));
+    }
+
+    @Test
+    void activations() {
+        // away from the kink of relu by more than the differences' step
+        Tensor x = irregular(-2, 2, 3, 7);
+        for (float v : x.toArray()) {
+            assertTrue(Math.abs(v) > .01f);
+        }
+        GradientCheck.check(in -> Activation.relu(in[0]), x);
+        GradientCheck.check(in -> Activation.gelu(in[0]), x);
+        GradientCheck.check(in -> Activation.sigmoid(in[0]), x);
+        GradientCheck.check(in -> Activation.tanh(in[0]), x);
+        assertArrayEquals(new float[] {0, 2}, Activation.relu(scope.of(new float[] {-1, 2})).toArray());
+        assertEquals(.8413447f, Activation.gelu(scope.of(new float[] {1})).item(), 1e-6f);
+    }
+
+    @Test
+    void gatherRows() {
+        Tensor x = irregular(-1, 1, 4, 2, 3);
+        Tensor picked = scope.ofInts(new int[] {2, 0, 2});
+        GradientCheck.check(in -> GatherRows.apply(in[0], picked), x);
+        float[] all = x.toArray();
+        assertArrayEquals(
+                java.util.Arrays.copyOfRange(all, 12, 18),
+                java.util.Arrays.copyOfRange(GatherRows.apply(x, picked).toArray(), 12, 18));
+    }
+
+    @Test
+    void batchNorm() {
+        Tensor x = irregular(-1, 2, 5, 2, 3);
+        Tensor gamma = irregular(.5f, 1.5f, 3);
+        Tensor beta = irregular(-1, 1, 3);
+        GradientCheck.check(
+                in -> BatchNorm.apply(in[0], in[1], in[2], scope.zeros(3), scope.zeros(3), .1f, 1e-5, false), x, gamma, beta);
+        GradientCheck.check(
+                in -> BatchNorm.apply(in[0], in[1], in[2], scope.zeros(3), scope.zeros(3), .1f, 1e-5, true), x, gamma, beta);
+        Tensor mean = scope.full(1, 3);
+        Tensor variance = scope.full(2, 3);
+        float[] y = BatchNorm.apply(x, gamma, beta, mean, variance, .1f, 1e-5, false).toArray();
+        float[] v = x.toArray();
+        for (int c = 0; c < 3; c++) {
+            double sum = 0;
+            double squares = 0;
+            for (int i = c; i < 30; i += 3) {
+                sum += v[i];
+            }
+            for (int i = c; i < 30; i += 3) {
+                squares += Math.pow(v[i] - sum / 10, 2);
+            }
+            // batch variance biased, running variance unbiased
+            double rstd = 1 / Math.sqrt(squares / 10 + 1e-5);
+            assertEquals((v[c] - sum / 10) * rstd * gamma.toArray()[c] + beta.toArray()[c], y[c], 1e-5);
+            assertEquals(.9 + .1 * sum / 10, mean.toArray()[c], 1e-6);
+            assertEquals(.9 * 2 + .1 * squares / 9, variance.toArray()[c], 1e-6);
+        }
+        Tensor m = irregular(-1, 1, 3);
+        Tensor s = irregular(.5f, 2, 3);
+        GradientCheck.check(in -> BatchNorm.inference(in[0], in[1], in[2], m, s, 1e-5, false), x, gamma, beta);
+        Tape tape = Tape.on(scope);
+        assertArrayEquals(
+                BatchNorm.inference(tape.watch(x), gamma, beta, m, s, 1e-5, true).toArray(),
+                BatchNorm.inference(x, gamma, beta, m, s, 1e-5, true).toArray(),
+                1e-6f);
+        assertThrows(
+                TensorException.class,
+                () -> BatchNorm.apply(scope.zeros(1, 3), gamma, beta, mean, variance, .1f, 1e-5, false));
+    }
+
+    @Test
+    void stochasticDepth() {
+        Tensor x = irregular(-1, 1, 4, 2, 3);
+        Tensor r = irregular(-1, 1, 4, 2, 3);
+        Tensor gamma = irregular(.5f, 2, 3);
+        Tensor mask = scope.of(new float[] {0, 2, 2, 0});
+        GradientCheck.check(in -> StochasticDepth.joinMasked(in[0], in[1], mask, in[2]), x, r, gamma);
+        GradientCheck.check(in -> StochasticDepth.joinMasked(in[0], in[1], null, null), x, r);
+        Tensor kept = scope.ofInts(new int[] {3, 1});
+        Tensor part = irregular(-2, 1, 2, 2, 3);
+        GradientCheck.check(in -> StochasticDepth.joinSubset(in[0], in[1], kept, in[2]), x, part, gamma);
+        GradientCheck.check(in -> StochasticDepth.joinSubset(in[0], in[1], kept, null), x, part);
+        float[] y = StochasticDepth.joinSubset(x, part, kept, null).toArray();
+        assertEquals(x.toArray()[18] + 2 * part.toArray()[0], y[18], 1e-6f);
+        assertEquals(x.toArray()[0], y[0]);
+        // exact numbers and frequencies
+        RandomKey key = new RandomKey(1, 2, 3);
+        assertEquals(7, StochasticDepth.subset(scope, key, 10, .3).elements());
+        int dropped = 0;
+        for (float v : StochasticDepth.mask(scope, key, 10_000, .25).toArray()) {
+            assertTrue(v == 0 || v == 1 / .75f);
+            dropped += v == 0 ? 1 : 0;
+        }
+        assertEquals(2500, dropped, 5 * Math.sqrt(10_000 * .25 * .75));
+    }
+
+    @Test
+    void sinkhornCodes() {
+        Tensor scores = irregular(-.3f, .3f, 6, 4);
+        Tape tape = Tape.on(scope);
+        Tensor codes = Sinkhorn.codes(tape.watch(scores), .05f, 3);
+        assertFalse(codes.tracked());
+        for (float sum : codes.sum(1).toArray()) {
+            assertEquals(1, sum, 1e-6f);
+        }
+        assertArrayEquals(
+                java.util.Arrays.copyOfRange(codes.toArray(), 16, 24), Sinkhorn.codes(scores, 2, .05f, 3).toArray());
+        assertThrows(TensorException.class, () -> Sinkhorn.codes(scores, 7, .05f, 3));
     }
 }
