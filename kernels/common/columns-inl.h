@@ -16,6 +16,8 @@ namespace HWY_NAMESPACE {
 struct WholeVector {
   HWY_INLINE VF load(const float* p) const { return hn::LoadU(F32(), p); }
   HWY_INLINE void store(VF v, float* p) const { hn::StoreU(v, F32(), p); }
+  // As load, with `other` behind the end of the row.
+  HWY_INLINE VF load_or(const float* p, VF) const { return load(p); }
   // What belongs to the row, zero behind it.
   HWY_INLINE VF keep(VF v) const { return v; }
 };
@@ -23,6 +25,9 @@ struct PartVector {
   int64_t n;
   HWY_INLINE VF load(const float* p) const { return load_tail(F32(), p, n); }
   HWY_INLINE void store(VF v, float* p) const { store_tail(v, F32(), p, n); }
+  HWY_INLINE VF load_or(const float* p, VF other) const {
+    return hn::IfThenElse(hn::FirstN(F32(), static_cast<size_t>(n)), load_tail(F32(), p, n), other);
+  }
   HWY_INLINE VF keep(VF v) const { return hn::IfThenElseZero(hn::FirstN(F32(), static_cast<size_t>(n)), v); }
 };
 

@@ -7,6 +7,8 @@
 #define GATUN_H
 
 #include "gatun/base.h"
+#include "gatun/cross_entropy.h"
+#include "gatun/softmax.h"
 #include "gatun/batch_norm.h"
 #include "gatun/activation.h"
 #include "gatun/attention.h"

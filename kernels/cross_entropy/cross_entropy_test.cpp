@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cross_entropy/cross_entropy_reference.h"
+
+#include "kernels/testing/testing.h"
+
+using namespace gatun;
+using namespace gatun::testing;
+
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr gatun_layout kAbsent{};
+
+struct Result {
+  std::vector<float> loss, lse, dlogits;
+};
+
+struct Problem {
+  int64_t rows, columns;
+  float temperature = 1.0f;
+  std::vector<float> logits, targets, dloss;
+  std::vector<int32_t> labels;  // used instead of targets when there are any
+
+  Problem(int64_t rows, int64_t columns, uint32_t seed, float temperature = 1.0f)
+      : rows(rows), columns(columns), temperature(temperature), logits(normal(rows * columns, seed)),
+        targets(normal(rows * columns, seed + 1000)), dloss(normal(rows, seed + 2000)) {
+    for (float& t : targets) t = std::abs(t) / static_cast<float>(columns);
+  }
+  // Labels, and as soft targets what they stand for.
+  void label() {
+    std::fill(targets.begin(), targets.end(), 0.0f);
+    for (int64_t r = 0; r < rows; ++r) {
+      labels.push_back(static_cast<int32_t>(r % 5 == 4 ? -1 : r * 7 % columns));
+      if (labels.back() >= 0) targets[static_cast<size_t>(r * columns + labels.back())] = 1.0f;
+    }
+  }
+};
+
+Result run_kernel(int threads, const Problem& p) {
+  Device device(threads);
+  const gatun_layout matrix = layout(GATUN_F32, {p.rows, p.columns}), line = layout(GATUN_F32, {p.rows});
+  const gatun_layout targets = p.labels.empty() ? matrix : layout(GATUN_I32, {p.rows});
+  const void* data = p.labels.empty() ? static_cast<const void*>(p.targets.data()) : p.labels.data();
+  Result r{std::vector<float>(static_cast<size_t>(p.rows)), std::vector<float>(static_cast<size_t>(p.rows)), std::vector<float>(p.logits.size())};
+  const gatun_cross_entropy_desc desc{sizeof desc, p.temperature, matrix, targets, line, line};
+  run([&](gatun_error* e) { return gatun_cross_entropy_forward(device.stream(), &desc, p.logits.data(), data, r.loss.data(), r.lse.data(), e); });
+  const gatun_cross_entropy_backward_desc back{sizeof back, p.temperature, matrix, targets, line, matrix};
+  run([&](gatun_error* e) {
+    return gatun_cross_entropy_backward(device.stream(), &back, p.logits.data(), data, p.dloss.data(), r.dlogits.data(), e);
+  });
+  return r;
+}
+
+void check_against_reference(const Problem& p) {
+  const size_t n = static_cast<size_t>(p.columns);
+  const auto truth = cross_entropy_reference<double>(widen(p.logits), widen(p.targets), widen(p.dloss), n, p.temperature);
+  const auto naive = cross_entropy_reference<float>(p.logits, p.targets, p.dloss, n, p.temperature);
+  const Result r = run_kernel(2, p);
+  check_close(r.loss, truth.loss, naive.loss);
+  check_close(r.lse, truth.lse, naive.lse);
+  check_close(r.dlogits, truth.dlogits, naive.dlogits);
+}
+
+}  // namespace
+
+TEST_CASE("cross_entropy matches the double reference for soft targets and for labels") {
+  uint32_t seed = 0;
+  for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {3, 7}, {5, 16}, {17, 33}, {64, 300}, {9, 3000}}) {
+    for (const float temperature : {1.0f, 0.1f, 4.0f}) {
+      CAPTURE(columns);
+      CAPTURE(temperature);
+      Problem p(rows, columns, ++seed, temperature);
+      check_against_reference(p);
+      for (float& v : p.logits) v += 50.0f;  // a common offset must not cost digits of the gradient
+      check_against_reference(p);
+      Problem hard(rows, columns, ++seed, temperature);
+      hard.label();
+      // Where there is no label the reference, of no targets at all, gives zeros too.
+      check_against_reference(hard);
+    }
+  }
+}
+
+TEST_CASE("cross_entropy reference gradient agrees with finite differences") {
+  const Problem p(2, 5, 3, 0.7f);
+  const std::vector<double> x = widen(p.logits), t = widen(p.targets), g = widen(p.dloss);
+  const auto objective = [&](const std::vector<double>& v) {
+    const auto loss = cross_entropy_reference<double>(v, t, g, 5, 0.7).loss;
+    return loss[0] * g[0] + loss[1] * g[1];
+  };
+  const auto gradient = cross_entropy_reference<double>(x, t, g, 5, 0.7).dlogits;
+  for (size_t i = 0; i < 10; ++i) CHECK(central_difference(objective, x, i) == doctest::Approx(gradient[i]).epsilon(1e-6));
+}
+
+TEST_CASE("cross_entropy of masked classes, masked rows, NaN, and labels out of range") {
+  Problem p(4, 5, 9);
+  p.targets[0] = 0.0f;
+  p.logits[0] = -kInfinity;  // masked without target: as if the class were not there
+  for (size_t i = 5; i < 10; ++i) p.logits[i] = -kInfinity;
+  p.logits[12] = std::numeric_limits<float>::quiet_NaN();
+  const Result r = run_kernel(2, p);
+  const auto rest = cross_entropy_reference<double>({p.logits.begin() + 1, p.logits.begin() + 5}, {p.targets.begin() + 1, p.targets.begin() + 5}, {1.0}, 4, 1.0);
+  CHECK(r.loss[0] == doctest::Approx(rest.loss[0]).epsilon(1e-6));
+  CHECK(r.dlogits[0] == 0.0f);
+  CHECK((r.loss[1] == 0.0f && r.lse[1] == -kInfinity));
+  for (size_t i = 5; i < 10; ++i) CHECK(r.dlogits[i] == 0.0f);
+  CHECK((std::isnan(r.loss[2]) && std::isnan(r.dlogits[10]) && std::isfinite(r.loss[3])));
+
+  Problem q(3, 5, 10);
+  q.labels = {5, -1, 4};
+  const Result hard = run_kernel(2, q);
+  CHECK((std::isnan(hard.loss[0]) && std::isnan(hard.dlogits[0]) && std::isfinite(hard.loss[2])));
+  CHECK(hard.loss[1] == 0.0f);
+  for (size_t i = 5; i < 10; ++i) CHECK(hard.dlogits[i] == 0.0f);
+  CHECK(run_kernel(2, Problem(0, 5, 1)).loss.empty());
+}
+
+TEST_CASE("cross_entropy: one upstream gradient for all rows, gradient in place, no lse") {
+  Device device;
+  Problem p(6, 9, 11);
+  std::fill(p.dloss.begin(), p.dloss.end(), 0.25f);
+  const Result apart = run_kernel(2, p);
+  const gatun_layout matrix = layout(GATUN_F32, {6, 9});
+  const gatun_cross_entropy_backward_desc back{sizeof back, 1.0f, matrix, matrix, layout(GATUN_F32, {6}, {0}), matrix};
+  std::vector<float> logits = p.logits, loss(6);
+  run([&](gatun_error* e) {
+    return gatun_cross_entropy_backward(device.stream(), &back, logits.data(), p.targets.data(), p.dloss.data(), logits.data(), e);
+  });
+  CHECK(same_bits(apart.dlogits, logits));
+  const gatun_cross_entropy_desc desc{sizeof desc, 1.0f, matrix, matrix, layout(GATUN_F32, {6}), kAbsent};
+  run([&](gatun_error* e) { return gatun_cross_entropy_forward(device.stream(), &desc, p.logits.data(), p.targets.data(), loss.data(), nullptr, e); });
+  CHECK(same_bits(apart.loss, loss));
+}
+
+TEST_CASE("cross_entropy gives the same bits for any number of threads") {
+  const Problem p(203, 67, 5, 0.1f);
+  const Result one = run_kernel(1, p);
+  for (const int threads : {2, 3}) {
+    const Result many = run_kernel(threads, p);
+    CHECK(same_bits(one.loss, many.loss));
+    CHECK(same_bits(one.dlogits, many.dlogits));
+  }
+}
+
+TEST_CASE("cross_entropy refuses bad descriptors with a message that names the operand") {
+  Device device;
+  std::vector<float> b(64);
+  const gatun_layout matrix = layout(GATUN_F32, {4, 4}), line = layout(GATUN_F32, {4});
+  const auto attempt = [&](const gatun_cross_entropy_desc& desc, const char* part) {
+    refused(part, [&](gatun_error* e) { return gatun_cross_entropy_forward(device.stream(), &desc, b.data(), b.data(), b.data(), b.data(), e); });
+  };
+  constexpr uint32_t size = sizeof(gatun_cross_entropy_desc);
+  attempt({size, -1.0f, matrix, matrix, line, line}, "temperature is -1");
+  attempt({size, 1.0f, matrix, layout(GATUN_I32, {3}), line, line}, "targets has shape (3), expected (4)");
+  attempt({size, 1.0f, matrix, layout(GATUN_I64, {4}), line, line}, "targets is i64");
+  attempt({size, 1.0f, matrix, matrix, layout(GATUN_F32, {5}), line}, "loss has shape (5), expected (4)");
+}

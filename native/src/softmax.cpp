@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gatun/softmax.h"
+
+#include "abi.h"
+#include "check.h"
+#include "kernels/softmax/softmax.h"
+
+namespace gatun {
+
+static void check_temperature(float temperature) {
+  if (!(temperature > 0.0f)) invalid("temperature is %g, it must be positive", static_cast<double>(temperature));
+}
+
+}  // namespace gatun
+
+extern "C" {
+
+gatun_status gatun_softmax_forward(gatun_stream* stream, const gatun_softmax_desc* desc, const void* x, void* y, gatun_error* error) {
+  using namespace gatun;
+  return border("softmax_forward", error, [&] {
+    check_call(stream, desc);
+    check_temperature(desc->temperature);
+    check_layout("x", desc->x, GATUN_F32, -1);
+    check_layout("y", desc->y, GATUN_F32, desc->x.rank);
+    check_same_shape("y", desc->y, "x", desc->x);
+    check_no_overlap("y", desc->y);
+    check_pointer("x", desc->x, x);
+    check_pointer("y", desc->y, y);
+    softmax_forward(*stream, {static_cast<const float*>(x), collapse_rows("x", desc->x)},
+                    {static_cast<float*>(y), collapse_rows("y", desc->y)}, desc->temperature);
+  });
+}
+
+gatun_status gatun_softmax_backward(gatun_stream* stream, const gatun_softmax_backward_desc* desc, const void* y, const void* dy, void* dx,
+                                    gatun_error* error) {
+  using namespace gatun;
+  return border("softmax_backward", error, [&] {
+    check_call(stream, desc);
+    check_temperature(desc->temperature);
+    check_layout("y", desc->y, GATUN_F32, -1);
+    check_layout("dy", desc->dy, GATUN_F32, desc->y.rank);
+    check_same_shape("dy", desc->dy, "y", desc->y);
+    check_layout("dx", desc->dx, GATUN_F32, desc->y.rank);
+    check_same_shape("dx", desc->dx, "y", desc->y);
+    check_no_overlap("dx", desc->dx);
+    check_pointer("y", desc->y, y);
+    check_pointer("dy", desc->dy, dy);
+    check_pointer("dx", desc->dx, dx);
+    softmax_backward(*stream, {static_cast<const float*>(y), collapse_rows("y", desc->y)},
+                     {static_cast<const float*>(dy), collapse_rows("dy", desc->dy)},
+                     {static_cast<float*>(dx), collapse_rows("dx", desc->dx)}, desc->temperature);
+  });
+}
+
+}  // extern "C"
+
+GATUN_ABI_OPERATION(softmax);
+GATUN_ABI_FUNCTION(gatun_softmax_forward);
+GATUN_ABI_FUNCTION(gatun_softmax_backward);
+GATUN_ABI_STRUCT(gatun_softmax_desc, GATUN_ABI_FIELD(gatun_softmax_desc, struct_size), GATUN_ABI_FIELD(gatun_softmax_desc, temperature),
+                 GATUN_ABI_FIELD(gatun_softmax_desc, x), GATUN_ABI_FIELD(gatun_softmax_desc, y));
+GATUN_ABI_STRUCT(gatun_softmax_backward_desc, GATUN_ABI_FIELD(gatun_softmax_backward_desc, struct_size),
+                 GATUN_ABI_FIELD(gatun_softmax_backward_desc, temperature), GATUN_ABI_FIELD(gatun_softmax_backward_desc, y),
+                 GATUN_ABI_FIELD(gatun_softmax_backward_desc, dy), GATUN_ABI_FIELD(gatun_softmax_backward_desc, dx));
