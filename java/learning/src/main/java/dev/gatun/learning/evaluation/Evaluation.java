@@ -14,7 +14,9 @@ import dev.gatun.tensor.layer.Encoder;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.Pass;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 
@@ -79,6 +81,9 @@ public final class Evaluation {
             };
             Features bank = features(scope, experiment, embedder, train, 0, listener);
             Features queries = features(scope, experiment, embedder, test, train.size(), listener);
+            if (kind.equals("pixels")) {
+                fromBlack(experiment.views(), bank, queries);
+            }
             int epochs = kind.equals("pixels") ? settings.pixelEpochs() : settings.probeEpochs();
             return new Scores(
                     100 * Knn.accuracy(bank, queries, settings.neighbours(), settings.temperature()),
@@ -89,6 +94,31 @@ public final class Evaluation {
                             PROBE_SEED));
         } finally {
             device.trim();
+        }
+    }
+
+    // the cosine of raw pixels is between intensities: undo the normalisation's shift, after which the darkest value is 0
+    private static void fromBlack(Views views, Features bank, Features queries) {
+        int channels = (int) views.shape()[views.shape().length - 1];
+        int width = bank.width();
+        float[] darkest = new float[channels];
+        Arrays.fill(darkest, Float.POSITIVE_INFINITY);
+        float[] row = new float[width];
+        for (int i = 0; i < bank.count(); i++) {
+            Rows.read(bank.values().segment(), i, row, width);
+            for (int j = 0; j < width; j++) {
+                darkest[j % channels] = Math.min(darkest[j % channels], row[j]);
+            }
+        }
+        for (Features features : List.of(bank, queries)) {
+            for (int i = 0; i < features.count(); i++) {
+                Rows.read(features.values().segment(), i, row, width);
+                for (int j = 0; j < width; j++) {
+                    row[j] -= darkest[j % channels];
+                }
+                Rows.write(row, features.values().segment(), i, width);
+            }
+            features.values().written();
         }
     }
 

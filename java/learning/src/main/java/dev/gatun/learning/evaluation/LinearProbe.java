@@ -5,7 +5,9 @@ import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 import java.util.SplittableRandom;
+import java.util.stream.IntStream;
 
 /**
  * Softmax regression on frozen features, each dimension standardised with the training features' mean and deviation. AdamW
@@ -59,52 +61,61 @@ public final class LinearProbe {
     public static double fewShot(
             Features train, Features test, int shots, int epochs, double lr, int batch, long seed) {
         int[] taken = new int[train.classes()];
-        int[] chosen = java.util.Arrays.stream(labelled(train))
+        int[] chosen = Arrays.stream(labelled(train))
                 .filter(i -> taken[train.labels()[i]]++ < shots)
                 .toArray();
         return chosen.length == 0 ? Double.NaN : fit(train, chosen, test, epochs, lr, batch, seed);
     }
 
     private static int[] labelled(Features features) {
-        return java.util.stream.IntStream.range(0, features.count())
+        return IntStream.range(0, features.count())
                 .filter(i -> features.labels()[i] >= 0)
                 .toArray();
     }
 
     private static double fit(
             Features train, int[] rows, Features test, int epochs, double lr, int batch, long seed) {
-        LinearProbe probe = new LinearProbe(train.width(), train.classes());
-        Standardiser standardiser = new Standardiser(train.values());
-        SplittableRandom random = new SplittableRandom(seed);
-        int[] order = rows.clone();
-        long perEpoch = (order.length + batch - 1) / batch;
-        long total = perEpoch * epochs;
-        for (int e = 0; e < epochs; e++) {
-            for (int i = order.length - 1; i > 0; i--) {
-                int j = random.nextInt(i + 1);
-                int swap = order[i];
-                order[i] = order[j];
-                order[j] = swap;
+        try (Scope scope = train.values().device().scope().open()) {
+            LinearProbe probe = new LinearProbe(train.width(), train.classes());
+            Standardiser standardiser = new Standardiser(train.values());
+            Tensor x = standardiser.apply(scope, train.values(), rows);
+            int[] labels = Arrays.stream(rows).map(row -> train.labels()[row]).toArray();
+            int[] order = IntStream.range(0, rows.length).toArray();
+            SplittableRandom random = new SplittableRandom(seed);
+            long total = (order.length + batch - 1) / batch * (long) epochs;
+            for (int e = 0; e < epochs; e++) {
+                shuffle(order, random);
+                for (int from = 0; from < order.length; from += batch) {
+                    double rate = lr * .5 * (1 + Math.cos(Math.PI * probe.updates / total));
+                    probe.step(x, labels, Arrays.copyOfRange(order, from, Math.min(from + batch, order.length)), rate);
+                }
             }
-            for (int from = 0; from < order.length; from += batch) {
-                double rate = lr * .5 * (1 + Math.cos(Math.PI * probe.updates / total));
-                probe.step(train, standardiser, order, from, Math.min(from + batch, order.length), rate);
-            }
+            int[] scored = labelled(test);
+            return probe.score(standardiser.apply(scope, test.values(), scored), test, scored);
         }
-        return probe.score(test, standardiser, batch * 8);
     }
 
-    private void step(Features train, Standardiser standardiser, int[] order, int from, int to, double rate) {
-        int count = to - from;
-        try (Scope scope = train.values().device().scope().open()) {
-            Tensor x = scope.empty(count, width + 1);
-            standardiser.gather(train.values(), order, from, count, x);
-            float[] logits = x.matmulTransposed(scope.of(weights, classes, width + 1)).toArray();
-            for (int b = 0; b < count; b++) {
-                softmaxGradient(logits, b * classes, train.labels()[order[from + b]], count);
+    private static void shuffle(int[] order, SplittableRandom random) {
+        for (int i = order.length - 1; i > 0; i--) {
+            int j = random.nextInt(i + 1);
+            int swap = order[i];
+            order[i] = order[j];
+            order[j] = swap;
+        }
+    }
+
+    private void step(Tensor rows, int[] labels, int[] chosen, double rate) {
+        try (Scope scope = rows.scope().open()) {
+            Tensor x = scope.empty(chosen.length, width + 1);
+            long bytes = (width + 1L) * Float.BYTES;
+            for (int b = 0; b < chosen.length; b++) {
+                MemorySegment.copy(rows.segment(), chosen[b] * bytes, x.segment(), b * bytes, bytes);
             }
-            float[] gradient = scope.of(logits, count, classes).transpose().matmul(x).toArray();
-            update(gradient, rate);
+            float[] logits = x.matmulTransposed(scope.of(weights, classes, width + 1)).toArray();
+            for (int b = 0; b < chosen.length; b++) {
+                softmaxGradient(logits, b * classes, labels[chosen[b]], chosen.length);
+            }
+            update(scope.of(logits, chosen.length, classes).transpose().matmul(x).toArray(), rate);
         }
     }
 
@@ -138,28 +149,25 @@ public final class LinearProbe {
         }
     }
 
-    private double score(Features test, Standardiser standardiser, int block) {
-        int[] rows = labelled(test);
-        int right = 0;
-        for (int from = 0; from < rows.length; from += block) {
-            int count = Math.min(block, rows.length - from);
-            try (Scope scope = test.values().device().scope().open()) {
-                Tensor x = scope.empty(count, width + 1);
-                standardiser.gather(test.values(), rows, from, count, x);
-                float[] logits = x.matmulTransposed(scope.of(weights, classes, width + 1)).toArray();
-                for (int b = 0; b < count; b++) {
-                    int best = 0;
-                    for (int c = 1; c < classes; c++) {
-                        best = logits[b * classes + c] > logits[b * classes + best] ? c : best;
-                    }
-                    right += best == test.labels()[rows[from + b]] ? 1 : 0;
-                }
-            }
+    private double score(Tensor rows, Features test, int[] scored) {
+        if (scored.length == 0) {
+            return Double.NaN;
         }
-        return rows.length == 0 ? Double.NaN : (double) right / rows.length;
+        try (Scope scope = rows.scope().open()) {
+            float[] logits = scope.attach(rows).matmulTransposed(scope.of(weights, classes, width + 1)).toArray();
+            int right = 0;
+            for (int i = 0; i < scored.length; i++) {
+                int best = 0;
+                for (int c = 1; c < classes; c++) {
+                    best = logits[i * classes + c] > logits[i * classes + best] ? c : best;
+                }
+                right += best == test.labels()[scored[i]] ? 1 : 0;
+            }
+            return (double) right / scored.length;
+        }
     }
 
-    /** Mean and deviation of every dimension, and batches of rows standardised with them. */
+    /** Mean and deviation of every dimension. */
     private static final class Standardiser {
         private final int width;
         private final float[] mean;
@@ -192,20 +200,25 @@ public final class LinearProbe {
             }
         }
 
-        void gather(Tensor values, int[] rows, int from, int count, Tensor into) {
+        /** Some rows, standardised, with a 1 for the bias after each. */
+        Tensor apply(Scope scope, Tensor values, int[] rows) {
+            Tensor applied = scope.empty(rows.length, width + 1);
             MemorySegment source = values.segment();
-            MemorySegment target = into.segment();
-            float[] row = new float[width + 1];
-            row[width] = 1;
-            for (int b = 0; b < count; b++) {
-                MemorySegment.copy(
-                        source, ValueLayout.JAVA_FLOAT, (long) rows[from + b] * width * Float.BYTES, row, 0, width);
-                for (int j = 0; j < width; j++) {
-                    row[j] = (row[j] - mean[j]) * scale[j];
+            MemorySegment target = applied.segment();
+            Rows.parallel(values.device().threads(), rows.length, (from, to) -> {
+                float[] row = new float[width + 1];
+                for (int i = from; i < to; i++) {
+                    MemorySegment.copy(
+                            source, ValueLayout.JAVA_FLOAT, (long) rows[i] * width * Float.BYTES, row, 0, width);
+                    for (int j = 0; j < width; j++) {
+                        row[j] = (row[j] - mean[j]) * scale[j];
+                    }
+                    row[width] = 1;
+                    Rows.write(row, target, i, width + 1);
                 }
-                Rows.write(row, target, b, width + 1);
-            }
-            into.written();
+            });
+            applied.written();
+            return applied;
         }
     }
 }
