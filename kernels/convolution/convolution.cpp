@@ -64,17 +64,21 @@ static void gather_band(const Gather& g, const BandPlan& plan, const Band& band,
   const int64_t row_depth = runs.columns * runs.length;
   const int64_t kernel_rows = std::max<int64_t>(1, row_depth == 0 ? 1 : kGatherDepth / row_depth);
   const int64_t positions = band.lines() * g.columns.positions;
+  int64_t n = 0;
+  int64_t i = 0;
+  int64_t j = 0;
   for (int64_t first = 0; first < positions; first += kSegmentPositions) {
     const int64_t count = std::min(kSegmentPositions, positions - first);
     int64_t from[kSegmentPositions];
     int64_t to[kSegmentPositions];
     for (int64_t p = 0; p < count; ++p) {
-      const int64_t line = (first + p) / g.columns.positions;
-      const int64_t j = (first + p) % g.columns.positions;
-      const int64_t n = line / band.rows;
-      const int64_t i = line % band.rows;
       from[p] = n * plan.image_stride + i * g.rows.step * plan.row_stride + j * g.columns.step * plan.pixel_stride;
       to[p] = g.target.offset(band.image + n, g.rows.target + (band.row + i) * g.rows.target_step, g.columns.target + j * g.columns.target_step);
+      if (++j < g.columns.positions) continue;
+      j = 0;
+      if (++i < band.rows) continue;
+      i = 0;
+      ++n;
     }
     // A depth of 0 (a phase that no output reads) still writes its bias or zeros.
     int64_t u = 0;
