@@ -233,4 +233,36 @@ class FunctionsTest {
                 java.util.Arrays.copyOfRange(codes.toArray(), 16, 24), Sinkhorn.codes(scores, 2, .05f, 3).toArray());
         assertThrows(TensorException.class, () -> Sinkhorn.codes(scores, 7, .05f, 3));
     }
+
+    @Test
+    void layerNorm() {
+        Tensor x = irregular(-1, 2, 2, 3, 5);
+        Tensor gamma = irregular(.5f, 1.5f, 5);
+        Tensor beta = irregular(-1, 1, 5);
+        GradientCheck.check(in -> LayerNorm.apply(in[0], in[1], in[2], 1e-6), x, gamma, beta);
+        assertArrayEquals(
+                LayerNorm.composed(x, 1e-6).mul(gamma).add(beta).toArray(),
+                LayerNorm.apply(x, gamma, beta, 1e-6).toArray(),
+                16 * Math.ulp(1f));
+    }
+
+    @Test
+    void groupNorm() {
+        Tensor x = irregular(-1, 2, 2, 3, 2, 4);
+        Tensor gamma = irregular(.5f, 1.5f, 4);
+        Tensor beta = irregular(-1, 1, 4);
+        GradientCheck.check(in -> GroupNorm.apply(in[0], 2, in[1], in[2], 1e-5), x, gamma, beta);
+        assertArrayEquals(
+                GroupNorm.composed(x, 2, 1e-5).mul(gamma).add(beta).toArray(),
+                GroupNorm.apply(x, 2, gamma, beta, 1e-5).toArray(),
+                16 * Math.ulp(1f));
+        // one group a channel is a normalisation over positions
+        Tensor rows = x.reshape(2, 6, 4);
+        Tensor centred = rows.sub(rows.mean(1).reshape(2, 1, 4));
+        assertArrayEquals(
+                centred.div(centred.square().mean(1).reshape(2, 1, 4).add(1e-5f).sqrt()).toArray(),
+                GroupNorm.composed(x, 4, 1e-5).toArray(),
+                1e-5f);
+        assertThrows(TensorException.class, () -> GroupNorm.apply(x, 3, gamma, beta, 1e-5));
+    }
 }
