@@ -328,6 +328,11 @@ TEST_CASE("convolution refuses bad descriptors with a message that names the ope
   attempt("weights must be contiguous", [](Desc& d) { d.weights.stride[0] += 2; });
   attempt("y has shape (1, 6, 6, 8), expected (1, 3, 6, 8)", [](Desc& d) { d.stride_height = 2; });
   attempt("the kernel is larger than the padded image along the height", [](Desc& d) { d.dilation_height = 4; });
+  attempt("the padded image is too large", [](Desc& d) {
+    d.padding_top = d.padding_left = INT32_MAX;
+    d.stride_height = d.stride_width = INT32_MAX;
+    d.y = layout(GATUN_F32, {1, 2, 2, 8});
+  });
   attempt("y is written, but its elements overlap", [](Desc& d) { d.y.stride[1] = 0; });
   attempt("bias has shape (7), expected (8)", [](Desc& d) { d.bias = layout(GATUN_F32, {7}); });
   attempt("bias is NULL", [](Desc& d) { d.bias = layout(GATUN_F32, {8}); });

@@ -69,6 +69,11 @@ static ConvolutionShape check_convolution(const gatun_convolution_desc& desc) {
   const int64_t width = output_size("width", desc.x.shape[2], int64_t{desc.padding_left} + desc.padding_right, desc.weights.shape[2],
                                     desc.dilation_width, desc.stride_width, desc);
   check_shape("y", desc.y, {desc.x.shape[0], height, width, outputs});
+  // Sizes inside a padded image are computed in int64 and a row of it is copied.
+  const double padded = (static_cast<double>(desc.x.shape[1]) + desc.padding_top + desc.padding_bottom) *
+                        (static_cast<double>(desc.x.shape[2]) + desc.padding_left + desc.padding_right) * static_cast<double>(channels);
+  if (padded > 1e15) invalid("the padded image is too large: x is %s, padding is %d, %d, %d, %d", describe(desc.x).c_str(), desc.padding_top,
+                             desc.padding_bottom, desc.padding_left, desc.padding_right);
   if (present(desc.bias)) {
     check_layout("bias", desc.bias, GATUN_F32, 1);
     check_shape("bias", desc.bias, {outputs});
