@@ -231,19 +231,32 @@ HWY_INLINE VF adjust(VF x, const Jitter& jitter) {
   return clamp(hn::Mul(x, hn::Set(d, jitter.after)));
 }
 
-// Noise of row y. Four elements share a block of random numbers; a row need not start at a multiple of four.
+// Noise of row y. Four elements share a block of random numbers, a vector of blocks is drawn together in loops that the compiler vectorises;
+// a row need not start at a multiple of four.
 HWY_INLINE void make_noise(const View& v, int64_t y) {
   const float deviation = v.a.settings->noise;
   if (!(deviation > 0.0f)) return;
+  constexpr int64_t kBlocks = static_cast<int64_t>(hn::MaxLanes(F32()));
   float* HWY_RESTRICT noise = v.slot + v.plan.slot_noise;
   const int64_t begin = y * v.plan.row;
   const int64_t end = begin + v.plan.row;
-  for (int64_t block = begin / 4; block * 4 < end; ++block) {
-    const RandomWords words = random_block(v.random, v.id, static_cast<uint64_t>(block) + kNoiseDraws / 4);
-    float z[4];
-    random_normal_of(words.word[0], words.word[1], z, z + 1);
-    random_normal_of(words.word[2], words.word[3], z + 2, z + 3);
-    for (int64_t i = std::max(begin, block * 4); i < std::min(end, block * 4 + 4); ++i) noise[i - begin] = deviation * z[i - block * 4];
+  for (int64_t block = begin / 4; block * 4 < end; block += kBlocks) {
+    uint32_t words[4][kBlocks];
+    float z[4][kBlocks];
+    float values[4 * kBlocks];
+    for (int64_t i = 0; i < kBlocks; ++i) {
+      const RandomWords drawn = random_block(v.random, v.id, static_cast<uint64_t>(block + i) + kNoiseDraws / 4);
+      for (int j = 0; j < 4; ++j) words[j][i] = drawn.word[j];
+    }
+    for (int j = 0; j < 4; j += 2) {
+      for (int64_t i = 0; i < kBlocks; ++i) random_normal_of(words[j][i], words[j + 1][i], &z[j][i], &z[j + 1][i]);
+    }
+    for (int64_t i = 0; i < kBlocks; ++i) {
+      for (int j = 0; j < 4; ++j) values[4 * i + j] = deviation * z[j][i];
+    }
+    const int64_t low = std::max(begin, block * 4);
+    const int64_t high = std::min(end, (block + kBlocks) * 4);
+    std::copy_n(values + (low - block * 4), high - low, noise + (low - begin));
   }
 }
 
