@@ -6,6 +6,7 @@ import dev.gatun.vision.ImageFolderProvider;
 import dev.gatun.vision.MultiCropProvider;
 import dev.gatun.vision.backbone.ConvNetProvider;
 import dev.gatun.vision.backbone.ResNetProvider;
+import dev.gatun.vision.backbone.VitProvider;
 
 /** Image decoding, multi-crop views and backbones. */
 module dev.gatun.vision {
@@ -18,5 +19,5 @@ module dev.gatun.vision {
 
     provides DatasetProvider with ImageFolderProvider;
     provides ViewsProvider with MultiCropProvider;
-    provides EncoderProvider with ConvNetProvider, ResNetProvider;
+    provides EncoderProvider with ConvNetProvider, ResNetProvider, VitProvider;
 }

@@ -8,10 +8,12 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.tensor.Device;
+import dev.gatun.tensor.GradientCheck;
 import dev.gatun.tensor.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.TensorException;
 import dev.gatun.tensor.layer.Encoder;
 import dev.gatun.tensor.layer.EncoderProvider;
 import dev.gatun.tensor.layer.Parameter;
@@ -29,13 +31,14 @@ import org.junit.jupiter.api.Test;
 
 class BackboneTest {
     private static final RandomKey KEY = new RandomKey(3, 0, 9);
+    private static final VitSettings TINY_VIT = new VitSettings(4, 12, 2, 3, 2, "token", 0, "uniform", "mask");
 
     private Device device;
     private Scope scope;
 
     @BeforeEach
     void open() {
-        device = Device.cpu(2);
+        device = Device.cpu(1);
         scope = device.scope().open();
     }
 
@@ -102,6 +105,25 @@ class BackboneTest {
     }
 
     @Test
+    void visionTransformersHaveTheirPublishedSizes() {
+        Network tiny = Network.of(new VitProvider(), new VitSettings(), 224, 224, 3);
+        Network base = Network.of(new VitProvider(), new VitSettings(16, 768, 12, 12, 4, "token", 0, "uniform", "mask"), 224, 224, 3);
+        assertEquals(5_717_416 - 193 * 1000, tiny.parameters.count());
+        assertEquals(86_567_656 - 769 * 1000, base.parameters.count());
+        assertEquals(192, tiny.encoder.features());
+        assertTrue(tiny.names().containsAll(List.of("cls_token", "pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias",
+                "blocks.0.norm1.weight", "blocks.0.attn.qkv.weight", "blocks.0.attn.qkv.bias", "blocks.11.attn.proj.weight",
+                "blocks.11.norm2.bias", "blocks.11.mlp.fc1.weight", "blocks.11.mlp.fc2.bias", "norm.weight", "norm.bias")));
+        assertArrayEquals(new long[] {192, 3, 16, 16}, tiny.shape("patch_embed.proj.weight"));
+        assertArrayEquals(new long[] {576, 192}, tiny.shape("blocks.0.attn.qkv.weight"));
+        assertArrayEquals(new long[] {1, 197, 192}, tiny.shape("pos_embed"));
+        for (Parameter p : tiny.parameters.all()) {
+            boolean matrix = p.name().endsWith("weight") && !p.name().contains("norm");
+            assertEquals(matrix, p.decay(), p.name());
+        }
+    }
+
+    @Test
     void convNetIsTheProtocolsEncoder() {
         Network net = Network.of(new ConvNetProvider(), new ConvNetSettings(), 28, 28, 1).build(device);
         assertEquals(9 * (24 + 24 * 48 + 48 * 128) + 2 * (24 + 48 + 128), net.parameters.count());
@@ -114,7 +136,9 @@ class BackboneTest {
         return List.of(
                 Network.of(new ConvNetProvider(), new ConvNetSettings(List.of(4, 6)), 8, 8, 3),
                 Network.of(new ResNetProvider(), resNet("basic", List.of(1, 2), List.of(4, 6), "small"), 8, 8, 3),
-                Network.of(new ResNetProvider(), resNet("bottleneck", List.of(1, 1), List.of(4, 6), "imagenet"), 16, 16, 3));
+                Network.of(new ResNetProvider(), resNet("bottleneck", List.of(1, 1), List.of(4, 6), "imagenet"), 16, 16, 3),
+                Network.of(new VitProvider(), TINY_VIT, 8, 8, 3),
+                Network.of(new VitProvider(), new VitSettings(4, 12, 2, 3, 2, "average", 0, "uniform", "mask"), 8, 8, 3));
     }
 
     @Test
@@ -141,6 +165,13 @@ class BackboneTest {
     }
 
     @Test
+    void transformerGradientsAgreeWithDifferences() {
+        Network net = Network.of(new VitProvider(), TINY_VIT, 8, 8, 1).build(device);
+        GradientCheck.check(in -> net.encoder.forward(Pass.inference(in[0].scope()), in[0]), images(2, 8, 8, 1));
+        GradientCheck.check(in -> net.encoder.forward(Pass.inference(in[0].scope()), in[0]), images(1, 12, 8, 1));
+    }
+
+    @Test
     void featuresDoNotDependOnBatchMates() {
         for (Network net : tinyNetworks()) {
             net.build(device);
@@ -154,8 +185,24 @@ class BackboneTest {
     }
 
     @Test
+    void transformerTakesCropsOfOtherSizesButNoFractionsOfPatches() {
+        Network net = Network.of(new VitProvider(), TINY_VIT, 16, 16, 1).build(device);
+        for (long[] size : new long[][] {{16, 16}, {8, 8}, {24, 16}, {4, 4}}) {
+            Tensor features = net.encoder.forward(Pass.inference(scope), images(2, size[0], size[1], 1));
+            assertArrayEquals(new long[] {2, 12}, features.shape());
+            assertTrue(features.finite());
+        }
+        String message = assertThrows(TensorException.class,
+                () -> net.encoder.forward(Pass.inference(scope), images(2, 10, 16, 1))).getMessage();
+        assertEquals("vit: images of 10x16 do not divide into patches of 4x4", message);
+        assertThrows(TensorException.class, () -> Network.of(new VitProvider(), TINY_VIT, 15, 16, 1));
+    }
+
+    @Test
     void stochasticDepthDropsByItsKeyInTrainingOnly() {
         List<Network> nets = List.of(
+                Network.of(new VitProvider(), new VitSettings(4, 12, 3, 3, 2, "token", .5, "uniform", "mask"), 8, 8, 1),
+                Network.of(new VitProvider(), new VitSettings(4, 12, 3, 3, 2, "token", .5, "linear", "subset"), 8, 8, 1),
                 Network.of(new ResNetProvider(),
                         new ResNetSettings("basic", List.of(3), List.of(4), "small", false, .5, "linear"), 8, 8, 1));
         for (Network net : nets) {
@@ -195,6 +242,12 @@ class BackboneTest {
                 () -> resNet("wide", List.of(1), List.of(4), "small"));
         refused("widths is [4]; allowed is as many numbers as depths has",
                 () -> resNet("basic", List.of(1, 1), List.of(4), "small"));
+        refused("heads is 5; allowed is a divisor of the width 12 that leaves at most 128 dimensions a head",
+                () -> new VitSettings(4, 12, 2, 5, 2, "token", 0, "uniform", "mask"));
+        refused("dropPath is 1.0; allowed is 0 (none) to below 1",
+                () -> new VitSettings(4, 12, 2, 3, 2, "token", 1, "uniform", "mask"));
+        refused("vit encodes images (height, width, channels), not inputs of shape [784]",
+                () -> Network.of(new VitProvider(), TINY_VIT, 784));
     }
 
     private static void refused(String message, org.junit.jupiter.api.function.Executable action) {
@@ -205,6 +258,6 @@ class BackboneTest {
     void areFoundByTheirNames() {
         getClass().getModule().addUses(EncoderProvider.class);
         assertTrue(StreamSupport.stream(ServiceLoader.load(EncoderProvider.class).spliterator(), false)
-                .map(EncoderProvider::name).collect(Collectors.toSet()).containsAll(List.of("convnet", "resnet")));
+                .map(EncoderProvider::name).collect(Collectors.toSet()).containsAll(List.of("convnet", "resnet", "vit")));
     }
 }

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.vision.backbone;
+
+import dev.gatun.primitives.Convolution.Geometry;
+import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.TensorException;
+import dev.gatun.tensor.layer.Conv2d;
+import dev.gatun.tensor.layer.DropPath;
+import dev.gatun.tensor.layer.Encoder;
+import dev.gatun.tensor.layer.FileLayout;
+import dev.gatun.tensor.layer.Gelu;
+import dev.gatun.tensor.layer.Initializer;
+import dev.gatun.tensor.layer.LayerNorm;
+import dev.gatun.tensor.layer.Linear;
+import dev.gatun.tensor.layer.MultiHeadAttention;
+import dev.gatun.tensor.layer.Parameter;
+import dev.gatun.tensor.layer.Parameters;
+import dev.gatun.tensor.layer.Pass;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * A vision transformer (Dosovitskiy et al., 2020) in timm's layout, up to and including the last layer norm. Images of
+ * other sizes than the one it is made for get their position embeddings by interpolation.
+ */
+final class Vit implements Encoder {
+    private static final double EPSILON = 1e-6;
+    private static final Initializer WEIGHTS = Initializer.truncatedNormal(.02f);
+
+    private final int patch;
+    private final int width;
+    private final boolean average;
+    private final int gridHeight;
+    private final int gridWidth;
+    private final Conv2d embed;
+    private final Parameter token;
+    private final Parameter positions;
+    private final List<Block> blocks = new ArrayList<>();
+    private final LayerNorm norm;
+
+    Vit(VitSettings settings, Parameters parameters, long[] inputShape) {
+        patch = settings.patch();
+        width = settings.width();
+        average = settings.pooling().equals("average");
+        checkSize(inputShape[0], inputShape[1]);
+        gridHeight = (int) inputShape[0] / patch;
+        gridWidth = (int) inputShape[1] / patch;
+        token = parameters.parameter("cls_token", Initializer.normal(1e-6f), FileLayout.SAME, false, 1, 1, width);
+        positions = parameters.parameter("pos_embed", WEIGHTS, FileLayout.SAME, false, 1, gridHeight * gridWidth + 1, width);
+        embed = new Conv2d(parameters.sub("patch_embed.proj"), (int) inputShape[2], width, patch, Geometry.of(patch, 0, 1, 1), true,
+                Initializer.fanInUniform());
+        for (int i = 0; i < settings.depth(); i++) {
+            float rate = Settings.rate(settings.dropPath(), settings.dropPathRule(), i, settings.depth());
+            blocks.add(new Block(settings, parameters.sub("blocks." + i), rate));
+        }
+        norm = new LayerNorm(parameters.sub("norm"), width, EPSILON);
+    }
+
+    @Override
+    public int features() {
+        return width;
+    }
+
+    @Override
+    public Tensor forward(Pass pass, Tensor x) {
+        checkSize(x.size(1), x.size(2));
+        Tensor patches = embed.forward(pass, x);
+        int height = (int) patches.size(1);
+        int across = (int) patches.size(2);
+        long batch = x.size(0);
+        patches = patches.reshape(batch, (long) height * across, width);
+        Tensor first = pass.scope().zeros(batch, 1, width).add(pass.use(token));
+        Tensor tokens = Tensor.concat(1, first, patches).add(positions(pass, height, across));
+        for (Block block : blocks) {
+            tokens = block.forward(pass, tokens);
+        }
+        if (average) {
+            return norm.forward(pass, tokens).slice(1, 1, tokens.size(1)).mean(1);
+        }
+        return norm.forward(pass, tokens.slice(1, 0, 1).reshape(batch, width));
+    }
+
+    private Tensor positions(Pass pass, int height, int across) {
+        Tensor all = pass.use(positions);
+        if (height == gridHeight && across == gridWidth) {
+            return all;
+        }
+        int from = gridHeight * gridWidth;
+        Tensor weights = pass.scope().of(PositionGrid.weights(gridHeight, gridWidth, height, across), height * across, from);
+        Tensor grid = weights.matmul(all.slice(1, 1, from + 1).reshape(from, width));
+        return Tensor.concat(1, all.slice(1, 0, 1), grid.reshape(1, (long) height * across, width));
+    }
+
+    private void checkSize(long height, long across) {
+        if (height < patch || height % patch != 0 || across < patch || across % patch != 0) {
+            throw new TensorException("vit: images of " + height + "x" + across + " do not divide into patches of " + patch + "x" + patch);
+        }
+    }
+
+    /** Attention and MLP, each behind a layer norm and added to its input. */
+    private static final class Block {
+        private final LayerNorm norm1;
+        private final MultiHeadAttention attention;
+        private final LayerNorm norm2;
+        private final Linear fc1;
+        private final Gelu gelu = new Gelu();
+        private final Linear fc2;
+        private final DropPath drop;
+
+        Block(VitSettings settings, Parameters parameters, float rate) {
+            int width = settings.width();
+            int hidden = (int) (width * settings.mlpRatio());
+            norm1 = new LayerNorm(parameters.sub("norm1"), width, EPSILON);
+            attention = new MultiHeadAttention(parameters.sub("attn"), width, settings.heads(), true);
+            norm2 = new LayerNorm(parameters.sub("norm2"), width, EPSILON);
+            fc1 = new Linear(parameters.sub("mlp.fc1"), width, hidden, true, WEIGHTS, Initializer.zeros());
+            fc2 = new Linear(parameters.sub("mlp.fc2"), hidden, width, true, WEIGHTS, Initializer.zeros());
+            drop = new DropPath(rate, settings.dropPathForm().equals("subset") ? DropPath.Form.SUBSET : DropPath.Form.MASK);
+        }
+
+        Tensor forward(Pass pass, Tensor x) {
+            x = drop.residual(pass, x, (p, y) -> attention.forward(p, norm1.forward(p, y)));
+            return drop.residual(pass, x, (p, y) -> fc2.forward(p, gelu.forward(p, fc1.forward(p, norm2.forward(p, y)))));
+        }
+    }
+}
