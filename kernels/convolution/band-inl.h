@@ -41,8 +41,8 @@ struct BandPlan {
   // Positions are computed block_rows at a time, each in about `cycles`.
   BandPlan(const Gather& g, int64_t block_rows, double cycles) {
     width = extent(g.columns, g.columns.positions);
-    // Pixels that lie a multiple of half a page apart would compete for the same few cache lines. Runs of taps need them side by side.
-    const bool apart = g.columns.count == 1 && g.channels % 512 == 0;
+    // Pixels a large power of two apart would compete for the same few cache lines. Runs of taps need them side by side.
+    const bool apart = g.columns.count == 1 && g.channels % 64 == 0;
     pixel_stride = apart ? g.channels + 16 : g.channels;
     row_stride = width * pixel_stride;
     rows = 1;
