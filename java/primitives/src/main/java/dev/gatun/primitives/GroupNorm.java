@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.primitives;
+
+import java.lang.foreign.MemorySegment;
+
+/**
+ * Group normalisation (Wu and He, 2018): in each sample, each group of neighbouring channels has mean 0 and variance 1 over all
+ * positions, before gamma and beta, which may each be {@link Operand#NONE}: 1 and 0. Samples are independent of each other.
+ */
+public final class GroupNorm {
+    private static final Downcall CALL = Downcall.withWorkspace("gatun_group_norm_forward", 6);
+    private static final Downcall WORKSPACE = Downcall.workspaceQuery("gatun_group_norm_forward_workspace");
+    private static final Struct DESC = Struct.descriptor("gatun_group_norm_desc");
+    private static final long EPSILON = DESC.f32("epsilon");
+    private static final long GROUPS = DESC.i64("groups");
+    private static final long X = DESC.layout("x");
+    private static final long GAMMA = DESC.layout("gamma");
+    private static final long BETA = DESC.layout("beta");
+    private static final long Y = DESC.layout("y");
+    private static final long MEAN = DESC.layout("mean");
+    private static final long RSTD = DESC.layout("rstd");
+
+    private static final Downcall BACKWARD_CALL = Downcall.withWorkspace("gatun_group_norm_backward", 8);
+    private static final Downcall BACKWARD_WORKSPACE = Downcall.workspaceQuery("gatun_group_norm_backward_workspace");
+    private static final Struct BACKWARD_DESC = Struct.descriptor("gatun_group_norm_backward_desc");
+    private static final long BACKWARD_GROUPS;
+    private static final long BACKWARD_X;
+    private static final long BACKWARD_GAMMA;
+    private static final long BACKWARD_MEAN;
+    private static final long BACKWARD_RSTD;
+    private static final long BACKWARD_DY;
+    private static final long BACKWARD_DX;
+    private static final long BACKWARD_DGAMMA;
+    private static final long BACKWARD_DBETA;
+
+    static {
+        BACKWARD_DESC.u32("reserved");
+        BACKWARD_GROUPS = BACKWARD_DESC.i64("groups");
+        BACKWARD_X = BACKWARD_DESC.layout("x");
+        BACKWARD_GAMMA = BACKWARD_DESC.layout("gamma");
+        BACKWARD_MEAN = BACKWARD_DESC.layout("mean");
+        BACKWARD_RSTD = BACKWARD_DESC.layout("rstd");
+        BACKWARD_DY = BACKWARD_DESC.layout("dy");
+        BACKWARD_DX = BACKWARD_DESC.layout("dx");
+        BACKWARD_DGAMMA = BACKWARD_DESC.layout("dgamma");
+        BACKWARD_DBETA = BACKWARD_DESC.layout("dbeta");
+    }
+
+    private GroupNorm() {}
+
+    /** Bytes of workspace for {@link #forward}. */
+    public static long forwardWorkspace(
+            GatunStream stream,
+            float epsilon,
+            long groups,
+            Operand x,
+            Operand gamma,
+            Operand beta,
+            Operand y,
+            Operand mean,
+            Operand rstd) {
+        try (Call call = new Call(stream, WORKSPACE, DESC)) {
+            call.set(EPSILON, epsilon);
+            call.set(GROUPS, groups);
+            call.input(X, "x", x);
+            call.input(GAMMA, "gamma", gamma);
+            call.input(BETA, "beta", beta);
+            call.output(Y, "y", y);
+            call.output(MEAN, "mean", mean);
+            call.output(RSTD, "rstd", rstd);
+            return call.queryWorkspace();
+        }
+    }
+
+    /**
+     * y = (x − mean)·rstd·gamma + beta with the mean and rstd of the element's sample and group.
+     *
+     * @param epsilon added to the variance, positive; 1e-5 is usual
+     * @param groups divides C; 1 normalises whole samples, C each channel
+     * @param x f32 (B, ..., C), rank 2 or more, rows equally spaced
+     * @param gamma f32 (C)
+     * @param beta f32 (C)
+     * @param y f32, shape of x, written
+     * @param mean f32 (B, groups) contiguous, written; for {@link #backward}
+     * @param rstd f32 (B, groups) contiguous, written: 1 / sqrt(biased variance + epsilon)
+     * @param workspace of {@link #forwardWorkspace} bytes, aligned to 64
+     */
+    public static void forward(
+            GatunStream stream,
+            float epsilon,
+            long groups,
+            Operand x,
+            Operand gamma,
+            Operand beta,
+            Operand y,
+            Operand mean,
+            Operand rstd,
+            MemorySegment workspace) {
+        try (Call call = new Call(stream, CALL, DESC)) {
+            call.set(EPSILON, epsilon);
+            call.set(GROUPS, groups);
+            call.runWithWorkspace(
+                    workspace,
+                    call.input(X, "x", x),
+                    call.input(GAMMA, "gamma", gamma),
+                    call.input(BETA, "beta", beta),
+                    call.output(Y, "y", y),
+                    call.output(MEAN, "mean", mean),
+                    call.output(RSTD, "rstd", rstd));
+        }
+    }
+
+    /** Bytes of workspace for {@link #backward}. */
+    public static long backwardWorkspace(
+            GatunStream stream,
+            long groups,
+            Operand x,
+            Operand gamma,
+            Operand mean,
+            Operand rstd,
+            Operand dy,
+            Operand dx,
+            Operand dgamma,
+            Operand dbeta) {
+        try (Call call = new Call(stream, BACKWARD_WORKSPACE, BACKWARD_DESC)) {
+            call.set(BACKWARD_GROUPS, groups);
+            call.input(BACKWARD_X, "x", x);
+            call.input(BACKWARD_GAMMA, "gamma", gamma);
+            call.input(BACKWARD_MEAN, "mean", mean);
+            call.input(BACKWARD_RSTD, "rstd", rstd);
+            call.input(BACKWARD_DY, "dy", dy);
+            call.output(BACKWARD_DX, "dx", dx);
+            call.output(BACKWARD_DGAMMA, "dgamma", dgamma);
+            call.output(BACKWARD_DBETA, "dbeta", dbeta);
+            return call.queryWorkspace();
+        }
+    }
+
+    /**
+     * Gradients of x, gamma and beta.
+     *
+     * @param groups as in {@link #forward}
+     * @param x f32 (B, ..., C): input of {@link #forward}
+     * @param gamma as in {@link #forward}
+     * @param mean f32 (B, groups) of {@link #forward}
+     * @param rstd f32 (B, groups) of {@link #forward}
+     * @param dy f32, shape of x
+     * @param dx f32, shape of x, written; may be dy itself
+     * @param dgamma f32 (C), written, or {@link Operand#NONE}
+     * @param dbeta f32 (C), written, or {@link Operand#NONE}
+     * @param workspace of {@link #backwardWorkspace} bytes, aligned to 64
+     */
+    public static void backward(
+            GatunStream stream,
+            long groups,
+            Operand x,
+            Operand gamma,
+            Operand mean,
+            Operand rstd,
+            Operand dy,
+            Operand dx,
+            Operand dgamma,
+            Operand dbeta,
+            MemorySegment workspace) {
+        try (Call call = new Call(stream, BACKWARD_CALL, BACKWARD_DESC)) {
+            call.set(BACKWARD_GROUPS, groups);
+            call.runWithWorkspace(
+                    workspace,
+                    call.input(BACKWARD_X, "x", x),
+                    call.input(BACKWARD_GAMMA, "gamma", gamma),
+                    call.input(BACKWARD_MEAN, "mean", mean),
+                    call.input(BACKWARD_RSTD, "rstd", rstd),
+                    call.input(BACKWARD_DY, "dy", dy),
+                    call.output(BACKWARD_DX, "dx", dx),
+                    call.output(BACKWARD_DGAMMA, "dgamma", dgamma),
+                    call.output(BACKWARD_DBETA, "dbeta", dbeta));
+        }
+    }
+}

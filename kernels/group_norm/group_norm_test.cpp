@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/group_norm/group_norm_reference.h"
+
+#include <cstdlib>
+#include <memory>
+
+#include "kernels/testing/testing.h"
+
+using namespace gatun;
+using namespace gatun::testing;
+
+namespace {
+
+constexpr float kEpsilon = 1e-5f;
+constexpr gatun_layout kAbsent{};
+
+struct Result {
+  std::vector<float> mean, rstd, y, dx, dgamma, dbeta;
+};
+
+struct Problem {
+  int64_t samples, height, width, channels, groups, padding;
+  bool affine = true;
+  std::vector<float> x, dy, gamma, beta;
+  Problem(int64_t samples, int64_t height, int64_t width, int64_t channels, int64_t groups, int64_t padding, uint32_t seed)
+      : samples(samples), height(height), width(width), channels(channels), groups(groups), padding(padding),
+        x(normal(samples * height * width * channels, seed)), dy(normal(samples * height * width * channels, seed + 1000)),
+        gamma(normal(channels, seed + 2000)), beta(normal(channels, seed + 3000)) {
+    for (float& v : x) v += 0.5f;
+  }
+  int64_t rows() const { return samples * height * width; }
+  template <class T>
+  GroupNormReference<T> reference() const {
+    const auto wide = [](const std::vector<float>& v) { return std::vector<T>(v.begin(), v.end()); };
+    const std::vector<T> one(gamma.size(), T(1)), zero(gamma.size(), T(0));
+    return group_norm_reference<T>(wide(x), affine ? wide(gamma) : one, affine ? wide(beta) : zero, wide(dy), static_cast<size_t>(samples),
+                                   static_cast<size_t>(height * width), static_cast<size_t>(groups), T(kEpsilon));
+  }
+};
+
+std::unique_ptr<void, void (*)(void*)> allocate(size_t bytes) { return {std::aligned_alloc(64, (bytes + 63) / 64 * 64 + 64), std::free}; }
+
+Result run_kernel(int threads, const Problem& p) {
+  Device device(threads);
+  const int64_t stride = p.channels + p.padding;
+  const auto spread = [&](const std::vector<float>& packed) {
+    std::vector<float> buffer(static_cast<size_t>(p.rows() * stride), 7.0f);
+    for (int64_t r = 0; r < p.rows(); ++r) std::copy_n(packed.begin() + r * p.channels, p.channels, buffer.begin() + r * stride);
+    return buffer;
+  };
+  const auto pack = [&](const std::vector<float>& buffer) {
+    std::vector<float> values;
+    for (int64_t r = 0; r < p.rows(); ++r) {
+      values.insert(values.end(), buffer.begin() + r * stride, buffer.begin() + r * stride + p.channels);
+      for (int64_t c = p.channels; c < stride; ++c) CHECK(buffer[static_cast<size_t>(r * stride + c)] == 7.0f);
+    }
+    return values;
+  };
+  const gatun_layout image = layout(GATUN_F32, {p.samples, p.height, p.width, p.channels},
+                                    {p.height * p.width * stride, p.width * stride, stride, 1});
+  const gatun_layout line = layout(GATUN_F32, {p.channels}), affine = p.affine ? line : kAbsent;
+  const gatun_layout statistics = layout(GATUN_F32, {p.samples, p.groups});
+  const float *gamma = p.affine ? p.gamma.data() : nullptr, *beta = p.affine ? p.beta.data() : nullptr;
+  const std::vector<float> x = spread(p.x), dy = spread(p.dy);
+  std::vector<float> y(x.size(), 7.0f), dx(x.size(), 7.0f);
+  Result r;
+  r.mean.resize(static_cast<size_t>(p.samples * p.groups));
+  r.rstd.resize(r.mean.size());
+  r.dgamma.resize(p.gamma.size());
+  r.dbeta.resize(p.gamma.size());
+  const gatun_group_norm_desc desc{sizeof desc, kEpsilon, p.groups, image, affine, affine, image, statistics, statistics};
+  size_t bytes = 0;
+  run([&](gatun_error* e) { return gatun_group_norm_forward_workspace(&desc, &bytes, e); });
+  const auto first = allocate(bytes);
+  run([&](gatun_error* e) {
+    return gatun_group_norm_forward(device.stream(), &desc, x.data(), gamma, beta, y.data(), r.mean.data(), r.rstd.data(), first.get(), bytes, e);
+  });
+  const gatun_group_norm_backward_desc back{sizeof back, 0, p.groups, image, affine, statistics, statistics, image, image, line, line};
+  run([&](gatun_error* e) { return gatun_group_norm_backward_workspace(&back, &bytes, e); });
+  const auto second = allocate(bytes);
+  run([&](gatun_error* e) {
+    return gatun_group_norm_backward(device.stream(), &back, x.data(), gamma, r.mean.data(), r.rstd.data(), dy.data(), dx.data(),
+                                     r.dgamma.data(), r.dbeta.data(), second.get(), bytes, e);
+  });
+  r.y = pack(y);
+  r.dx = pack(dx);
+  return r;
+}
+
+}  // namespace
+
+TEST_CASE("group_norm matches the double reference on odd shapes, strides and groups") {
+  const Problem problems[] = {{1, 1, 1, 2, 1, 0, 1}, {3, 5, 3, 6, 2, 0, 2},   {2, 4, 4, 34, 17, 5, 3},
+                              {2, 3, 3, 16, 16, 0, 4}, {5, 7, 7, 33, 1, 2, 5}, {4, 28, 28, 64, 32, 0, 6}};
+  for (Problem p : problems) {
+    for (const bool affine : {true, false}) {
+      CAPTURE(p.channels);
+      CAPTURE(p.groups);
+      p.affine = affine;
+      const auto truth = p.reference<double>();
+      const auto naive = p.reference<float>();
+      const Result r = run_kernel(2, p);
+      check_close(r.mean, truth.mean, naive.mean);
+      check_close(r.rstd, truth.rstd, naive.rstd);
+      check_close(r.y, truth.y, naive.y);
+      check_close(r.dx, truth.dx, naive.dx);
+      check_close(r.dgamma, truth.dgamma, naive.dgamma);
+      check_close(r.dbeta, truth.dbeta, naive.dbeta);
+    }
+  }
+}
+
+TEST_CASE("group_norm reference gradient agrees with finite differences") {
+  const size_t elements = 2 * 3 * 4, channels = 4;
+  const std::vector<double> all = widen(normal(elements + 2 * channels, 3)), dy = widen(normal(elements, 4));
+  const auto evaluate = [&](const std::vector<double>& v) {
+    const auto at = v.begin() + elements;
+    return group_norm_reference<double>({v.begin(), at}, {at, at + channels}, {at + channels, v.end()}, dy, 2, 3, 2, 1e-5);
+  };
+  const auto objective = [&](const std::vector<double>& v) {
+    const auto y = evaluate(v).y;
+    double sum = 0;
+    for (size_t i = 0; i < y.size(); ++i) sum += y[i] * dy[i];
+    return sum;
+  };
+  const auto result = evaluate(all);
+  std::vector<double> gradient = result.dx;
+  gradient.insert(gradient.end(), result.dgamma.begin(), result.dgamma.end());
+  gradient.insert(gradient.end(), result.dbeta.begin(), result.dbeta.end());
+  for (size_t i = 0; i < all.size(); ++i) CHECK(central_difference(objective, all, i) == doctest::Approx(gradient[i]).epsilon(1e-6));
+}
+
+TEST_CASE("group_norm gives the same bits for any number of threads") {
+  const Problem p(7, 9, 9, 24, 4, 0, 9);
+  const Result one = run_kernel(1, p);
+  for (const int threads : {2, 3}) {
+    const Result many = run_kernel(threads, p);
+    CHECK(same_bits(one.y, many.y));
+    CHECK(same_bits(one.dx, many.dx));
+    CHECK(same_bits(one.dgamma, many.dgamma));
+    CHECK(same_bits(one.dbeta, many.dbeta));
+  }
+}
+
+TEST_CASE("group_norm: a NaN stays in its group, no samples are allowed") {
+  Problem p(2, 2, 2, 4, 2, 0, 1);
+  p.x[0] = std::numeric_limits<float>::quiet_NaN();
+  const Result r = run_kernel(2, p);
+  for (size_t i = 0; i < r.y.size(); ++i) CHECK(std::isnan(r.y[i]) == (i < 16 && i % 4 < 2));
+  for (const float v : run_kernel(2, Problem(0, 2, 2, 4, 2, 0, 3)).dgamma) CHECK(v == 0.0f);
+}
+
+TEST_CASE("group_norm refuses bad descriptors with a message that names the operand") {
+  Device device;
+  std::vector<float> b(64);
+  const gatun_layout image = layout(GATUN_F32, {2, 3, 4}), line = layout(GATUN_F32, {4}), statistics = layout(GATUN_F32, {2, 2});
+  const auto attempt = [&](const gatun_group_norm_desc& desc, const char* part) {
+    refused(part, [&](gatun_error* e) {
+      return gatun_group_norm_forward(device.stream(), &desc, b.data(), b.data(), b.data(), b.data(), b.data(), b.data(), nullptr, 0, e);
+    });
+  };
+  constexpr uint32_t size = sizeof(gatun_group_norm_desc);
+  attempt({size, 1.0f, 3, image, line, line, image, statistics, statistics}, "groups is 3, which does not divide 4 channels");
+  attempt({size, 0.0f, 2, image, line, line, image, statistics, statistics}, "epsilon is 0");
+  attempt({size, 1.0f, 2, image, line, line, image, layout(GATUN_F32, {2, 4}), statistics}, "mean has shape (2, 4), expected (2, 2)");
+  attempt({size, 1.0f, 2, line, line, line, line, statistics, statistics}, "x has rank 1");
+  attempt({size, 1.0f, 2, image, line, line, image, statistics, statistics}, "the workspace has 0 bytes");
+}
