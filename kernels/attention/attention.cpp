@@ -40,6 +40,20 @@ HWY_INLINE int64_t visible_rows(const Head& h, int64_t key, int64_t rows, int64_
   return std::min(rows, query + columns - 1 + h.diagonal + 1 - key);
 }
 
+struct Matrix {
+  const float* data;
+  int64_t stride;
+};
+
+// Rows as a factor of a product. What is used once is read where it lies, the rest is packed into scratch.
+HWY_INLINE Matrix rows_of(const HeadView<const float>& view, const Head& h, int64_t start, int64_t rows, int64_t columns, float* scratch,
+                          int64_t scratch_stride, bool in_place) {
+  const float* data = view.at(h.batch, start, h.head);
+  if (in_place) return {data, view.row_stride};
+  pack_rows(data, view.row_stride, scratch, scratch_stride, rows, columns);
+  return {scratch, scratch_stride};
+}
+
 // Adds the bias and takes out what causality hides.
 void mask_scores(const AttentionProblem& p, const Head& h, const Tile& t, float* scores, float* scratch) {
   const F32 d;
@@ -111,17 +125,18 @@ void forward_item(const AttentionProblem& p, const Head& h, int64_t begin, int64
   for (int64_t key = 0; key < h.keys; key += tile_rows) {
     const int64_t rows = visible_rows(h, key, std::min(tile_rows, h.keys - key), end - 1, 1);
     if (rows <= 0) break;
-    pack_rows(p.k.at(h.batch, h.key_start + key, h.head), p.k.row_stride, s.keys, depth, rows, p.depth);
-    pack_rows(p.v.at(h.batch, h.key_start + key, h.head), p.v.row_stride, s.values, depth, rows, p.depth);
+    const Matrix keys = rows_of(p.k, h, h.key_start + key, rows, p.depth, s.keys, depth, count <= kQueryBlock);
+    const Matrix values = rows_of(p.v, h, h.key_start + key, rows, p.depth, s.values, depth, count <= kQueryBlock && p.depth == depth);
     for (int64_t q = 0, index = 0; q < count; q += block, ++index) {
       const int64_t columns = std::min(block, count - q);
       const Tile t{key, visible_rows(h, key, rows, begin + q, columns), begin + q, columns, pad(columns)};
       if (t.rows <= 0) continue;
-      product<false>(s.keys, depth, s.queries + q * p.depth, t.stride, s.scores, t.stride, t.rows, t.stride, p.depth, false, prefetch);
+      product<false>(keys.data, keys.stride, s.queries + q * p.depth, t.stride, s.scores, t.stride, t.rows, t.stride, p.depth, false, prefetch);
       mask_scores(p, h, t, s.scores, s.bias);
       softmax_tile(t, s.scores, s.maximum + q, s.sum + q, s.alpha);
       if (started[index]) scale_rows(s.out + q * depth, depth, columns, s.alpha);
-      product<true>(s.scores, t.stride, s.values, depth, s.out + q * depth, depth, columns, depth, t.rows, started[index], prefetch);
+      product<true>(s.scores, t.stride, values.data, values.stride, s.out + q * depth, depth, columns, depth, t.rows, started[index],
+                    prefetch);
       started[index] = true;
     }
   }
@@ -173,9 +188,10 @@ void forward(int threads, const AttentionProblem& p, HeadView<float> out, RowSta
   }
 }
 
-// P and dS (without scale) of a tile, in place of the scores and of dout·vᵀ.
-HWY_INLINE void gradient_tile(const Tile& t, float* HWY_RESTRICT scores, float* HWY_RESTRICT dscores, const BackwardScratch& s) {
+// P and factor·dS of a tile, in place of the scores and of dout·vᵀ.
+HWY_INLINE void gradient_tile(const Tile& t, float* HWY_RESTRICT scores, float* HWY_RESTRICT dscores, const BackwardScratch& s, float scale) {
   const F32 d;
+  const VF factor = hn::Set(d, scale);
   for (int64_t c = 0; c < t.stride; c += lane_count()) {
     const VF shift = hn::Load(d, s.lse + c);
     const VF shift_low = hn::Load(d, s.lse_low + c);
@@ -184,7 +200,7 @@ HWY_INLINE void gradient_tile(const Tile& t, float* HWY_RESTRICT scores, float* 
       const int64_t at = r * t.stride + c;
       const VF weight = exp2(d, hn::Sub(hn::Sub(hn::Load(d, scores + at), shift), shift_low));
       hn::Store(weight, d, scores + at);
-      hn::Store(hn::Mul(weight, hn::Sub(hn::Load(d, dscores + at), mean)), d, dscores + at);
+      hn::Store(hn::Mul(hn::Mul(weight, factor), hn::Sub(hn::Load(d, dscores + at), mean)), d, dscores + at);
     }
   }
 }
@@ -197,26 +213,24 @@ void add_dbias(const BiasView<float>& dbias, const Head& h, const Tile& t, const
   }
 }
 
-// Packs what a block of queries contributes, and its statistics.
-void pack_block(const AttentionProblem& p, const AttentionGradients& g, const Head& h, int64_t query, int64_t columns, int64_t depth,
-                const BackwardScratch& s) {
-  const int64_t row = h.query_start + query;
-  const float* q = p.q.at(h.batch, row, h.head);
-  const float* dout = g.dout.at(h.batch, row, h.head);
-  const float* lse = g.log_sum_exp.at(h.batch, h.head, row);
-  pack_transposed(q, p.q.row_stride, s.queries_t, pad(columns), columns, p.depth, p.scale * kLog2E);
-  pack_transposed(dout, g.dout.row_stride, s.dout_t, pad(columns), columns, p.depth, 1.0f);
-  pack_rows(q, p.q.row_stride, s.queries, depth, columns, p.depth);
-  pack_rows(dout, g.dout.row_stride, s.dout, depth, columns, p.depth);
+// Packs what a block of queries contributes as lanes, and its statistics.
+void pack_block(const AttentionProblem& p, const AttentionGradients& g, const Head& h, int64_t row, int64_t columns, const BackwardScratch& s) {
+  const F32 d;
+  const int64_t lanes = lane_count();
+  pack_transposed(p.q.at(h.batch, row, h.head), p.q.row_stride, s.queries_t, pad(columns), columns, p.depth, p.scale * kLog2E);
+  pack_transposed(g.dout.at(h.batch, row, h.head), g.dout.row_stride, s.dout_t, pad(columns), columns, p.depth, 1.0f);
   // δ is summed in the order of dout·vᵀ: with a single key their difference is exactly 0.
   pack_transposed(g.out.at(h.batch, row, h.head), g.out.row_stride, s.out_t, pad(columns), columns, p.depth, 1.0f);
   column_dots(s.dout_t, s.out_t, p.depth, pad(columns), s.delta);
-  for (int64_t c = 0; c < pad(columns); ++c) {
-    // A row that saw nothing, and the lanes behind the last row, get weight 2^-inf = 0.
-    const bool empty = c >= columns || lse[c] == -kInfinity;
-    s.lse[c] = empty ? kInfinity : lse[c] * kLog2E;
+  const float* from = g.log_sum_exp.at(h.batch, h.head, row);
+  for (int64_t c = 0; c < columns; c += lanes) {
+    const VF lse = c + lanes <= columns ? hn::LoadU(d, from + c) : load_tail(d, from + c, columns - c);
+    const VF high = hn::Mul(lse, hn::Set(d, kLog2E));
     // The rounding of that product would be a relative error of every weight of the row.
-    s.lse_low[c] = std::isinf(s.lse[c]) ? 0.0f : std::fma(lse[c], kLog2E, -s.lse[c]);
+    const VF low = hn::MulSub(lse, hn::Set(d, kLog2E), high);
+    // A row that saw nothing gets weight 2^-inf = 0.
+    hn::Store(hn::IfThenElse(hn::Eq(lse, hn::Set(d, -kInfinity)), hn::Set(d, kInfinity), high), d, s.lse + c);
+    hn::Store(hn::IfThenElseZero(hn::Lt(hn::Abs(high), hn::Set(d, kInfinity)), low), d, s.lse_low + c);
   }
 }
 
@@ -225,47 +239,61 @@ void backward_item(Pass pass, const AttentionProblem& p, const AttentionGradient
   const bool want_keys = pass == Pass::kAll || pass == Pass::kKeys;
   const bool want_queries = pass == Pass::kAll || pass == Pass::kQueries;
   const int64_t depth = pad(p.depth);
-  const int64_t block = even_part(range.query_end - range.query_begin, kQueryBlock, lane_count());
+  const int64_t queries = range.query_end - range.query_begin;
+  const int64_t block = even_part(queries, kQueryBlock, lane_count());
   const int64_t chunk = even_part(range.key_end - range.key_begin, kChunk, 1);
+  // A short sequence is one tile: nothing is read or written twice, so nothing is packed.
+  const bool single = pass == Pass::kAll && h.keys <= kKeyTile && queries > 0 && queries <= kQueryBlock && depth == p.depth;
+  const float factor = pass == Pass::kBias ? 1.0f : p.scale;
   if (want_queries && range.key_begin >= range.key_end) {
     for (int64_t q = range.query_begin; q < range.query_end; ++q) std::fill_n(g.dq.at(h.batch, h.query_start + q, h.head), p.depth, 0.0f);
   }
   for (int64_t begin = range.key_begin; begin < range.key_end; begin += chunk) {
     const int64_t keys = std::min(chunk, range.key_end - begin);
     const int64_t tile_rows = even_part(keys, kKeyTile, 1);
-    pack_rows(p.k.at(h.batch, h.key_start + begin, h.head), p.k.row_stride, s.keys, depth, keys, p.depth);
-    pack_rows(p.v.at(h.batch, h.key_start + begin, h.head), p.v.row_stride, s.values, depth, keys, p.depth);
-    if (want_keys) {
-      std::fill_n(s.dkeys, keys * depth, 0.0f);
-      std::fill_n(s.dvalues, keys * depth, 0.0f);
+    const Matrix k = rows_of(p.k, h, h.key_start + begin, keys, p.depth, s.keys, depth, single);
+    const Matrix v = rows_of(p.v, h, h.key_start + begin, keys, p.depth, s.values, depth, single);
+    float* dk = single ? g.dk.at(h.batch, h.key_start, h.head) : s.dkeys;
+    float* dv = single ? g.dv.at(h.batch, h.key_start, h.head) : s.dvalues;
+    const int64_t dk_stride = single ? g.dk.row_stride : depth, dv_stride = single ? g.dv.row_stride : depth;
+    if (want_keys && !single) {
+      std::fill_n(dk, keys * depth, 0.0f);
+      std::fill_n(dv, keys * depth, 0.0f);
     }
     for (int64_t query = range.query_begin; query < range.query_end; query += block) {
+      const int64_t row = h.query_start + query;
       const int64_t columns = std::min(block, range.query_end - query);
       const int64_t visible = visible_rows(h, begin, keys, query, columns);
-      if (visible > 0) pack_block(p, g, h, query, columns, depth, s);
+      float* dq = single ? g.dq.at(h.batch, row, h.head) : s.dqueries;
+      const int64_t dq_stride = single ? g.dq.row_stride : depth;
+      Matrix q{}, dout{};
+      if (visible > 0) {
+        pack_block(p, g, h, row, columns, s);
+        q = rows_of(p.q, h, row, columns, p.depth, s.queries, depth, single);
+        dout = rows_of(g.dout, h, row, columns, p.depth, s.dout, depth, single);
+      }
       for (int64_t key = 0; key < visible; key += tile_rows) {
         const Tile t{begin + key, std::min(tile_rows, visible - key), query, columns, pad(columns)};
-        const float* tile_keys = s.keys + key * depth;
-        product<false>(tile_keys, depth, s.queries_t, t.stride, s.probabilities, t.stride, t.rows, t.stride, p.depth, false, prefetch);
-        product<false>(s.values + key * depth, depth, s.dout_t, t.stride, s.dscores, t.stride, t.rows, t.stride, p.depth, false,
-                       prefetch);
+        const float* tile_k = k.data + key * k.stride;
+        product<false>(tile_k, k.stride, s.queries_t, t.stride, s.probabilities, t.stride, t.rows, t.stride, p.depth, false, prefetch);
+        product<false>(v.data + key * v.stride, v.stride, s.dout_t, t.stride, s.dscores, t.stride, t.rows, t.stride, p.depth, false, prefetch);
         mask_scores(p, h, t, s.probabilities, s.bias);
-        gradient_tile(t, s.probabilities, s.dscores, s);
+        gradient_tile(t, s.probabilities, s.dscores, s, factor);
         if (want_keys) {
-          product<false>(s.probabilities, t.stride, s.dout, depth, s.dvalues + key * depth, depth, t.rows, depth, columns, true, prefetch);
-          product<false>(s.dscores, t.stride, s.queries, depth, s.dkeys + key * depth, depth, t.rows, depth, columns, true, prefetch);
+          product<false>(s.probabilities, t.stride, dout.data, dout.stride, dv + key * dv_stride, dv_stride, t.rows, depth, columns, !single,
+                         prefetch);
+          product<false>(s.dscores, t.stride, q.data, q.stride, dk + key * dk_stride, dk_stride, t.rows, depth, columns, !single, prefetch);
         }
-        if (want_queries) product<true>(s.dscores, t.stride, tile_keys, depth, s.dqueries, depth, columns, depth, t.rows, key > 0, prefetch);
+        if (want_queries) product<true>(s.dscores, t.stride, tile_k, k.stride, dq, dq_stride, columns, depth, t.rows, key > 0, prefetch);
         if (pass == Pass::kBias) add_dbias(g.dbias, h, t, s.dscores, s.dbias);
       }
-      if (want_queries) {
+      if (want_queries && !single) {
         if (visible <= 0) std::fill_n(s.dqueries, columns * depth, 0.0f);
-        unpack_rows(s.dqueries, depth, g.dq.at(h.batch, h.query_start + query, h.head), g.dq.row_stride, columns, p.depth, p.scale,
-                    begin > range.key_begin);
+        unpack_rows(s.dqueries, depth, g.dq.at(h.batch, row, h.head), g.dq.row_stride, columns, p.depth, 1.0f, begin > range.key_begin);
       }
     }
-    if (want_keys) {
-      unpack_rows(s.dkeys, depth, g.dk.at(h.batch, h.key_start + begin, h.head), g.dk.row_stride, keys, p.depth, p.scale, false);
+    if (want_keys && !single) {
+      unpack_rows(s.dkeys, depth, g.dk.at(h.batch, h.key_start + begin, h.head), g.dk.row_stride, keys, p.depth, 1.0f, false);
       unpack_rows(s.dvalues, depth, g.dv.at(h.batch, h.key_start + begin, h.head), g.dv.row_stride, keys, p.depth, 1.0f, false);
     }
   }

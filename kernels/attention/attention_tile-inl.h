@@ -147,7 +147,7 @@ HWY_INLINE void pack_rows(const float* HWY_RESTRICT in, int64_t in_stride, float
   }
 }
 
-// out[r] (+)= scale·in[r] for packed rows in.
+// out[r] (+)= scale·in[r] for packed rows.
 HWY_INLINE void unpack_rows(const float* HWY_RESTRICT in, int64_t in_stride, float* HWY_RESTRICT out, int64_t out_stride, int64_t rows,
                             int64_t columns, float scale, bool accumulate) {
   const F32 d;
@@ -222,12 +222,24 @@ HWY_INLINE void pack_transposed(const float* HWY_RESTRICT in, int64_t in_stride,
   }
 }
 
-// out[c] = Σ a[r][c]·b[r][c]
+// out[c] = Σ a[r][c]·b[r][c], each in ascending r
 HWY_INLINE void column_dots(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, int64_t rows, int64_t columns, float* HWY_RESTRICT out) {
   const F32 d;
-  for (int64_t c = 0; c < columns; c += static_cast<int64_t>(hn::Lanes(d))) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t c = 0;
+  // Two columns at a time, to hide latency.
+  for (; c + 2 * lanes <= columns; c += 2 * lanes) {
+    VF first = hn::Zero(d), second = hn::Zero(d);
+    for (int64_t at = c; at < rows * columns; at += columns) {
+      first = hn::MulAdd(hn::Load(d, a + at), hn::Load(d, b + at), first);
+      second = hn::MulAdd(hn::Load(d, a + at + lanes), hn::Load(d, b + at + lanes), second);
+    }
+    hn::Store(first, d, out + c);
+    hn::Store(second, d, out + c + lanes);
+  }
+  for (; c < columns; c += lanes) {
     VF sum = hn::Zero(d);
-    for (int64_t r = 0; r < rows; ++r) sum = hn::MulAdd(hn::Load(d, a + r * columns + c), hn::Load(d, b + r * columns + c), sum);
+    for (int64_t at = c; at < rows * columns; at += columns) sum = hn::MulAdd(hn::Load(d, a + at), hn::Load(d, b + at), sum);
     hn::Store(sum, d, out + c);
   }
 }
