@@ -140,24 +140,26 @@ void forward_item(const AttentionProblem& p, const Head& h, int64_t begin, int64
       started[index] = true;
     }
   }
-  for (int64_t r = 0; r < count; ++r) {
-    const int64_t row = begin + r;
-    float* to = out.at(h.batch, h.query_start + row, h.head);
-    const bool masked = s.sum[r] == 0.0f;
-    if (masked) std::fill_n(to, p.depth, 0.0f);
-    else unpack_rows(s.out + r * depth, depth, to, 0, 1, p.depth, 1.0f / s.sum[r], false);
-  }
-  if (log_sum_exp.data != nullptr) {
-    float* to = log_sum_exp.at(h.batch, h.head, h.query_start + begin);
-    const F32 d;
-    for (int64_t c = 0; c < count; c += lane_count()) {
+  const F32 d;
+  const int64_t lanes = lane_count();
+  for (int64_t c = 0; c < count; c += lanes) {
+    const VF sum = hn::Load(d, s.sum + c);
+    if (log_sum_exp.data != nullptr) {
+      float* to = log_sum_exp.at(h.batch, h.head, h.query_start + begin) + c;
       // ln 2^m = m / kLog2E, in two parts so that a large maximum costs no more than one rounding.
-      const VF most = hn::Load(d, s.maximum + c), sum = hn::Load(d, s.sum + c);
+      const VF most = hn::Load(d, s.maximum + c);
       const VF value = hn::MulAdd(most, hn::Set(d, kInverse), hn::MulAdd(most, hn::Set(d, kInverseLow), log(d, sum)));
       const VF lse = hn::IfThenElse(hn::Eq(sum, hn::Zero(d)), hn::Set(d, -kInfinity), value);
-      if (c + lane_count() <= count) hn::StoreU(lse, d, to + c);
-      else store_tail(lse, d, to + c, count - c);
+      if (c + lanes <= count) hn::StoreU(lse, d, to);
+      else store_tail(lse, d, to, count - c);
     }
+    hn::Store(hn::IfThenZeroElse(hn::Eq(sum, hn::Zero(d)), hn::Div(hn::Set(d, 1.0f), sum)), d, s.sum + c);
+  }
+  for (int64_t r = 0; r < count; ++r) {
+    float* to = out.at(h.batch, h.query_start + begin + r, h.head);
+    // A row that saw no key: its sums were never started, or are 0 times values that may not be numbers.
+    if (s.sum[r] == 0.0f) std::fill_n(to, p.depth, 0.0f);
+    else unpack_rows(s.out + r * depth, depth, to, 0, 1, p.depth, s.sum[r], false);
   }
 }
 
