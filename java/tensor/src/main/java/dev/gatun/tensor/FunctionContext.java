@@ -48,6 +48,38 @@ public final class FunctionContext {
         return scope.empty(DType.F32, shape);
     }
 
+    /**
+     * A tensor as primitives on rows take it: itself where its last dimension is contiguous and its rows are equally spaced, else a
+     * contiguous copy.
+     */
+    public Tensor rows(Tensor t) {
+        long[] shape = t.shapeArray();
+        long[] strides = t.stridesArray();
+        int last = shape.length - 1;
+        boolean fits = last >= 0 && (shape[last] <= 1 || strides[last] == 1);
+        // walk outwards: each dimension steps over the whole of the one inside it
+        int inner = -1;
+        for (int i = last - 1; i >= 0 && fits; i--) {
+            if (shape[i] == 1) {
+                continue;
+            }
+            fits = inner < 0 ? strides[i] >= shape[last] : strides[i] == strides[inner] * shape[inner];
+            inner = i;
+        }
+        return fits ? t : t.copy(scope);
+    }
+
+    /** A tensor whose last dimension is contiguous: itself or a contiguous copy. */
+    public Tensor channels(Tensor t) {
+        int last = t.rank() - 1;
+        return last >= 0 && (t.size(last) <= 1 || t.stridesArray()[last] == 1) ? t : t.copy(scope);
+    }
+
+    /** A contiguous tensor: itself or a copy. */
+    public Tensor dense(Tensor t) {
+        return t.isContiguous() ? t : t.copy(scope);
+    }
+
     /** How many inputs there were. */
     public int inputs() {
         return shapes.length;

@@ -78,18 +78,18 @@ final class MatMul {
 
     /** c = op(x) · op(y) + beta · c for matrices, where op is the transpose if asked for. */
     static void into(Tensor x, boolean tx, Tensor y, boolean ty, float beta, Tensor c) {
-        Tensor a = readable(tx ? x.detach().transpose() : x);
-        Tensor b = readable(ty ? y.detach().transpose() : y);
+        Tensor a = readable(tx ? x.detach().transpose() : x, c.scope());
+        Tensor b = readable(ty ? y.detach().transpose() : y, c.scope());
         c.device().gemm().multiply(c.device().stream(), 1f, a.operand(), b.operand(), beta, c.operand());
     }
 
     /** A matrix with contiguous rows or contiguous columns: itself where it has, else a copy. */
-    private static Tensor readable(Tensor t) {
+    private static Tensor readable(Tensor t, Scope scope) {
         long[] s = t.stridesArray();
         long[] n = t.shapeArray();
         boolean rows = (s[1] == 1 || n[1] <= 1) && (s[0] >= n[1] || n[0] <= 1);
         boolean columns = (s[0] == 1 || n[0] <= 1) && (s[1] >= n[0] || n[1] <= 1);
-        return rows || columns ? t : t.detach().contiguous();
+        return rows || columns ? t : t.copy(scope);
     }
 
     /** x·y or x·yᵀ of matrices. */

@@ -341,9 +341,13 @@ public final class Tensor {
     /** A copy of the elements in row-major order. */
     public float[] toArray() {
         require(DType.F32);
-        Tensor dense = detach().contiguous();
         device().stream().synchronize();
-        return dense.segment().toArray(ValueLayout.JAVA_FLOAT);
+        if (isContiguous()) {
+            return segment().toArray(ValueLayout.JAVA_FLOAT);
+        }
+        try (Scope work = scope.open()) {
+            return copy(work).segment().toArray(ValueLayout.JAVA_FLOAT);
+        }
     }
 
     /** A copy of the elements of an i32 tensor in row-major order. */

@@ -40,9 +40,10 @@ public final class Activation implements Function {
 
     @Override
     public Tensor forward(FunctionContext c, Tensor... in) {
-        c.save(in[0]);
-        Tensor y = c.empty(in[0].shape());
-        dev.gatun.primitives.Activation.forward(c.stream(), kind, in[0].operand(), y.operand());
+        Tensor x = c.rows(in[0]);
+        c.save(x);
+        Tensor y = c.empty(x.shape());
+        dev.gatun.primitives.Activation.forward(c.stream(), kind, x.operand(), y.operand());
         return y;
     }
 
@@ -50,7 +51,7 @@ public final class Activation implements Function {
     public Tensor[] backward(FunctionContext c, Tensor... g) {
         Tensor dx = c.empty(c.inputShape(0));
         dev.gatun.primitives.Activation.backward(
-                c.stream(), kind, c.saved(0).operand(), g[0].contiguous().operand(), dx.operand());
+                c.stream(), kind, c.saved(0).operand(), c.dense(g[0]).operand(), dx.operand());
         return new Tensor[] {dx};
     }
 

@@ -142,7 +142,7 @@ public final class Attention {
             Gradients gradients = new Gradients(
                     dq.operand(), dk.operand(), dv.operand(), dbias == null ? Operand.NONE : dbias.operand());
             Attention.backward(
-                    c, inputs(c.saved(0), c.saved(1), c.saved(2), bias), c.saved(3), c.saved(4), g[0].contiguous(), gradients);
+                    c, inputs(c.saved(0), c.saved(1), c.saved(2), bias), c.saved(3), c.saved(4), c.dense(g[0]), gradients);
             return bias == null ? new Tensor[] {dq, dk, dv} : new Tensor[] {dq, dk, dv, dbias};
         }
 
@@ -196,7 +196,7 @@ public final class Attention {
         public Tensor[] backward(FunctionContext c, Tensor... g) {
             Tensor dqkv = c.empty(c.inputShape(0));
             Gradients gradients = new Gradients(part(dqkv, 0), part(dqkv, 1), part(dqkv, 2));
-            Attention.backward(c, inputs(c.saved(0)), c.saved(1), c.saved(2), g[0].contiguous(), gradients);
+            Attention.backward(c, inputs(c.saved(0)), c.saved(1), c.saved(2), c.dense(g[0]), gradients);
             return new Tensor[] {dqkv};
         }
 

@@ -63,23 +63,36 @@ public final class BatchNorm implements Function {
             Tensor y = x.sub(mean.detach()).mul(rstd.mul(gamma)).add(beta);
             return relu ? Activation.relu(y) : y;
         }
-        Tensor y = x.scope().empty(x.shape());
-        dev.gatun.primitives.BatchNorm.inference(
-                x.device().stream(),
-                relu,
-                epsilon,
-                x.operand(),
-                mean.operand(),
-                variance.operand(),
-                gamma.operand(),
-                beta.operand(),
-                y.operand());
-        return y;
+        return Function.apply(new Inference(mean, variance, epsilon, relu), x, gamma, beta);
+    }
+
+    /** The untracked case in one pass over memory. */
+    private record Inference(Tensor mean, Tensor variance, double epsilon, boolean relu) implements Function {
+        @Override
+        public Tensor forward(FunctionContext c, Tensor... in) {
+            Tensor y = c.empty(in[0].shape());
+            dev.gatun.primitives.BatchNorm.inference(
+                    c.stream(),
+                    relu,
+                    epsilon,
+                    c.rows(in[0]).operand(),
+                    mean.operand(),
+                    variance.operand(),
+                    in[1].operand(),
+                    in[2].operand(),
+                    y.operand());
+            return y;
+        }
+
+        @Override
+        public Tensor[] backward(FunctionContext c, Tensor... g) {
+            throw new IllegalStateException("an untracked result has no gradient");
+        }
     }
 
     @Override
     public Tensor forward(FunctionContext c, Tensor... in) {
-        Tensor x = in[0];
+        Tensor x = c.rows(in[0]);
         long channels = x.size(-1);
         Tensor mean = c.empty(channels);
         Tensor rstd = c.empty(channels);
@@ -119,7 +132,7 @@ public final class BatchNorm implements Function {
         Operand beta = c.saved(2).operand();
         Operand mean = c.saved(3).operand();
         Operand rstd = c.saved(4).operand();
-        Operand dy = g[0].contiguous().operand();
+        Operand dy = c.dense(g[0]).operand();
         Tensor dgamma = c.empty(c.inputShape(1));
         Tensor dbeta = c.empty(c.inputShape(2));
         try (Scope work = c.scope().open()) {

@@ -46,7 +46,7 @@ public final class Convolution implements Function {
 
     @Override
     public Tensor forward(FunctionContext c, Tensor... in) {
-        Tensor x = in[0];
+        Tensor x = c.channels(in[0]);
         Tensor w = in[1];
         c.save(x, w);
         long height = geometry.outputHeight(x.size(1), w.size(1));
@@ -73,7 +73,7 @@ public final class Convolution implements Function {
 
     @Override
     public @Nullable Tensor[] backward(FunctionContext c, Tensor... g) {
-        Tensor dy = g[0].contiguous();
+        Tensor dy = c.dense(g[0]);
         Tensor dx = null;
         Tensor dw = null;
         Tensor db = null;

@@ -29,7 +29,7 @@ public final class GatherRows implements Function {
         long[] shape = in[0].shape();
         shape[0] = indices.elements();
         Tensor y = c.scope().empty(in[0].dtype(), shape);
-        dev.gatun.primitives.GatherRows.forward(c.stream(), in[0].operand(), indices.operand(), y.operand());
+        dev.gatun.primitives.GatherRows.forward(c.stream(), c.dense(in[0]).operand(), indices.operand(), y.operand());
         c.save(indices);
         return y;
     }
@@ -38,7 +38,7 @@ public final class GatherRows implements Function {
     public Tensor[] backward(FunctionContext c, Tensor... g) {
         Tensor dx = c.empty(c.inputShape(0));
         dev.gatun.primitives.GatherRows.backward(
-                c.stream(), g[0].contiguous().operand(), c.saved(0).operand(), dx.operand());
+                c.stream(), c.dense(g[0]).operand(), c.saved(0).operand(), dx.operand());
         return new Tensor[] {dx};
     }
 }

@@ -28,7 +28,7 @@ public final class L2Normalize implements Function {
 
     @Override
     public Tensor forward(FunctionContext c, Tensor... in) {
-        Tensor x = in[0];
+        Tensor x = c.rows(in[0]);
         Tensor y = c.empty(x.shape());
         Tensor norm = c.empty(x.elements() / Math.max(1, x.size(-1)));
         dev.gatun.primitives.L2Normalize.forward(c.stream(), x.operand(), y.operand(), norm.operand(), epsilon);
@@ -39,7 +39,7 @@ public final class L2Normalize implements Function {
     @Override
     public Tensor[] backward(FunctionContext c, Tensor... g) {
         Tensor y = c.saved(0);
-        Tensor dy = g[0].contiguous();
+        Tensor dy = c.dense(g[0]);
         Tensor dx = c.empty(y.shape());
         dev.gatun.primitives.L2Normalize.backward(
                 c.stream(), y.operand(), c.saved(1).operand(), dy.operand(), dx.operand(), epsilon);

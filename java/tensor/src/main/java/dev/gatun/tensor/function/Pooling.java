@@ -57,7 +57,7 @@ public final class Pooling {
             long[] shape = outputShape(in[0], window);
             Tensor y = c.empty(shape);
             Tensor argmax = c.scope().empty(DType.I32, shape);
-            dev.gatun.primitives.Pooling.max(c.stream(), in[0].operand(), y.operand(), argmax.operand(), window);
+            dev.gatun.primitives.Pooling.max(c.stream(), c.channels(in[0]).operand(), y.operand(), argmax.operand(), window);
             c.save(argmax);
             return y;
         }
@@ -66,7 +66,7 @@ public final class Pooling {
         public Tensor[] backward(FunctionContext c, Tensor... g) {
             Tensor dx = c.empty(c.inputShape(0));
             dev.gatun.primitives.Pooling.maxBackward(
-                    c.stream(), g[0].contiguous().operand(), c.saved(0).operand(), dx.operand(), window);
+                    c.stream(), c.dense(g[0]).operand(), c.saved(0).operand(), dx.operand(), window);
             return new Tensor[] {dx};
         }
     }
@@ -80,7 +80,7 @@ public final class Pooling {
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
             Tensor y = c.empty(outputShape(in[0], window));
-            dev.gatun.primitives.Pooling.average(c.stream(), in[0].operand(), y.operand(), window, countIncludePad);
+            dev.gatun.primitives.Pooling.average(c.stream(), c.channels(in[0]).operand(), y.operand(), window, countIncludePad);
             return y;
         }
 
@@ -88,7 +88,7 @@ public final class Pooling {
         public Tensor[] backward(FunctionContext c, Tensor... g) {
             Tensor dx = c.empty(c.inputShape(0));
             dev.gatun.primitives.Pooling.averageBackward(
-                    c.stream(), g[0].contiguous().operand(), dx.operand(), window, countIncludePad);
+                    c.stream(), c.dense(g[0]).operand(), dx.operand(), window, countIncludePad);
             return new Tensor[] {dx};
         }
     }

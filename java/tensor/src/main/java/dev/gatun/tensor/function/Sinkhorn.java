@@ -2,6 +2,8 @@
 package dev.gatun.tensor.function;
 
 import dev.gatun.primitives.DType;
+import dev.gatun.tensor.Function;
+import dev.gatun.tensor.FunctionContext;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
@@ -27,17 +29,35 @@ public final class Sinkhorn {
         if (scores.rank() != 2 || rows < 0 || rows > scores.size(0)) {
             throw new TensorException("sinkhorn: codes of the last " + rows + " rows of " + scores.describe());
         }
-        Tensor codes = scores.scope().empty(DType.F32, rows, scores.size(1));
-        try (Scope work = scores.scope().open()) {
-            long bytes = dev.gatun.primitives.Sinkhorn.workspace(scores.device().stream(), scores.operand());
-            dev.gatun.primitives.Sinkhorn.codes(
-                    scores.device().stream(),
-                    scores.operand(),
-                    codes.operand(),
-                    epsilon,
-                    iterations,
-                    work.empty(DType.U8, bytes).segment());
+        return Function.apply(new Codes(rows, epsilon, iterations), scores.detach());
+    }
+
+    private record Codes(long rows, float epsilon, int iterations) implements Function {
+        @Override
+        public String name() {
+            return "sinkhorn";
         }
-        return codes;
+
+        @Override
+        public Tensor forward(FunctionContext c, Tensor... in) {
+            Tensor scores = c.rows(in[0]);
+            Tensor codes = c.empty(rows, scores.size(1));
+            try (Scope work = c.scope().open()) {
+                long bytes = dev.gatun.primitives.Sinkhorn.workspace(c.stream(), scores.operand());
+                dev.gatun.primitives.Sinkhorn.codes(
+                        c.stream(),
+                        scores.operand(),
+                        codes.operand(),
+                        epsilon,
+                        iterations,
+                        work.empty(DType.U8, bytes).segment());
+            }
+            return codes;
+        }
+
+        @Override
+        public Tensor[] backward(FunctionContext c, Tensor... g) {
+            throw new IllegalStateException("codes have no gradient");
+        }
     }
 }

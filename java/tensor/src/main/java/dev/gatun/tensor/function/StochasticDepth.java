@@ -96,9 +96,9 @@ public final class StochasticDepth implements Function {
         Tensor y = c.empty(in[0].shape());
         Operand gamma = in.length > 2 ? in[2].operand() : Operand.NONE;
         dev.gatun.primitives.StochasticDepth.forward(
-                c.stream(), in[0].operand(), in[1].operand(), operand(indices), operand(mask), gamma, y.operand(), scale);
+                c.stream(), c.dense(in[0]).operand(), c.dense(in[1]).operand(), operand(indices), operand(mask), gamma, y.operand(), scale);
         if (in.length > 2) {
-            c.save(in[1], in[2]);
+            c.save(c.dense(in[1]), in[2]);
         }
         return y;
     }
@@ -107,7 +107,7 @@ public final class StochasticDepth implements Function {
     public @Nullable Tensor[] backward(FunctionContext c, Tensor... g) {
         boolean scaled = c.inputs() > 2;
         boolean wantsGamma = scaled && c.needsGradient(2);
-        Tensor dy = g[0].contiguous();
+        Tensor dy = c.dense(g[0]);
         Tensor dresidual = null;
         Tensor dgamma = wantsGamma ? c.empty(c.inputShape(2)) : null;
         if (c.needsGradient(1) || wantsGamma) {

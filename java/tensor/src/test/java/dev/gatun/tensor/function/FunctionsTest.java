@@ -16,6 +16,7 @@ import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
+import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -264,5 +265,59 @@ class FunctionsTest {
                 GroupNorm.composed(x, 4, 1e-5).toArray(),
                 1e-5f);
         assertThrows(TensorException.class, () -> GroupNorm.apply(x, 3, gamma, beta, 1e-5));
+    }
+
+    @Test
+    void softmax() {
+        Tensor x = irregular(-2, 2, 2, 3, 5);
+        GradientCheck.check(in -> Softmax.apply(in[0], .5f), x);
+        Tensor e = x.mul(2).exp();
+        assertArrayEquals(
+                e.div(e.sum(2).reshape(2, 3, 1)).toArray(), Softmax.apply(x, .5f).toArray(), 4 * Math.ulp(1f));
+    }
+
+    @Test
+    void crossEntropy() {
+        Tensor logits = irregular(-2, 2, 4, 5);
+        Tensor codes = Softmax.apply(irregular(-1, 3, 4, 5));
+        GradientCheck.check(in -> CrossEntropy.apply(in[0], codes, .3f), logits);
+        Tensor log = Softmax.apply(logits, .3f).log();
+        float[] rows = codes.mul(log).sum(1).neg().toArray();
+        assertArrayEquals(rows, CrossEntropy.rows(logits, codes, .3f).toArray(), 1e-5f);
+        assertEquals((rows[0] + rows[1] + rows[2] + rows[3]) / 4, CrossEntropy.apply(logits, codes, .3f).item(), 1e-5f);
+        Tensor labels = scope.ofInts(new int[] {3, -1, 0, 4});
+        GradientCheck.check(in -> CrossEntropy.apply(in[0], labels), logits);
+        float[] p = Softmax.apply(logits).log().toArray();
+        assertEquals(-(p[3] + p[10] + p[19]) / 3, CrossEntropy.apply(logits, labels).item(), 1e-5f);
+        // equal logits: ln K
+        assertEquals((float) Math.log(5), CrossEntropy.apply(scope.zeros(4, 5), codes, .1f).item(), 1e-6f);
+        Tape tape = Tape.on(scope);
+        assertThrows(TensorException.class, () -> CrossEntropy.apply(logits, tape.watch(codes)));
+    }
+
+    @Test
+    void viewsOfAnyStridesAreTaken() {
+        Tensor base = irregular(-1, 1, 3, 4, 6);
+        Tensor mask = scope.of(new float[] {0, 2, 2});
+        Tensor codes = Softmax.apply(irregular(-1, 3, 3, 2, 6));
+        Tensor picked = scope.ofInts(new int[] {2, 0});
+        Tensor one = scope.full(1, 6);
+        List<java.util.function.UnaryOperator<Tensor>> functions = List.of(
+                L2Normalize::apply,
+                Activation::gelu,
+                Softmax::apply,
+                x -> CrossEntropy.rows(x, codes, 1f),
+                x -> LayerNorm.apply(x, one, one, 1e-6),
+                x -> BatchNorm.apply(x, one, one, scope.zeros(6), scope.zeros(6), .1f, 1e-5, true),
+                x -> StochasticDepth.joinMasked(x, x, mask, one),
+                x -> GatherRows.apply(x, picked),
+                x -> Pooling.globalAverage(x.reshape(3, 2, 1, 6)),
+                x -> Convolution.apply(x.reshape(3, 2, 1, 6), irregular(-1, 1, 2, 1, 1, 6), Geometry.of(1, 0)));
+        // rows with gaps, then a dimension exchanged: no row is contiguous
+        for (Tensor view : List.of(base.slice(1, 1, 3), irregular(-1, 1, 3, 6, 2).transpose())) {
+            for (java.util.function.UnaryOperator<Tensor> f : functions) {
+                assertArrayEquals(f.apply(view.contiguous()).toArray(), f.apply(view).toArray());
+            }
+        }
     }
 }
