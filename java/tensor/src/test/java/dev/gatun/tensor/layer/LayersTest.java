@@ -247,4 +247,42 @@ class LayersTest {
             assertArrayEquals(whole, parameters.gradients().toArray(), 1e-5f);
         }
     }
+
+    @Test
+    void trainingStepsAskTheSystemForNothingAfterTheFirst() {
+        try (Device device = Device.cpu(1)) {
+            Parameters parameters = Parameters.create();
+            Layer net = net(parameters);
+            Layer attention = new MultiHeadAttention(parameters.sub("attn"), 4, 2, true);
+            DropPath drop = new DropPath(.5, DropPath.Form.SUBSET);
+            parameters.build(device, 11);
+            AdamW optimizer = new AdamW(parameters, .05f);
+            // strided and in the root scope: temporary copies must not stay there
+            Tensor images = device.scope().of(wave(12 * 196, .37), 14, 12, 14, 1).transpose(0, 1);
+            long requests = 0;
+            long live = 0;
+            for (int step = 0; step < 200; step++) {
+                parameters.zeroGradients();
+                try (Scope scope = device.scope().open()) {
+                    Tape tape = Tape.on(scope);
+                    Pass pass = Pass.training(tape, KEY.step(step));
+                    Tensor y = net.forward(pass, scope.attach(images)).reshape(12, 1, 4);
+                    Tensor loss = drop.residual(pass, y, attention).square().sum();
+                    tape.backward(loss);
+                    assertTrue(loss.finite());
+                }
+                optimizer.clip(1f);
+                optimizer.step(.001f);
+                images.toArray();
+                if (step == 2) {
+                    requests = device.allocatorRequests();
+                    live = device.liveBytes();
+                }
+                if (step > 2) {
+                    assertEquals(requests, device.allocatorRequests(), "step " + step);
+                    assertEquals(live, device.liveBytes(), "step " + step);
+                }
+            }
+        }
+    }
 }
