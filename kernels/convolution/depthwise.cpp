@@ -5,6 +5,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels/common/isa.h"
 #include "kernels/convolution/gather.h"
