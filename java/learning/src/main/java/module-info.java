@@ -23,6 +23,9 @@ module dev.gatun.learning {
     uses dev.gatun.learning.OptimizerProvider;
     uses dev.gatun.tensor.layer.EncoderProvider;
 
+    provides dev.gatun.learning.MethodProvider with
+            dev.gatun.learning.method.SwavProvider,
+            dev.gatun.learning.method.SupervisedProvider;
     provides dev.gatun.learning.OptimizerProvider with
             dev.gatun.learning.optimizer.AdamWProvider,
             dev.gatun.learning.optimizer.SgdProvider,

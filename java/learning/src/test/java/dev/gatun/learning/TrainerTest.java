@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gatun.learning.method.SourceMethod;
 import dev.gatun.learning.pipeline.BatchSettings;
 import dev.gatun.learning.pipeline.CheckpointSettings;
 import dev.gatun.learning.pipeline.Pipeline;
@@ -162,6 +163,21 @@ class TrainerTest {
         }
         assertTrue(requests[0] > 0);
         assertEquals(requests[0], requests[1]);
+    }
+
+    @Test
+    void theExampleOfAnOwnMethodLearnsWithoutABuildStep() throws IOException {
+        Path root = Path.of("").toAbsolutePath();
+        while (!Files.exists(root.resolve("examples/MyLoss.java"))) {
+            root = root.getParent();
+        }
+        Path file = root.resolve("examples/MyLoss.java");
+        assertTrue(Files.readAllLines(file).size() <= 40);
+        SourceMethod method = SourceMethod.compile(file);
+        Pipeline pipeline = Synthetic.pipeline(method, new SourceMethod.Settings(), 96, 8);
+        assertTrue(train(pipeline, folder, false, ProgressListener.SILENT));
+        List<Map<String, Double>> metrics = Metrics.read(folder);
+        assertTrue(metrics.getLast().get("loss") < metrics.getFirst().get("loss") - .1, metrics.getLast().toString());
     }
 
     @Test

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.learning.method;
+
+import dev.gatun.data.Batch;
+import dev.gatun.data.ViewRole;
+import dev.gatun.learning.MethodBuild;
+import dev.gatun.learning.PrototypeMethod;
+import dev.gatun.learning.Step;
+import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.function.CrossEntropy;
+import dev.gatun.tensor.function.L2Normalize;
+import dev.gatun.tensor.function.Sinkhorn;
+import dev.gatun.tensor.layer.Encoder;
+import dev.gatun.tensor.layer.Initializer;
+import dev.gatun.tensor.layer.Layer;
+import dev.gatun.tensor.layer.Parameter;
+import dev.gatun.tensor.layer.Pass;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.IntStream;
+
+/**
+ * SwAV: swapped prediction. Every global view is assigned to prototypes by a balanced clustering of the batch, and the
+ * assignment (the code) is predicted from each other view of the same image. Caron et al., 2020, section 3.
+ */
+public final class Swav implements PrototypeMethod {
+    private final SwavProvider.Settings settings;
+    private Encoder encoder;
+    private Layer head;
+    private Parameter prototypes;
+    private List<ViewRole> views;
+    private List<Integer> assigned;
+    private List<SwavQueue> queues;
+    private PrototypeUsage usage;
+
+    /** @param settings its settings */
+    public Swav(SwavProvider.Settings settings) {
+        this.settings = settings;
+    }
+
+    @Override
+    public void build(MethodBuild build) {
+        encoder = build.encoder();
+        views = build.views();
+        assigned = IntStream.range(0, views.size()).filter(v -> views.get(v).role().equals("global")).boxed().toList();
+        if (assigned.isEmpty() || views.size() < 2) {
+            throw new IllegalArgumentException("swav needs two views or more, one of them global; views has " + views);
+        }
+        head = Heads.projection(
+                build.parameters().sub("head"), encoder.features(), settings.hidden(), settings.output());
+        prototypes = build.parameters()
+                .sub("prototypes")
+                .parameter("weight", Initializer.fanInUniform(), settings.prototypes(), settings.output());
+        usage = new PrototypeUsage(build.parameters(), settings.prototypes());
+        int rows = settings.queue() / build.batch() * build.batch();
+        queues = assigned.stream()
+                .map(v -> new SwavQueue(build.parameters().sub("queue." + v), rows, settings.output()))
+                .toList();
+        if (build.batch() + rows < settings.prototypes()) {
+            build.warnings().accept("batch " + build.batch() + " and queue " + rows + " hold fewer samples than the "
+                    + settings.prototypes() + " prototypes: some will stay unused");
+        }
+    }
+
+    @Override
+    public void beforeStep(Step step) {
+        prototypes.value().copyFrom(L2Normalize.apply(step.scope().attach(prototypes.value())));
+    }
+
+    @Override
+    public Tensor loss(Batch batch, Step step) {
+        Tensor z = embed(step.pass(), encode(batch, step.pass()));
+        Tensor c = step.pass().use(prototypes);
+        Tensor scores = z.matmulTransposed(c);
+        int b = batch.size();
+
+        List<Tensor> codes = new ArrayList<>();
+        for (int i = 0; i < assigned.size(); i++) {
+            int from = assigned.get(i) * b;
+            codes.add(codes(
+                    queues.get(i), z.slice(0, from, from + b).detach(), scores.slice(0, from, from + b).detach(), c.detach(),
+                    step.epoch() >= settings.queueStartEpoch()));
+        }
+        Tensor loss = null;
+        for (int v = 0; v < views.size(); v++) {
+            Tensor prediction = scores.slice(0, (long) v * b, (long) (v + 1) * b);
+            for (int i = 0; i < assigned.size(); i++) {
+                if (assigned.get(i) != v) {
+                    Tensor term = CrossEntropy.apply(prediction, codes.get(i), settings.temperature());
+                    loss = loss == null ? term : loss.add(term);
+                }
+            }
+        }
+        log(step, z, codes);
+        return loss.mul(1f / (assigned.size() * (views.size() - 1)));
+    }
+
+    @Override
+    public void afterBackward(Step step) {
+        if (step.epoch() < settings.freezeEpochs() || step.index() < settings.freezeSteps()) {
+            prototypes.gradient().zero();
+        }
+    }
+
+    // one backbone pass per resolution: consecutive views of one size share it, and its batch statistics
+    private Tensor encode(Batch batch, Pass pass) {
+        List<Tensor> features = new ArrayList<>();
+        for (int from = 0, to; from < views.size(); from = to) {
+            to = from + 1;
+            while (to < views.size() && views.get(to).size() == views.get(from).size()) {
+                to++;
+            }
+            Tensor[] images = batch.views().subList(from, to).stream().map(view -> view.images()).toArray(Tensor[]::new);
+            features.add(encoder.forward(pass, images.length == 1 ? images[0] : Tensor.concat(0, images)));
+        }
+        return features.size() == 1 ? features.getFirst() : Tensor.concat(0, features.toArray(Tensor[]::new));
+    }
+
+    // Sinkhorn over [queue; batch], of which the batch's rows are the codes
+    private Tensor codes(SwavQueue queue, Tensor z, Tensor scores, Tensor c, boolean queueStarted) {
+        Tensor all = queue.full() ? Tensor.concat(0, queue.rows(z.scope()).matmulTransposed(c), scores) : scores;
+        Tensor codes = Sinkhorn.codes(all, z.size(0), settings.epsilon(), settings.iterations());
+        if (queueStarted) {
+            queue.enqueue(z);
+        }
+        return codes;
+    }
+
+    private void log(Step step, Tensor z, List<Tensor> codes) {
+        step.log(Step.SPREAD, Spread.of(z.detach()));
+        step.log(Step.PROTOTYPES, settings.prototypes());
+        step.log(Step.PROTOTYPES_USED, usage.used(codes, step));
+        step.log(Step.UNINFORMED_LOSS, Math.log(settings.prototypes()));
+    }
+
+    @Override
+    public Tensor prototypes() {
+        return prototypes.value();
+    }
+
+    @Override
+    public Tensor embed(Pass pass, Tensor features) {
+        return L2Normalize.apply(head.forward(pass, features));
+    }
+}

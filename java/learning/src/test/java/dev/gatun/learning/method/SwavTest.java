@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.learning.method;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.gatun.data.Batch;
+import dev.gatun.data.View;
+import dev.gatun.data.ViewRole;
+import dev.gatun.learning.MethodBuild;
+import dev.gatun.learning.Step;
+import dev.gatun.tensor.Device;
+import dev.gatun.tensor.RandomKey;
+import dev.gatun.tensor.Scope;
+import dev.gatun.tensor.Tape;
+import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.function.Sinkhorn;
+import dev.gatun.tensor.layer.Encoder;
+import dev.gatun.tensor.layer.Parameters;
+import dev.gatun.tensor.layer.Pass;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.SplittableRandom;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+class SwavTest {
+    private static final int B = 24;
+    private static final int K = 10;
+    private static final int D = 6;
+    private static final int SIDE = 3;
+    private static final int STEPS_PER_EPOCH = 4;
+
+    private final Device device = Device.cpu(1);
+
+    @AfterEach
+    void close() {
+        device.close();
+    }
+
+    private static SwavProvider.Settings settings(int queue, int freezeEpochs) {
+        return new SwavProvider.Settings(K, List.of(8), D, .1f, .05f, 3, freezeEpochs, 0, queue, 1);
+    }
+
+    /** SwAV on an encoder without parameters: features are the flattened pixels. */
+    private final class Run {
+        final Swav swav;
+        final Parameters parameters = Parameters.create();
+        final List<Integer> passes = new ArrayList<>();
+        final List<String> warnings = new ArrayList<>();
+        final Map<String, Double> metrics = new LinkedHashMap<>();
+        final List<ViewRole> roles;
+
+        Run(SwavProvider.Settings settings, ViewRole... roles) {
+            this.roles = List.of(roles);
+            swav = new Swav(settings);
+            Encoder encoder = new Encoder() {
+                @Override
+                public int features() {
+                    return SIDE;
+                }
+
+                @Override
+                public Tensor forward(Pass pass, Tensor x) {
+                    passes.add((int) x.size(0));
+                    // any resolution: the mean over one spatial dimension of the leading corner
+                    return x.slice(1, 0, SIDE).slice(2, 0, SIDE).mean(1).mean(-1);
+                }
+            };
+            swav.build(new MethodBuild(encoder, parameters, this.roles, B, 0, STEPS_PER_EPOCH, 3, warnings::add));
+            parameters.build(device, 5);
+        }
+
+        Batch batch(Scope scope, long seed) {
+            SplittableRandom random = new SplittableRandom(seed);
+            List<View> views = new ArrayList<>();
+            for (ViewRole role : roles) {
+                float[] pixels = new float[B * role.size() * role.size()];
+                for (int i = 0; i < pixels.length; i++) {
+                    pixels[i] = (float) random.nextGaussian();
+                }
+                views.add(new View(role.role(), role.size(), scope.of(pixels, B, role.size(), role.size(), 1)));
+            }
+            return new Batch(new long[B], views, new int[0]);
+        }
+
+        Step step(Scope scope, long index) {
+            RandomKey key = new RandomKey(5, index, 0);
+            return new Step(index, 12, STEPS_PER_EPOCH, Pass.training(Tape.on(scope), key), key, metrics);
+        }
+
+        /** One step without an update; the loss. */
+        float loss(long index, long seed) {
+            try (Scope scope = device.scope().open()) {
+                parameters.zeroGradients();
+                Step step = step(scope, index);
+                swav.beforeStep(step);
+                Tensor loss = swav.loss(batch(scope, seed), step);
+                step.tape().backward(loss);
+                swav.afterBackward(step);
+                return loss.item();
+            }
+        }
+    }
+
+    private static ViewRole global(int size) {
+        return new ViewRole("global", size);
+    }
+
+    private static ViewRole local(int size) {
+        return new ViewRole("local", size);
+    }
+
+    private Tensor scores(long seed, int rows) {
+        SplittableRandom random = new SplittableRandom(seed);
+        float[] values = new float[rows * K];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = (float) (2 * random.nextDouble() - 1);
+        }
+        return device.scope().of(values, rows, K);
+    }
+
+    @Test
+    void codesIgnoreAConstantAndPermuteWithTheirRows() {
+        Tensor scores = scores(1, B);
+        float[] codes = Sinkhorn.codes(scores, .05f, 3).toArray();
+        // a constant shifts every exponent of base e^20 by one rounding of the score: relative error ulp(2)·20
+        assertArrayEquals(codes, Sinkhorn.codes(scores.add(1f), .05f, 3).toArray(), 20 * Math.ulp(2f));
+        int[] order = IntStream.range(0, B).map(i -> (i * 7 + 3) % B).toArray();
+        Tensor[] rows = IntStream.of(order).mapToObj(i -> scores.slice(0, i, i + 1)).toArray(Tensor[]::new);
+        float[] permuted = Sinkhorn.codes(Tensor.concat(0, rows), .05f, 3).toArray();
+        for (int i = 0; i < B; i++) {
+            for (int k = 0; k < K; k++) {
+                assertEquals(codes[order[i] * K + k], permuted[i * K + k], 1e-6f);
+            }
+        }
+    }
+
+    @Test
+    void codesSumToOneAndAreUniformForEqualScores() {
+        float[] codes = Sinkhorn.codes(scores(2, B), .05f, 3).toArray();
+        for (int i = 0; i < B; i++) {
+            double sum = 0;
+            for (int k = 0; k < K; k++) {
+                sum += codes[i * K + k];
+            }
+            assertEquals(1, sum, 1e-6);
+        }
+        for (float q : Sinkhorn.codes(device.scope().full(.7f, B, K), .05f, 3).toArray()) {
+            assertEquals(1.0 / K, q, 1e-6);
+        }
+    }
+
+    @Test
+    void theLossIsThatOfTheAlgorithmInDouble() {
+        Run run = new Run(settings(0, 0), global(5), global(5), local(3));
+        try (Scope scope = device.scope().open()) {
+            Step step = run.step(scope, 0);
+            run.swav.beforeStep(step);
+            Batch batch = run.batch(scope, 1);
+            float loss = run.swav.loss(batch, step).item();
+
+            // the same z and C, then the formulas of the paper in double
+            Pass again = Pass.trainingWithoutGradient(scope, new RandomKey(5, 0, 0));
+            Tensor features = Tensor.concat(0, batch.views().stream()
+                    .map(view -> view.images().slice(1, 0, SIDE).slice(2, 0, SIDE).mean(1).mean(-1))
+                    .toArray(Tensor[]::new));
+            float[] z = run.swav.embed(again, features).toArray();
+            float[] c = run.swav.prototypes().toArray();
+            double[][] s = new double[3 * B][K];
+            for (int i = 0; i < 3 * B; i++) {
+                for (int k = 0; k < K; k++) {
+                    for (int d = 0; d < D; d++) {
+                        s[i][k] += (double) z[i * D + d] * c[k * D + d];
+                    }
+                }
+            }
+            double expected = 0;
+            for (int assigned = 0; assigned < 2; assigned++) {
+                double[][] q = sinkhorn(java.util.Arrays.copyOfRange(s, assigned * B, (assigned + 1) * B), .05, 3);
+                for (int v = 0; v < 3; v++) {
+                    if (v != assigned) {
+                        expected += crossEntropy(q, java.util.Arrays.copyOfRange(s, v * B, (v + 1) * B), .1) / (2 * 2);
+                    }
+                }
+            }
+            // codes amplify a score's rounding by 1/epsilon, predictions by 1/temperature
+            assertEquals(expected, loss, (20 + 10) * 8 * Math.ulp(1f) * expected);
+            assertTrue(Math.abs(expected - loss * 1.001) > (20 + 10) * 8 * Math.ulp(1f) * expected);
+        }
+    }
+
+    private static double[][] sinkhorn(double[][] scores, double epsilon, int iterations) {
+        int b = scores.length;
+        double[][] q = new double[b][K];
+        double total = 0;
+        for (int i = 0; i < b; i++) {
+            for (int k = 0; k < K; k++) {
+                q[i][k] = Math.exp(scores[i][k] / epsilon);
+                total += q[i][k];
+            }
+        }
+        for (double[] row : q) {
+            for (int k = 0; k < K; k++) {
+                row[k] /= total;
+            }
+        }
+        for (int t = 0; t < iterations; t++) {
+            for (int k = 0; k < K; k++) {
+                double sum = 0;
+                for (double[] row : q) {
+                    sum += row[k];
+                }
+                for (double[] row : q) {
+                    row[k] /= sum * K;
+                }
+            }
+            for (double[] row : q) {
+                double sum = 0;
+                for (double v : row) {
+                    sum += v;
+                }
+                for (int k = 0; k < K; k++) {
+                    row[k] /= sum * b;
+                }
+            }
+        }
+        for (double[] row : q) {
+            for (int k = 0; k < K; k++) {
+                row[k] *= b;
+            }
+        }
+        return q;
+    }
+
+    private static double crossEntropy(double[][] q, double[][] s, double temperature) {
+        double loss = 0;
+        for (int i = 0; i < q.length; i++) {
+            double sum = 0;
+            for (double v : s[i]) {
+                sum += Math.exp(v / temperature);
+            }
+            for (int k = 0; k < K; k++) {
+                loss -= q[i][k] * (s[i][k] / temperature - Math.log(sum)) / q.length;
+            }
+        }
+        return loss;
+    }
+
+    @Test
+    void theFirstLossIsAboutLnK() {
+        // random scores of width 1024 at temperature .1 have variance .1, which adds half of it to the expected loss
+        SwavProvider.Settings wide = new SwavProvider.Settings(K, List.of(8), 1024, .1f, .05f, 3, 1, 0, 0, 0);
+        assertEquals(Math.log(K), new Run(wide, global(4), global(4)).loss(0, 3), .1);
+        Run run = new Run(settings(0, 1), global(4), global(4));
+        run.loss(0, 3);
+        assertEquals(Math.log(K), run.metrics.get(Step.UNINFORMED_LOSS));
+        assertEquals(K, run.metrics.get(Step.PROTOTYPES));
+        double used = run.metrics.get(Step.PROTOTYPES_USED);
+        assertTrue(used >= 1 && used <= K);
+        double spread = run.metrics.get(Step.SPREAD);
+        assertTrue(spread > .1 && spread <= 1.001, "spread " + spread);
+    }
+
+    @Test
+    void oneBackbonePassAResolution() {
+        Run run = new Run(settings(0, 0), global(6), global(6), local(4), local(4), local(4));
+        run.loss(0, 1);
+        assertEquals(List.of(2 * B, 3 * B), run.passes);
+    }
+
+    @Test
+    void prototypesAreNormalisedBeforeTheStepAndFrozenFirst() {
+        Run run = new Run(settings(0, 1), global(4), global(4));
+        run.loss(0, 1);
+        float[] c = run.swav.prototypes().toArray();
+        for (int k = 0; k < K; k++) {
+            double length = 0;
+            for (int d = 0; d < D; d++) {
+                length += (double) c[k * D + d] * c[k * D + d];
+            }
+            assertEquals(1, length, 1e-6);
+        }
+        assertTrue(gradient(run) == 0, "the first epoch's gradient is discarded");
+        run.loss(STEPS_PER_EPOCH - 1, 1);
+        assertTrue(gradient(run) == 0);
+        run.loss(STEPS_PER_EPOCH, 1);
+        assertTrue(gradient(run) > 0, "from the second epoch on they learn");
+    }
+
+    private static double gradient(Run run) {
+        double sum = 0;
+        for (float g : run.parameters.sub("prototypes").all().getFirst().gradient().toArray()) {
+            sum += Math.abs(g);
+        }
+        return sum;
+    }
+
+    @Test
+    void theQueueStartsWithItsEpochAndCountsOnceFull() {
+        // 60 rows are rounded down to two batches; the queue starts in epoch 1
+        Run queued = new Run(settings(60, 0), global(4), global(4));
+        Run plain = new Run(settings(0, 0), global(4), global(4));
+        assertEquals(2 * B, rows(queued));
+        assertEquals(plain.loss(0, 10), queued.loss(0, 10));
+        assertEquals(0, count(queued), "not started");
+        for (int s = 0; s < 2; s++) {
+            assertEquals(plain.loss(STEPS_PER_EPOCH + s, 20 + s), queued.loss(STEPS_PER_EPOCH + s, 20 + s), "not full");
+            assertEquals((s + 1) * B, count(queued));
+        }
+        assertFalse(plain.loss(STEPS_PER_EPOCH + 2, 30) == queued.loss(STEPS_PER_EPOCH + 2, 30), "full: codes see the queue");
+        assertEquals(3 * B, count(queued));
+        assertEquals(2 * B, rows(queued));
+    }
+
+    private static long rows(Run run) {
+        return run.parameters.sub("queue").states().getFirst().shape()[0];
+    }
+
+    private static long count(Run run) {
+        return run.parameters.sub("queue").states().get(1).value().toLongArray()[0];
+    }
+
+    @Test
+    void theQueueIsARingOfTheLatestBatches() {
+        Parameters parameters = Parameters.create();
+        SwavQueue queue = new SwavQueue(parameters, 4, 1);
+        parameters.build(device, 1);
+        assertFalse(queue.full());
+        for (int i = 0; i < 3; i++) {
+            queue.enqueue(device.scope().of(new float[] {2 * i, 2 * i + 1}, 2, 1));
+            assertEquals(i >= 1, queue.full());
+        }
+        assertArrayEquals(new float[] {4, 5, 2, 3}, queue.rows(device.scope()).toArray());
+        SwavQueue none = new SwavQueue(Parameters.create(), 0, 1);
+        none.enqueue(device.scope().zeros(2, 1));
+        assertFalse(none.full());
+    }
+
+    @Test
+    void tooFewSamplesForThePrototypesAreWarnedOf() {
+        assertEquals(List.of(), new Run(settings(0, 0), global(4), global(4)).warnings);
+        SwavProvider.Settings many = new SwavProvider.Settings(100, List.of(8), D, .1f, .05f, 3, 1, 0, 50, 0);
+        List<String> warnings = new Run(many, global(4), global(4)).warnings;
+        assertEquals(1, warnings.size());
+        assertTrue(warnings.getFirst().startsWith("batch 24 and queue 48 hold fewer samples than the 100 prototypes"));
+    }
+
+    @Test
+    void oneViewIsNotEnough() {
+        String message = assertThrows(IllegalArgumentException.class, () -> new Run(settings(0, 0), global(4))).getMessage();
+        assertTrue(message.startsWith("swav needs two views or more"), message);
+        assertThrows(IllegalArgumentException.class, () -> new Run(settings(0, 0), local(4), local(4)));
+    }
+
+    @Test
+    void trainingLeavesTheUninformedLoss() {
+        Run run = new Run(new SwavProvider.Settings(4, List.of(16), D, .1f, .05f, 3, 1, 0, 0, 0), global(4), global(4));
+        var optimizer = new dev.gatun.tensor.optimizer.AdamW(run.parameters, 0);
+        double last = 0;
+        for (int s = 0; s < 60; s++) {
+            try (Scope scope = device.scope().open()) {
+                run.parameters.zeroGradients();
+                Step step = run.step(scope, s);
+                run.swav.beforeStep(step);
+                // both views of a sample show the same: what the views share can be predicted
+                Batch batch = run.batch(scope, s);
+                Batch same = new Batch(batch.ids(), List.of(batch.views().get(0), batch.views().get(0)), batch.labels());
+                Tensor loss = run.swav.loss(same, step);
+                step.tape().backward(loss);
+                run.swav.afterBackward(step);
+                optimizer.step(1e-2f);
+                last = loss.item();
+            }
+        }
+        assertTrue(last < Math.log(4) - .3, "loss " + last);
+    }
+}
