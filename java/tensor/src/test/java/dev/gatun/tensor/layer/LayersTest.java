@@ -87,6 +87,8 @@ class LayersTest {
         check(p -> new Linear(p, 4, 3, false), 2, 2, 4);
         check(p -> new Conv2d(p, 4, 6, 3, 2, 1, 2, true), 2, 5, 4, 4);
         check(p -> new BatchNorm(p, 3), 2, 4, 3);
+        check(p -> new LayerNorm(p, 5, 1e-6), 2, 3, 5);
+        check(p -> new GroupNorm(p, 2, 6, 1e-5), 2, 3, 2, 6);
         check(p -> new MultiHeadAttention(p, 8, 2, true), 2, 3, 8);
         check(p -> new Sequential(new Linear(p.sub("0"), 4, 5, true), new Gelu(), new Linear(p.sub("2"), 5, 2, true)), 3, 4);
         check(p -> new Sequential(Pool2d.max(2, 2, 0), new Flatten(), new Linear(p, 8, 2, true), new L2Normalize()), 2, 4, 4, 2);
