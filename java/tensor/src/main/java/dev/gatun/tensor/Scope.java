@@ -193,8 +193,8 @@ public final class Scope implements AutoCloseable {
         }
     }
 
-    /** The one opened last. */
-    static Scope youngest(Scope a, Scope b) {
+    /** The one of two scopes of a device that was opened last: where results of tensors in both live. */
+    public static Scope youngest(Scope a, Scope b) {
         if (a.device != b.device) {
             throw new TensorException("tensors of two devices in one operation: " + a.device.name() + " and " + b.device.name());
         }

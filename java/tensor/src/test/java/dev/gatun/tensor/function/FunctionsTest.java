@@ -320,4 +320,28 @@ class FunctionsTest {
             }
         }
     }
+
+    @Test
+    void kmeans() {
+        // two clouds around (0, 0) and (10, 10)
+        float[] points = new float[40];
+        for (int i = 0; i < 20; i++) {
+            points[2 * i] = (i % 2) * 10 + (float) Math.sin(i);
+            points[2 * i + 1] = (i % 2) * 10 + (float) Math.cos(i);
+        }
+        Tensor rows = scope.of(points, 20, 2);
+        Tensor centroids = scope.of(new float[] {9, 0, 10, 9}, 2, 2);
+        Kmeans.fit(rows, centroids, 5, false, dev.gatun.primitives.Kmeans.Empty.KEEP);
+        int[] assignment = Kmeans.assign(rows, centroids, false).toIntArray();
+        double[] means = new double[4];
+        for (int i = 0; i < 20; i++) {
+            assertEquals(i % 2, assignment[i]);
+            means[i % 2 * 2] += points[2 * i] / 10;
+            means[i % 2 * 2 + 1] += points[2 * i + 1] / 10;
+        }
+        for (int i = 0; i < 4; i++) {
+            assertEquals(means[i], centroids.toArray()[i], 1e-5);
+        }
+        assertThrows(TensorException.class, () -> Kmeans.assign(rows, scope.zeros(2, 3), false));
+    }
 }
