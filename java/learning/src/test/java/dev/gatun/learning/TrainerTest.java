@@ -8,6 +8,8 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.learning.method.SourceMethod;
+import dev.gatun.learning.method.SupervisedProvider;
+import dev.gatun.learning.method.SwavProvider;
 import dev.gatun.learning.pipeline.BatchSettings;
 import dev.gatun.learning.pipeline.CheckpointSettings;
 import dev.gatun.learning.pipeline.Pipeline;
@@ -78,6 +80,24 @@ class TrainerTest {
                 assertEquals(i + 1.0, metrics.get(i).get("step"));
             }
         }
+    }
+
+    @Test
+    void swavWithItsQueueResumesToTheSameBytes() throws IOException {
+        var settings = new SwavProvider.Settings(8, List.of(8), 6, .1f, .05f, 3, 1, 0, 24, 1);
+        Pipeline pipeline = Synthetic.pipeline(new SwavProvider(), settings, 96, 4);
+        train(pipeline, folder.resolve("whole"), false, ProgressListener.SILENT);
+        assertThrows(IllegalStateException.class, () -> train(pipeline, folder.resolve("part"), false, new KillAfter(21)));
+        assertTrue(train(pipeline, folder.resolve("part"), true, ProgressListener.SILENT));
+        assertArrayEquals(checkpoint(folder.resolve("whole")), checkpoint(folder.resolve("part")));
+    }
+
+    @Test
+    void theSupervisedBaselineLearnsTheLabels() {
+        Pipeline pipeline = Synthetic.pipeline(new SupervisedProvider(), new SupervisedProvider.Settings(), 96, 30);
+        train(pipeline, folder, false, ProgressListener.SILENT);
+        List<Map<String, Double>> metrics = Metrics.read(folder);
+        assertTrue(metrics.getLast().get("loss") < .5 * Math.log(Synthetic.CLASSES), metrics.getLast().toString());
     }
 
     @Test

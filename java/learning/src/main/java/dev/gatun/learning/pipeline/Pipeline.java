@@ -77,6 +77,8 @@ public record Pipeline(
         return YAMLMapper.builder()
                 .disable(YAMLWriteFeature.WRITE_DOC_START_MARKER)
                 .enable(YAMLWriteFeature.INDENT_ARRAYS_WITH_INDICATOR)
+                .enable(YAMLWriteFeature.MINIMIZE_QUOTES)
+                .enable(YAMLWriteFeature.ALWAYS_QUOTE_NUMBERS_AS_STRINGS)
                 .build()
                 .writeValueAsString(toMap());
     }

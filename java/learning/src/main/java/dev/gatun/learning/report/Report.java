@@ -71,16 +71,16 @@ public final class Report {
         tiles();
         scores();
         curves();
-        rows("Views", "What the method sees: a training image, and the random views made from it.", data.views(), "");
+        rows("Views", "What the method sees: a training image, and the random views made from it.", data.views(), "columns");
         if (!data.map().isEmpty()) {
             open("Map of the embeddings", "Test images by the first two principal components of the encoder's features. "
                     + "Click a class to hide it.");
             page.append(Charts.map(data.map(), data.classNames())).append("</section>");
         }
         rows("Nearest neighbours", "Test images, and the training images whose features are nearest in cosine, nearest first. "
-                + "Green: of the same class; red: of another. The method saw no labels.", data.neighbours(), "");
-        rows("Prototypes", "The training images nearest to some prototypes, from the one most images go to to the one fewest "
-                + "go to.", data.prototypes(), "columns");
+                + "Green: of the same class; red: of another.", data.neighbours(), "");
+        rows("Prototypes", "The training images nearest to some prototypes, from the one that most images are nearest to, to the "
+                + "one that fewest are.", data.prototypes(), "columns small");
         facts();
         return page.append("</main><script>//<![CDATA[\n")
                 .append(resource("report.js"))

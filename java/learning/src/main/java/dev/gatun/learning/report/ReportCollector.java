@@ -34,6 +34,7 @@ final class ReportCollector {
     private static final int QUERIES = 10;
     private static final int SHOWN_PROTOTYPES = 16;
     private static final int NEAREST = 10;
+    private static final int PROTOTYPE_IMAGES = 8;
 
     private final Experiment experiment;
 
@@ -170,10 +171,10 @@ final class ReportCollector {
             List<Picture> pictures = IntStream.range(0, samples)
                     .boxed()
                     .sorted(Comparator.comparingDouble((Integer i) -> -scores[k * samples + i]))
-                    .limit(NEAREST)
+                    .limit(PROTOTYPE_IMAGES)
                     .map(i -> new Picture(picture(train, i), name(train, i), Mark.NONE))
                     .toList();
-            rows.add(new Row("prototype " + k + ": " + nearest[k] + " of " + samples, new byte[0], pictures));
+            rows.add(new Row("prototype " + k + ", nearest to " + nearest[k], new byte[0], pictures));
         }
         return rows;
     }

@@ -67,6 +67,15 @@ class PipelineReaderTest {
     }
 
     @Test
+    void textsThatLookLikeSomethingElseSurvive() {
+        for (String text : List.of("no", "1e3", "0x10", "", "~", "a: b", "#x", "- y", "true", "'", "/run s/x", "null", "\u00e9")) {
+            Pipeline pipeline = parse(WHOLE, "checkpoint.backbone='" + text.replace("'", "''") + "'");
+            assertEquals(text, pipeline.checkpoint().backbone());
+            assertEquals(text, parse(pipeline.toYaml()).checkpoint().backbone(), pipeline.toYaml());
+        }
+    }
+
+    @Test
     void overridesReplaceAndAdd() {
         Pipeline pipeline = parse(
                 WHOLE, "schedule.epochs=5", "views.crops.1.count=4", "evaluation.neighbours=3", "seed=9", "device=cpu",
