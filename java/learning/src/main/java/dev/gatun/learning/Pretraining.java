@@ -18,6 +18,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A whole run: train, evaluate, summarise, report. Its folder holds {@code config.yaml} (resolved), {@code metrics.jsonl},
@@ -32,7 +33,7 @@ public final class Pretraining {
     private final Path folder;
     private final ProgressListener listener;
     private volatile boolean stopRequested;
-    private volatile Trainer trainer;
+    private volatile @Nullable Trainer trainer;
 
     /**
      * Describes a run; nothing is opened yet.
@@ -70,11 +71,12 @@ public final class Pretraining {
             throw new LearningException(folder + ": no run to resume: it has no " + Trainer.CHECKPOINT);
         }
         try (Experiment experiment = Experiment.open(pipeline)) {
-            trainer = new Trainer(experiment, folder, listener);
+            Trainer running = new Trainer(experiment, folder, listener);
+            trainer = running;
             if (stopRequested) {
-                trainer.requestStop();
+                running.requestStop();
             }
-            if (!trainer.train(resume)) {
+            if (!running.train(resume)) {
                 return Optional.empty();
             }
             Checkpoint.saveBackbone(folder.resolve(BACKBONE), experiment.parameters().sub(Experiment.BACKBONE));

@@ -40,7 +40,7 @@ public final class Trainer {
     private final ProgressListener listener;
     private final Monitor monitor;
     private volatile boolean stop;
-    private long checkpointStep = -1;
+    private long checkpointStep;
 
     /**
      * Makes a trainer.
@@ -104,12 +104,8 @@ public final class Trainer {
     private long begin() {
         AtomicFile.folder(folder);
         AtomicFile.write(folder.resolve(CONFIG), experiment.pipeline().toYaml());
-        try {
-            // a new run must not be resumed from an old one's checkpoint
-            Files.deleteIfExists(folder.resolve(CHECKPOINT));
-        } catch (java.io.IOException e) {
-            throw new LearningException(AtomicFile.reason(folder.resolve(CHECKPOINT), e, "cannot be replaced"), e);
-        }
+        // replaces an old run's checkpoint, from which this one must not be resumed; and a run killed early starts here
+        save(0);
         return 0;
     }
 
@@ -214,10 +210,8 @@ public final class Trainer {
     }
 
     private LearningException stopped(long index, String what) {
-        String where = checkpointStep < 0
-                ? "there is no checkpoint yet"
-                : "the last good checkpoint is that of step " + checkpointStep + ", " + folder.resolve(CHECKPOINT);
-        return new LearningException("step " + (index + 1) + ": " + what + "; the parameters were not updated; " + where);
+        return new LearningException("step " + (index + 1) + ": " + what + "; the parameters were not updated; the last good "
+                + "checkpoint is that of step " + checkpointStep + ", " + folder.resolve(CHECKPOINT));
     }
 
     private void report(Metrics metrics, Clock clock, long step, double loss, Map<String, Double> logged) {

@@ -68,7 +68,7 @@ class TrainerTest {
     void aKilledAndResumedRunEndsInTheSameBytes() throws IOException {
         Pipeline pipeline = with(Synthetic.pull(96, 3), new BatchSettings(12, 1), new CheckpointSettings(1, 3, ""));
         train(pipeline, folder.resolve("whole"), false, ProgressListener.SILENT);
-        for (int kill : new int[] {4, 9, 17, 23}) {
+        for (int kill : new int[] {1, 4, 9, 17, 23}) {
             Path part = folder.resolve("part" + kill);
             assertThrows(IllegalStateException.class, () -> train(pipeline, part, false, new KillAfter(kill)));
             assertFalse(java.util.Arrays.equals(checkpoint(part), checkpoint(folder.resolve("whole"))));

@@ -7,11 +7,12 @@ import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.State;
 import java.lang.foreign.ValueLayout;
+import org.jspecify.annotations.Nullable;
 
 /** The last embeddings of one assigned view, in a ring: small batches are clustered together with them. */
 final class SwavQueue {
-    private final State rows;
-    private final State count;
+    private final @Nullable State rows;
+    private final @Nullable State count;
 
     /**
      * Declares the queue's state.

@@ -115,21 +115,23 @@ final class ReportCollector {
             }
         }
         boolean itself = queries == bank;
+        Tensor[] chosenRows = chosen.stream().map(i -> queries.values().slice(0, i, i + 1)).toArray(Tensor[]::new);
         Neighbours found = Neighbours.search(
-                bank.values(), queries.values(), Math.min(NEAREST + (itself ? 1 : 0), bank.count()));
+                bank.values(), Tensor.concat(0, chosenRows), Math.min(NEAREST + (itself ? 1 : 0), bank.count()));
         List<Row> rows = new ArrayList<>();
-        for (int query : chosen) {
+        for (int q = 0; q < chosen.size(); q++) {
+            int query = chosen.get(q);
             List<Picture> pictures = new ArrayList<>();
             int label = queries.labels()[query];
-            for (int j = 0; j < found.indices(query).length; j++) {
-                int index = found.indices(query)[j];
+            for (int j = 0; j < found.indices(q).length; j++) {
+                int index = found.indices(q)[j];
                 if (!itself || index != query) {
                     Mark mark = label < 0 || bank.labels()[index] < 0
                             ? Mark.NONE
                             : label == bank.labels()[index] ? Mark.SAME : Mark.OTHER;
                     pictures.add(new Picture(
                             picture(train, index),
-                            String.format(java.util.Locale.ROOT, "%s, cosine %.3f", name(train, index), found.cosines(query)[j]),
+                            String.format(java.util.Locale.ROOT, "%s, cosine %.3f", name(train, index), found.cosines(q)[j]),
                             mark));
                 }
             }
