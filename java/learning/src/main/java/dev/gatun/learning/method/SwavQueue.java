@@ -6,7 +6,6 @@ import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.State;
-import java.lang.foreign.ValueLayout;
 import org.jspecify.annotations.Nullable;
 
 /** The last embeddings of one assigned view, in a ring: small batches are clustered together with them. */
@@ -39,10 +38,10 @@ final class SwavQueue {
     /** Puts a batch's embeddings in place of the oldest ones. */
     void enqueue(Tensor z) {
         if (rows != null) {
-            long at = enqueued() % rows.shape()[0];
+            long before = enqueued();
+            long at = before % rows.shape()[0];
             rows.value().slice(0, at, at + z.size(0)).copyFrom(z);
-            count.value().segment().set(ValueLayout.JAVA_LONG, 0, enqueued() + z.size(0));
-            count.value().written();
+            count.value().copyFrom(z.scope().ofLongs(new long[] {before + z.size(0)}));
         }
     }
 
