@@ -79,6 +79,10 @@ public final class PipelineReader {
         if (method != null) {
             root.put("method", new LinkedHashMap<>(Map.of("name", method)));
         }
+        if (root.get("device") instanceof String device) {
+            // the short form; an override may still set device.threads
+            root.put("device", new LinkedHashMap<>(Map.of("name", device)));
+        }
         for (String override : overrides) {
             apply(root, override);
         }

@@ -88,6 +88,13 @@ class PipelineReaderTest {
     }
 
     @Test
+    void theShortFormOfTheDeviceTakesOverrides() {
+        String yaml = WHOLE.replace("{name: cpu, threads: 1}", "cpu");
+        assertEquals(3, parse(yaml, "device.threads=3").device().threads());
+        assertEquals(Runtime.getRuntime().availableProcessors(), parse(yaml).device().threads());
+    }
+
+    @Test
     void anotherMethodReplacesTheWholeSection() {
         String yaml = WHOLE.replace("{name: pull}", "{name: gone, prototypes: 3}");
         assertEquals("pull", PipelineReader.parse(yaml, "some.yaml", List.of(), "pull").method().name());
