@@ -18,6 +18,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 
 /**
@@ -31,6 +32,11 @@ public final class Trainer {
 
     /** The name of the resolved pipeline file in a run's folder. */
     public static final String CONFIG = "config.yaml";
+
+    // what the position in the run and the shape of its state depend on
+    private static final Set<String> FIXED = Set.of(
+            "version", "seed", "data.name", "data.batch", "data.accumulate", "images", "method.name", "optimizer.name",
+            "schedule.epochs");
 
     private static final int PASS_STREAM = 1 << 17;
     private static final int METHOD_STREAM = 1 << 18;
@@ -117,10 +123,16 @@ public final class Trainer {
         Checkpoint checkpoint = Checkpoint.load(file, experiment.parameters(), experiment.optimizer());
         Map<String, String> now = metadata();
         for (Map.Entry<String, String> item : checkpoint.metadata().entrySet()) {
-            if (!item.getValue().equals(now.get(item.getKey()))) {
-                throw new LearningException(file + ": a run with " + item.getKey() + " " + item.getValue()
-                        + " cannot be resumed with " + now.get(item.getKey()));
+            String key = item.getKey();
+            if (item.getValue().equals(now.get(key))) {
+                continue;
             }
+            if (FIXED.contains(key) || key.startsWith("model.")) {
+                throw new LearningException(file + ": a run with " + key + " " + item.getValue() + " cannot be resumed with "
+                        + now.get(key));
+            }
+            listener.warning("resumed with " + key + " " + now.get(key) + " instead of " + item.getValue()
+                    + ": the result is not that of one uninterrupted run");
         }
         if (checkpoint.step() > experiment.steps()) {
             throw new LearningException(file + ": is at step " + checkpoint.step() + ", this run has " + experiment.steps());
@@ -247,18 +259,10 @@ public final class Trainer {
         checkpointStep = step;
     }
 
-    // what must be the same for a resumed run to end in the same bytes
+    // what a resumed run is compared with
     private Map<String, String> metadata() {
-        Pipeline pipeline = experiment.pipeline();
-        Map<String, String> metadata = new LinkedHashMap<>();
-        metadata.put("method", pipeline.method().name());
-        metadata.put("optimizer", pipeline.optimizer().name());
-        metadata.put("model", pipeline.model().name());
-        metadata.put("seed", Long.toString(pipeline.seed()));
-        metadata.put("batch", Integer.toString(pipeline.batch().batch()));
-        metadata.put("accumulate", Integer.toString(pipeline.batch().accumulate()));
+        Map<String, String> metadata = new LinkedHashMap<>(experiment.pipeline().identity());
         metadata.put("images", Integer.toString(experiment.data().pretrain().size()));
-        metadata.put("epochs", Integer.toString(pipeline.schedule().epochs()));
         return metadata;
     }
 

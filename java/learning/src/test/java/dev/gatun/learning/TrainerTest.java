@@ -160,8 +160,15 @@ class TrainerTest {
         assertTrue(message.toLowerCase(java.util.Locale.ROOT).contains("sqrt"), message);
         assertTrue(message.contains("that of step 8, " + folder.resolve(Trainer.CHECKPOINT)), message);
         assertFalse(message.contains("\n"), message);
-        // the last good checkpoint is whole: a run without the fault goes on from it
-        assertTrue(train(Synthetic.pull(96, 3), folder, true, ProgressListener.SILENT));
+        // the last good checkpoint is whole: a run without the fault goes on from it, and says that it is another run
+        List<String> warnings = new java.util.ArrayList<>();
+        assertTrue(train(Synthetic.pull(96, 3), folder, true, new ProgressListener() {
+            @Override
+            public void warning(String text) {
+                warnings.add(text);
+            }
+        }));
+        assertTrue(warnings.stream().anyMatch(w -> w.startsWith("resumed with method.nan_at -1 instead of 13")), warnings.toString());
     }
 
     @Test
@@ -206,7 +213,7 @@ class TrainerTest {
         assertMessage("data.batch: an epoch of 7 samples has no update", () -> Experiment.open(Synthetic.pull(7, 1)));
         train(Synthetic.pull(96, 2), folder.resolve("run"), false, ProgressListener.SILENT);
         assertMessage(
-                "a run with images 96 cannot be resumed with 48",
+                "images 96 cannot be resumed with 48",
                 () -> train(Synthetic.pull(48, 2), folder.resolve("run"), true, ProgressListener.SILENT));
         Path file = Files.writeString(folder.resolve("file"), "in the way");
         assertMessage(

@@ -72,6 +72,25 @@ public record Pipeline(
         return map;
     }
 
+    /**
+     * Every setting that decides the trained weights, by its path such as {@code method.temperature}. Left out: where the data
+     * lie, the device's threads (results do not depend on them), the evaluation, and when checkpoints are written.
+     */
+    public Map<String, String> identity() {
+        Map<String, Object> map = toMap();
+        map.keySet().removeAll(List.of("device", "evaluation", "checkpoint"));
+        Map<String, String> identity = new LinkedHashMap<>();
+        map.forEach((key, value) -> {
+            if (value instanceof Map<?, ?> section) {
+                section.forEach((name, setting) -> identity.put(key + "." + name, String.valueOf(setting)));
+            } else {
+                identity.put(key, String.valueOf(value));
+            }
+        });
+        identity.remove("data.path");
+        return identity;
+    }
+
     /** The pipeline as a file that {@link PipelineReader} reads back to an equal experiment. */
     public String toYaml() {
         return YAMLMapper.builder()
