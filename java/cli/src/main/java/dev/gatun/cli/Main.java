@@ -50,15 +50,26 @@ public final class Main implements Runnable {
         boolean terminal = System.console() != null && System.console().isTerminal();
         command.setColorScheme(CommandLine.Help.defaultColorScheme(terminal ? Ansi.AUTO : Ansi.OFF));
         command.setCaseInsensitiveEnumValuesAllowed(true);
-        command.setExecutionExceptionHandler((exception, line, parsed) -> {
-            PrintWriter err = line.getErr();
-            err.println(line.getColorScheme().errorText("gatun: " + oneLine(exception)));
-            if (System.getenv("GATUN_DEBUG") != null) {
-                exception.printStackTrace(err);
-            }
-            return exception instanceof InterruptedException ? 130 : 1;
-        });
-        return command.execute(arguments);
+        command.setExecutionExceptionHandler((exception, line, parsed) -> report(line, exception));
+        try {
+            return command.execute(arguments);
+        } catch (OutOfMemoryError e) {
+            return report(command, new IllegalStateException(
+                    "out of memory: " + e.getMessage() + "; GATUN_HEAP=4g gives the Java heap more", e));
+        } catch (LinkageError | StackOverflowError e) {
+            return report(command, new IllegalStateException(e.toString(), e));
+        }
+    }
+
+    /** Says in one line what went wrong, and returns the exit status. */
+    static int report(CommandLine line, Exception exception) {
+        PrintWriter err = line.getErr();
+        err.println(line.getColorScheme().errorText("gatun: " + oneLine(exception)));
+        if (System.getenv("GATUN_DEBUG") != null) {
+            exception.printStackTrace(err);
+        }
+        err.flush();
+        return exception instanceof InterruptedException ? 130 : 1;
     }
 
     private static String oneLine(Throwable exception) {

@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -72,6 +73,10 @@ final class PretrainCommand implements Callable<Integer> {
                 progress.close();
                 summary.ifPresent(s -> print(s, folder));
                 return summary.isPresent() ? 0 : 130;
+            } catch (RuntimeException e) {
+                // said here: once the interruption is over, the program may end before anybody else could
+                progress.close();
+                return Main.report(spec.commandLine(), e);
             } finally {
                 interruption.finished();
             }
@@ -85,15 +90,17 @@ final class PretrainCommand implements Callable<Integer> {
         out.flush();
     }
 
-    /** Ctrl-C asks the run to stop; the program ends when it has written its checkpoint. */
+    /** Ctrl-C asks the run to stop; the program ends when it has written its checkpoint, if one is due. */
     private static final class Interruption {
         private final Object done = new Object();
         private final Thread hook;
         private boolean over;
 
-        Interruption(Runnable requestStop) {
+        Interruption(BooleanSupplier requestStop) {
             hook = new Thread(() -> {
-                requestStop.run();
+                if (!requestStop.getAsBoolean()) {
+                    return;
+                }
                 synchronized (done) {
                     while (!over) {
                         try {

@@ -21,7 +21,7 @@ public final class IdxProvider implements DatasetProvider {
     public Datasets create(Record settings, long seed) {
         IdxSettings s = (IdxSettings) settings;
         if (s.trainImages().isEmpty()) {
-            throw new DataException("data.trainImages", "is not set; it names the IDX file of the training images");
+            throw new DataException("data.train_images", "is not set; it names the IDX file of the training images");
         }
         Dataset train = open(s.trainImages(), s.trainLabels(), s.classNames());
         Optional<Dataset> test =

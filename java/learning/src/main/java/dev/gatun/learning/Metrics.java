@@ -109,6 +109,9 @@ public final class Metrics implements AutoCloseable {
                     Map<String, Double> line = new LinkedHashMap<>();
                     JSON.readValue(text, Map.class).forEach((key, value) -> line.put(
                             key.toString(), value instanceof Number number ? number.doubleValue() : Double.NaN));
+                    if (!line.containsKey("step")) {
+                        break;
+                    }
                     lines.add(line);
                 } catch (JacksonException e) {
                     // a killed run's last line may be half-written; the steps after it are repeated

@@ -33,6 +33,7 @@ public final class Pretraining {
     private final Path folder;
     private final ProgressListener listener;
     private volatile boolean stopRequested;
+    private volatile boolean trained;
     private volatile @Nullable Trainer trainer;
 
     /**
@@ -48,13 +49,19 @@ public final class Pretraining {
         this.listener = listener;
     }
 
-    /** Asks the training to end after the current step, with a checkpoint. May be called from any thread, at any time. */
-    public void requestStop() {
+    /**
+     * Asks the training to end after the current step, with a checkpoint. May be called from any thread, at any time.
+     *
+     * @return whether to wait for that; false once the training is over and its checkpoint written: what follows can be
+     *     cut off at any moment and repeated by a resumed run
+     */
+    public boolean requestStop() {
         stopRequested = true;
         Trainer running = trainer;
         if (running != null) {
             running.requestStop();
         }
+        return !trained;
     }
 
     /**
@@ -67,8 +74,8 @@ public final class Pretraining {
      */
     public Optional<Summary> run(boolean resume) {
         AtomicFile.folder(folder);
-        if (resume && !Files.exists(folder.resolve(Trainer.CHECKPOINT))) {
-            throw new LearningException(folder + ": no run to resume: it has no " + Trainer.CHECKPOINT);
+        if (resume) {
+            Trainer.requireRun(folder);
         }
         try (Experiment experiment = Experiment.open(pipeline)) {
             Trainer running = new Trainer(experiment, folder, listener);
@@ -77,6 +84,11 @@ public final class Pretraining {
                 running.requestStop();
             }
             if (!running.train(resume)) {
+                return Optional.empty();
+            }
+            trained = true;
+            if (stopRequested) {
+                listener.message("stopped before the evaluation; go on with --resume");
                 return Optional.empty();
             }
             Checkpoint.saveBackbone(folder.resolve(BACKBONE), experiment.parameters().sub(Experiment.BACKBONE));
@@ -93,7 +105,6 @@ public final class Pretraining {
         summary.write(folder);
         listener.phase("report", 0);
         Report.write(experiment, summary, metrics, scores, folder);
-        listener.message("report: " + folder.resolve(Report.FILE).toAbsolutePath().normalize());
         return summary;
     }
 

@@ -6,6 +6,8 @@ import dev.gatun.data.Loader;
 import dev.gatun.learning.checkpoint.AtomicFile;
 import dev.gatun.learning.checkpoint.Checkpoint;
 import dev.gatun.learning.pipeline.Pipeline;
+import dev.gatun.learning.report.Report;
+import dev.gatun.learning.report.Summary;
 import dev.gatun.tensor.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
@@ -13,6 +15,7 @@ import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.layer.Parameter;
 import dev.gatun.tensor.layer.Pass;
 import dev.gatun.tensor.optimizer.FlatOptimizer;
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -109,16 +112,32 @@ public final class Trainer {
 
     private long begin() {
         AtomicFile.folder(folder);
+        // a new run must not be resumed from an old one's checkpoint, nor be taken for it by its results
+        for (String old : List.of(CHECKPOINT, Pretraining.BACKBONE, Summary.FILE, Report.FILE)) {
+            try {
+                Files.deleteIfExists(folder.resolve(old));
+            } catch (IOException e) {
+                throw new LearningException(AtomicFile.reason(folder.resolve(old), e, "cannot be replaced"), e);
+            }
+        }
         AtomicFile.write(folder.resolve(CONFIG), experiment.pipeline().toYaml());
-        // replaces an old run's checkpoint, from which this one must not be resumed; and a run killed early starts here
         save(0);
         return 0;
     }
 
+    /** Fails in one line if a folder holds no run, not even one that was killed before its first checkpoint. */
+    static void requireRun(Path folder) {
+        if (!Files.exists(folder.resolve(CHECKPOINT)) && !Files.exists(folder.resolve(CONFIG))) {
+            throw new LearningException(folder + ": no run to resume: it has no " + CHECKPOINT + " and no " + CONFIG);
+        }
+    }
+
     private long resume() {
         Path file = folder.resolve(CHECKPOINT);
+        requireRun(folder);
         if (!Files.exists(file)) {
-            throw new LearningException(folder + ": no run to resume: it has no " + CHECKPOINT);
+            listener.message("resumed at step 0 of " + experiment.steps() + ": the run has no checkpoint yet");
+            return begin();
         }
         Checkpoint checkpoint = Checkpoint.load(file, experiment.parameters(), experiment.optimizer());
         Map<String, String> now = metadata();
@@ -137,6 +156,8 @@ public final class Trainer {
         if (checkpoint.step() > experiment.steps()) {
             throw new LearningException(file + ": is at step " + checkpoint.step() + ", this run has " + experiment.steps());
         }
+        // the settings may differ where that is allowed: the folder says what holds now
+        AtomicFile.write(folder.resolve(CONFIG), experiment.pipeline().toYaml());
         checkpointStep = checkpoint.step();
         listener.message("resumed at step " + checkpoint.step() + " of " + experiment.steps());
         return checkpoint.step();

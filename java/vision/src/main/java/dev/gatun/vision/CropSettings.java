@@ -52,8 +52,8 @@ public record CropSettings(
         require(brightness >= 0 && brightness <= 1, "brightness", brightness, "0 to 1");
         require(contrast >= 0 && contrast <= 1, "contrast", contrast, "0 to 1");
         probability(blur, "blur");
-        require(blurKernel >= 1 && blurKernel <= 63 && blurKernel % 2 == 1, "blurKernel", blurKernel, "an odd number from 1 to 63");
-        range(blurSigma, "blurSigma", 0, 100);
+        require(blurKernel >= 1 && blurKernel <= 63 && blurKernel % 2 == 1, "blur_kernel", blurKernel, "an odd number from 1 to 63");
+        range(blurSigma, "blur_sigma", 0, 100);
         require(noise >= 0 && noise <= 1, "noise", noise, "0 to 1");
         area = List.copyOf(area);
         aspect = List.copyOf(aspect);

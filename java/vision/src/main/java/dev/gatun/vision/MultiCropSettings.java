@@ -31,9 +31,9 @@ public record MultiCropSettings(List<CropSettings> crops, List<Double> mean, Lis
         require(mean.size() == 1 || mean.size() == 3, "mean", mean, "one number, or one a channel");
         require(std.size() == mean.size() && std.stream().allMatch(s -> s > 0), "std", std,
                 "as many numbers as mean has, above 0");
-        require(plainSize >= 0, "plainSize", plainSize, "at least 0");
+        require(plainSize >= 0, "plain_size", plainSize, "at least 0");
         int side = plainSize == 0 ? crops.getFirst().size() : plainSize;
-        require(plainResize == 0 || plainResize >= side, "plainResize", plainResize, "0, or at least the plain size " + side);
+        require(plainResize == 0 || plainResize >= side, "plain_resize", plainResize, "0, or at least the plain size " + side);
         crops = List.copyOf(crops);
         mean = List.copyOf(mean);
         std = List.copyOf(std);

@@ -37,7 +37,7 @@ class MultiCropSettingsTest {
                 () -> crop("global", List.of(1., .3), .5, 3));
         refused("flip is 1.5; allowed is 0 to 1", () -> crop("global", area, 1.5, 3));
         refused("flip is NaN; allowed is 0 to 1", () -> crop("global", area, Double.NaN, 3));
-        refused("blurKernel is 4; allowed is an odd number from 1 to 63", () -> crop("global", area, .5, 4));
+        refused("blur_kernel is 4; allowed is an odd number from 1 to 63", () -> crop("global", area, .5, 4));
         CropSettings local = crop("local", area, .5, 3);
         List<Double> one = List.of(1.);
         refused("crops is only local groups; allowed is at least one global group",
@@ -46,7 +46,7 @@ class MultiCropSettingsTest {
                 () -> new MultiCropSettings(List.of(GLOBAL, local, GLOBAL), one, one, 0, 0));
         refused("std is [0.0]; allowed is as many numbers as mean has, above 0",
                 () -> new MultiCropSettings(List.of(GLOBAL), one, List.of(0.), 0, 0));
-        refused("plainResize is 20; allowed is 0, or at least the plain size 28",
+        refused("plain_resize is 20; allowed is 0, or at least the plain size 28",
                 () -> new MultiCropSettings(List.of(GLOBAL), one, one, 0, 20));
     }
 }

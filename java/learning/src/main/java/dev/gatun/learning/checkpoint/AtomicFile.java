@@ -5,6 +5,7 @@ import dev.gatun.learning.LearningException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
@@ -105,8 +106,9 @@ public final class AtomicFile {
     public static String reason(Path file, IOException e, String what) {
         return switch (e) {
             case NoSuchFileException missing -> missing.getFile() != null && missing.getFile().equals(file.toString())
-                    ? file + ": no such file"
+                    ? file + (what.equals("cannot be read") ? ": no such file" : ": " + what + ": no such file or folder")
                     : file + ": " + what + ": no folder " + file.toAbsolutePath().getParent();
+            case CharacterCodingException encoding -> file + ": " + what + ": not a text in UTF-8";
             case AccessDeniedException denied -> file + ": " + what + ": permission denied";
             case FileAlreadyExistsException exists -> file + ": " + what + ": a file of that name is in the way";
             case FileSystemException other when other.getReason() != null -> file + ": " + what + ": " + other.getReason();

@@ -4,6 +4,7 @@ package dev.gatun.learning.method;
 import dev.gatun.learning.LearningException;
 import dev.gatun.learning.Method;
 import dev.gatun.learning.MethodProvider;
+import dev.gatun.learning.checkpoint.AtomicFile;
 import java.io.ByteArrayOutputStream;
 import java.io.File;
 import java.io.IOException;
@@ -63,7 +64,7 @@ public final class SourceMethod implements MethodProvider {
         try {
             source = Files.readString(file);
         } catch (IOException e) {
-            throw new LearningException(file + ": cannot be read: " + e.getClass().getSimpleName(), e);
+            throw new LearningException(AtomicFile.reason(file, e, "cannot be read"), e);
         }
         DiagnosticCollector<JavaFileObject> diagnostics = new DiagnosticCollector<>();
         Memory memory = new Memory(compiler.getStandardFileManager(diagnostics, null, StandardCharsets.UTF_8));

@@ -122,7 +122,10 @@ final class Binder {
         };
     }
 
-    private Object convert(Type type, Object value, String path) {
+    private Object convert(Type type, @Nullable Object value, String path) {
+        if (value == null) {
+            throw error(path, "empty; expected a value");
+        }
         if (type instanceof ParameterizedType generic && generic.getRawType() == List.class) {
             if (!(value instanceof List<?> list)) {
                 throw expected("a list", value, path);

@@ -6,11 +6,11 @@ import dev.gatun.data.ViewsProvider;
 import dev.gatun.learning.LearningException;
 import dev.gatun.learning.MethodProvider;
 import dev.gatun.learning.OptimizerProvider;
+import dev.gatun.learning.checkpoint.AtomicFile;
 import dev.gatun.learning.method.SourceMethod;
 import dev.gatun.tensor.layer.EncoderProvider;
 import java.io.IOException;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -57,10 +57,8 @@ public final class PipelineReader {
     public static Pipeline read(Path file, List<String> overrides, @Nullable String method) {
         try {
             return parse(Files.readString(file), file.toString(), overrides, method);
-        } catch (NoSuchFileException e) {
-            throw new LearningException(file + ": no such file", e);
         } catch (IOException e) {
-            throw new LearningException(file + ": cannot be read: " + e, e);
+            throw new LearningException(AtomicFile.reason(file, e, "cannot be read"), e);
         }
     }
 
@@ -197,9 +195,10 @@ public final class PipelineReader {
             throw new LearningException("--set " + override + ": expected key=value, such as schedule.epochs=3");
         }
         String[] path = override.substring(0, equals).split("\\.");
+        String text = override.substring(equals + 1);
         Object value;
         try {
-            value = mapper().readValue(override.substring(equals + 1), Object.class);
+            value = text.isBlank() ? null : mapper().readValue(text, Object.class); // as "key:" in a file: the default
         } catch (JacksonException e) {
             throw new LearningException("--set " + override + ": the value is not YAML: " + e.getOriginalMessage(), e);
         }

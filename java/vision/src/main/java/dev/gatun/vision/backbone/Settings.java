@@ -20,8 +20,8 @@ final class Settings {
     }
 
     static void rates(double dropPath, String dropPathRule) {
-        require(dropPath >= 0 && dropPath < 1, "dropPath", dropPath, "0 (none) to below 1");
-        require(dropPathRule.equals("uniform") || dropPathRule.equals("linear"), "dropPathRule", dropPathRule, "uniform or linear");
+        require(dropPath >= 0 && dropPath < 1, "drop_path", dropPath, "0 (none) to below 1");
+        require(dropPathRule.equals("uniform") || dropPathRule.equals("linear"), "drop_path_rule", dropPathRule, "uniform or linear");
     }
 
     /** The drop rate of a block: the same everywhere, or rising from 0 at the first block to the full rate at the last. */

@@ -37,9 +37,9 @@ public record VitSettings(
         Settings.require(depth >= 1, "depth", depth, "at least 1");
         Settings.require(heads >= 1 && width % heads == 0 && width / heads <= 128, "heads", heads,
                 "a divisor of the width " + width + " that leaves at most 128 dimensions a head");
-        Settings.require(mlpRatio * width >= 1, "mlpRatio", mlpRatio, "above 0");
+        Settings.require(mlpRatio * width >= 1, "mlp_ratio", mlpRatio, "above 0");
         Settings.require(pooling.equals("token") || pooling.equals("average"), "pooling", pooling, "token or average");
         Settings.rates(dropPath, dropPathRule);
-        Settings.require(dropPathForm.equals("mask") || dropPathForm.equals("subset"), "dropPathForm", dropPathForm, "mask or subset");
+        Settings.require(dropPathForm.equals("mask") || dropPathForm.equals("subset"), "drop_path_form", dropPathForm, "mask or subset");
     }
 }
