@@ -47,6 +47,10 @@ final class Charts {
             low = Math.min(low, reference);
             high = Math.max(high, reference);
         }
+        if (!smooth) {
+            // a rate or a count: its distance from nothing is what matters
+            low = Math.min(low, 0);
+        }
         double margin = high > low ? (high - low) * .06 : Math.max(Math.abs(high) * .1, 1e-9);
         Scale x = new Scale(points.getFirst()[0], points.getLast()[0], LEFT, WIDTH - 8);
         Scale y = new Scale(low - margin, high + margin, HEIGHT - BOTTOM, TOP);
