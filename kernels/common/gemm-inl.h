@@ -2,8 +2,8 @@
 // Register-blocked matrix products for kernels that bring their own packing (convolution, fused products). Re-included per instruction set.
 //
 // C is computed in blocks of rows x vectors that stay in registers over the whole depth; A gives one broadcast element a row and is read
-// where it lies, B gives whole vectors of a packed panel. Every element of C is one chain of fused multiply-adds in the order of the depth, wherever blocks begin: results do not
-// depend on tiling or threads.
+// where it lies, B gives whole vectors of a packed panel. Every element of C is one chain of fused multiply-adds in the order of the
+// depth, wherever blocks begin: results do not depend on tiling or threads.
 #if defined(GATUN_GEMM_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef GATUN_GEMM_INL_H_
 #undef GATUN_GEMM_INL_H_

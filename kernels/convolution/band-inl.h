@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Work is cut into bands: some output rows of one image, or some whole images. The source pixels of a band, with the padding around them,
-// are copied once into the workspace; the products then read patches where they lie in the copy, so that no patch is ever written out. (Reading a source that needs no padding in place
-// was measured to be slower: the copy is what fetches the source ahead of the products.)
+// are copied once into the workspace; the products then read patches where they lie in the copy, so that no patch is ever written out.
+// (Reading a source that needs no padding in place was measured to be slower: the copy is what fetches the source ahead of the products.)
 // Re-included per instruction set.
 #if defined(GATUN_BAND_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef GATUN_BAND_INL_H_
@@ -135,7 +135,8 @@ HWY_INLINE void copy_band(const Gather& g, const BandPlan& plan, const Band& ban
       const float* from = source + g.source.offset(band.image + n, row, first_column + left);
       zero_run(to, left * plan.pixel_stride);
       if (g.source.pixel_stride == plan.pixel_stride) {
-        copy_run(from, to + left * plan.pixel_stride, (right - left) * g.channels);
+        // What a view of some channels leaves between its pixels is copied along, and never read.
+        copy_run(from, to + left * plan.pixel_stride, (right - left - 1) * plan.pixel_stride + g.channels);
       } else {
         for (int64_t j = left; j < right; ++j, from += g.source.pixel_stride) copy_run(from, to + j * plan.pixel_stride, g.channels);
       }

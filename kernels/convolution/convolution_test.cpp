@@ -209,6 +209,21 @@ TEST_CASE("convolution matches the double reference") {
   }
 }
 
+// The copy of a band spaces out pixels of 64 channels: a view with the same gap between its pixels must not be taken for a contiguous one.
+TEST_CASE("convolution of views with any gap between pixels matches the contiguous one") {
+  const Case c{"one by one", 2, 5, 6, 64, 128, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1};
+  const Data data = data_of(shape_of(c));
+  const Result contiguous = run_kernel(c, data, 2);
+  for (const int64_t gap : {3, 16, 64}) {
+    CAPTURE(gap);
+    const Result spaced = run_kernel(c, data, 2, true, gap);
+    CHECK(same_bits(spaced.y, contiguous.y));
+    CHECK(same_bits(spaced.dx, contiguous.dx));
+    CHECK(same_bits(spaced.dweights, contiguous.dweights));
+    CHECK(same_bits(spaced.dbias, contiguous.dbias));
+  }
+}
+
 TEST_CASE("convolution backward-weights over many chunks matches the double reference") {
   const Case c{"many positions", 9, 20, 20, 5, 10, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1};
   const ConvolutionShape s = shape_of(c);
@@ -323,6 +338,12 @@ TEST_CASE("convolution refuses bad descriptors with a message that names the ope
   attempt("stride_width is 0", [](Desc& d) { d.stride_width = 0; });
   attempt("padding_left is -1", [](Desc& d) { d.padding_left = -1; });
   attempt("dilation_height is 0", [](Desc& d) { d.dilation_height = 0; });
+  attempt("the kernel is larger than the padded image along the height", [](Desc& d) {
+    // Its extent, dilation * (KH - 1) + 1, is beyond 64 bits.
+    d.weights = layout(GATUN_F32, {1, int64_t{1} << 34, 1, 4});
+    d.y.shape[3] = d.groups = 1;
+    d.dilation_height = INT32_MAX;
+  });
   attempt("x is i32, expected f32", [](Desc& d) { d.x.dtype = GATUN_I32; });
   attempt("weights has shape (8, 3, 3, 4), expected (8, 3, 3, 2)", [](Desc& d) { d.weights = layout(GATUN_F32, {8, 3, 3, 4}); });
   attempt("weights must be contiguous", [](Desc& d) { d.weights.stride[0] += 2; });

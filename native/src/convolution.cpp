@@ -32,12 +32,12 @@ static void check_contiguous(const char* name, const gatun_layout& layout) {
 
 static int64_t output_size(const char* axis, int64_t size, int64_t padding, int64_t kernel, int64_t dilation, int64_t stride,
                            const gatun_convolution_desc& desc) {
-  const int64_t room = size + padding - dilation * (kernel - 1) - 1;
-  if (room < 0) {
+  // Divided, not multiplied: a kernel's extent in x may be beyond 64 bits.
+  if (size + padding < 1 || (size + padding - 1) / dilation < kernel - 1) {
     invalid("the kernel is larger than the padded image along the %s: x is %s, weights are %s", axis, describe(desc.x).c_str(),
             describe(desc.weights).c_str());
   }
-  return room / stride + 1;
+  return (size + padding - dilation * (kernel - 1) - 1) / stride + 1;
 }
 
 static PixelGrid grid(const gatun_layout& layout) {
