@@ -351,11 +351,16 @@ TEST_CASE("attention without queries, keys or batch; without the log-sum-exp") {
 
 TEST_CASE("NaN reaches every row that sees it and no other head") {
   const Case c{.batch = 1, .queries = 70, .keys = 140, .heads = 2, .depth = 16};
-  for (const char* where : {"q", "k", "v", "dout"}) {
+  // The bits that a NaN carries change nothing.
+  const uint32_t bits = 0x7fc00001;
+  float loaded;
+  std::memcpy(&loaded, &bits, sizeof loaded);
+  for (const auto& [where, nan] : std::vector<std::pair<const char*, float>>{
+           {"q", kNan}, {"k", kNan}, {"v", kNan}, {"dout", kNan}, {"q", loaded}, {"k", loaded}, {"q", -loaded}, {"k", -loaded}}) {
     CAPTURE(where);
     Data<float> d = random_inputs(c, 5000);
     std::vector<float>& target = *where == 'q' ? d.q : *where == 'k' ? d.k : *where == 'v' ? d.v : d.dout;
-    target[20 * 32 + 3] = kNan;  // row 20, head 0
+    target[20 * 32 + 3] = nan;  // row 20, head 0
     const Answer<float> a = run_kernel(c, d);
     for (int64_t r = 0; r < 70; ++r) {
       const bool hit = *where == 'v' ? true : *where == 'k' ? true : *where == 'q' ? r == 20 : false;

@@ -31,8 +31,9 @@ constexpr int rows_for(int vectors) { return vectors == 4 ? 6 : vectors == 3 ? 8
 // of the caller's making, never a trap.
 HWY_INLINE VF exp2(F32 d, VF x) {
   const hn::RebindToSigned<F32> di;
-  // Adding 1.5·2^23 leaves the rounded integer in the low bits, ready to be shifted into the exponent.
-  const VF magic = hn::Set(d, 12582912.0f);
+  // Adding 1.5·2^23 + 127 leaves the rounded integer in the low bits, biased, ready to be shifted into the exponent of a factor. (Added
+  // into the exponent of p instead, the bits that a NaN carries could make a number of it.)
+  const VF magic = hn::Set(d, 12583039.0f);
   const VF shifted = hn::Add(x, magic);
   const VF r = hn::Sub(x, hn::Sub(shifted, magic));
   VF p = hn::Set(d, 1.535336196e-04f);
@@ -42,7 +43,7 @@ HWY_INLINE VF exp2(F32 d, VF x) {
   p = hn::MulAdd(p, r, hn::Set(d, 2.402264774e-01f));
   p = hn::MulAdd(p, r, hn::Set(d, 6.931471825e-01f));
   p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
-  const VF y = hn::BitCast(d, hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(hn::BitCast(di, shifted))));
+  const VF y = hn::Mul(p, hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(di, shifted))));
   return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -125.5f)), y);
 }
 
