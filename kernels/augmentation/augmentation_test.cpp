@@ -357,6 +357,10 @@ TEST_CASE("augmentation refuses what would read or write outside a buffer, namin
     change(s);
     return s;
   };
+  attempt(with(equal, [](Setting& s) {
+            s.desc.batch = layout(GATUN_F32, {0, 0, 4, 1});
+            s.desc.antialias = 1;
+          }), "batch has no pixels");
   attempt(with(equal, [](Setting& s) { s.rows[1] = 3; }), "rows[1] is 3, there are 3 images");
   attempt(with(equal, [](Setting& s) { s.rows[0] = -1; }), "rows[0] is -1");
   attempt(with(equal, [](Setting& s) { s.desc.area_low = 0; }), "area_low is 0");

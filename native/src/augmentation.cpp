@@ -59,7 +59,7 @@ Augmentation check_layouts(const gatun_augmentation_desc& d) {
   a.width = d.batch.shape[2];
   a.channels = d.batch.shape[3];
   a.stride = d.batch.stride[0];
-  if (a.views > 0 && (a.height < 1 || a.width < 1 || a.channels < 1)) invalid("batch has no pixels: %s", describe(d.batch).c_str());
+  if (a.height < 1 || a.width < 1 || a.channels < 1) invalid("batch has no pixels: %s", describe(d.batch).c_str());
   if ((a.height > 1 && d.batch.stride[1] != a.width * a.channels) || (a.width > 1 && d.batch.stride[2] != a.channels)) {
     invalid("each view of batch must be contiguous: %s", describe(d.batch).c_str());
   }
