@@ -243,6 +243,13 @@ TEST_CASE("stochastic_depth refuses bad arguments with a message that names them
   attempt({size, 1, all, some, two, kNone, layout(GATUN_F32, {4}), all}, "gamma has shape (4), expected (3)");
   attempt({size, 1, all, some, two, layout(GATUN_F32, {4}), kNone, all}, "mask has shape (4), expected (2)");
   attempt({size, std::numeric_limits<float>::infinity(), all, some, two, kNone, kNone, all}, "scale is inf");
+  // A residual that nobody needs must still have a layout that can be read.
+  gatun_layout wild = some;
+  wild.rank = 1 << 20;
+  const gatun_stochastic_depth_backward_desc back{sizeof back, 1, all, wild, two, kNone, kNone, some, kNone};
+  refused("residual has rank 1048576", [&](gatun_error* e) {
+    return gatun_stochastic_depth_backward(device.stream(), &back, x.data(), nullptr, indices.data(), nullptr, nullptr, y.data(), nullptr, nullptr, 0, e);
+  });
   const gatun_stochastic_depth_mask_desc certain{sizeof certain, 1.0f, 0, kNone, layout(GATUN_F32, {4})};
   refused("rate is 1, it must be in [0, 1)", [&](gatun_error* e) { return gatun_stochastic_depth_mask(device.stream(), &certain, &kKey, nullptr, y.data(), e); });
   const gatun_stochastic_depth_subset_desc larger{sizeof larger, 0, 1, 0, kNone, two};

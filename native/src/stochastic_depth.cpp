@@ -159,7 +159,7 @@ gatun_status gatun_stochastic_depth_backward(gatun_stream* stream, const gatun_s
     const size_t needed = backward_bytes(desc);
     const RowShape in = first_rows("dy", desc->dy), out = first_rows("dresidual", desc->dresidual);
     Rows<const float> values(static_cast<const float*>(residual), out);
-    if (present(desc->dgamma)) {
+    if (present(desc->dgamma) || present(desc->residual)) {
       check_layout("residual", desc->residual, GATUN_F32, desc->dresidual.rank);
       check_same_shape("residual", desc->residual, "dresidual", desc->dresidual);
       values = {static_cast<const float*>(residual), first_rows("residual", desc->residual)};
