@@ -12,6 +12,8 @@ public final class GatunContext implements AutoCloseable {
     private static final Struct DESC = Struct.descriptor("gatun_context_desc");
     private static final long THREADS = DESC.i32("threads");
 
+    private static final int MAX_THREADS = 1024;
+
     private final NativeLibrary library;
     private final int threads;
     private MemorySegment handle;
@@ -32,11 +34,12 @@ public final class GatunContext implements AutoCloseable {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment desc = arena.allocate(DESC.size(), 8);
             desc.set(ValueLayout.JAVA_INT, 0, (int) DESC.size());
-            desc.set(ValueLayout.JAVA_INT, THREADS, threads);
+            // Asked of the JVM, which knows a container's share of the processors; OpenMP would count all that it sees.
+            int count = threads == 0 ? Math.min(Runtime.getRuntime().availableProcessors(), MAX_THREADS) : threads;
+            desc.set(ValueLayout.JAVA_INT, THREADS, count);
             MemorySegment result = arena.allocate(ValueLayout.ADDRESS);
             MemorySegment error = Call.newError(arena);
             Call.check(CREATE.invoke(library.address(CREATE), desc, result, error), error);
-            int count = threads > 0 ? threads : Runtime.getRuntime().availableProcessors();
             return new GatunContext(library, result.get(ValueLayout.ADDRESS, 0), count);
         }
     }
