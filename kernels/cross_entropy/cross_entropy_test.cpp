@@ -151,6 +151,7 @@ TEST_CASE("cross_entropy refuses bad descriptors with a message that names the o
   };
   constexpr uint32_t size = sizeof(gatun_cross_entropy_desc);
   attempt({size, -1.0f, matrix, matrix, line, line}, "temperature is -1");
+  attempt({size, 1e-40f, matrix, matrix, line, line}, "must be positive and not subnormal");
   attempt({size, 1.0f, matrix, layout(GATUN_I32, {3}), line, line}, "targets has shape (3), expected (4)");
   attempt({size, 1.0f, matrix, layout(GATUN_I64, {4}), line, line}, "targets is i64");
   attempt({size, 1.0f, matrix, matrix, layout(GATUN_F32, {5}), line}, "loss has shape (5), expected (4)");

@@ -113,6 +113,11 @@ TEST_CASE("l2_normalize edge cases: empty, zeros, NaN, in place") {
   const gatun_l2_normalize_desc desc{sizeof desc, kEpsilon, matrix, matrix, layout(GATUN_F32, {6})};
   run([&](gatun_error* e) { return gatun_l2_normalize_forward(device.stream(), &desc, values.data(), values.data(), norm.data(), e); });
   CHECK(same_bits(values, apart.y));
+
+  // Nothing in between has no spacing, whatever its strides say.
+  const gatun_layout nothing = layout(GATUN_F32, {5, 0, 3});
+  const gatun_l2_normalize_desc empty{sizeof empty, kEpsilon, nothing, nothing, layout(GATUN_F32, {0})};
+  run([&](gatun_error* e) { return gatun_l2_normalize_forward(device.stream(), &empty, nullptr, nullptr, nullptr, e); });
 }
 
 TEST_CASE("l2_normalize refuses bad descriptors with a message that names the operand") {
@@ -125,6 +130,7 @@ TEST_CASE("l2_normalize refuses bad descriptors with a message that names the op
   const gatun_layout norm = layout(GATUN_F32, {4});
   attempt({sizeof(gatun_l2_normalize_desc) - 8, kEpsilon, matrix, matrix, norm}, "struct_size");
   attempt({sizeof(gatun_l2_normalize_desc), 0.0f, matrix, matrix, norm}, "epsilon is 0");
+  attempt({sizeof(gatun_l2_normalize_desc), 1e-40f, matrix, matrix, norm}, "must be positive and not subnormal");
   attempt({sizeof(gatun_l2_normalize_desc), kEpsilon, layout(GATUN_I32, {4, 4}), matrix, norm}, "x is i32, expected f32");
   attempt({sizeof(gatun_l2_normalize_desc), kEpsilon, matrix, layout(GATUN_F32, {4, 5}), norm}, "y has shape (4, 5), expected (4, 4)");
   attempt({sizeof(gatun_l2_normalize_desc), kEpsilon, layout(GATUN_F32, {4, 4}, {1, 4}), matrix, norm}, "last dimension of x must be contiguous");

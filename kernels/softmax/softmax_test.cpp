@@ -118,6 +118,7 @@ TEST_CASE("softmax refuses bad descriptors with a message that names the operand
     refused(part, [&](gatun_error* e) { return gatun_softmax_forward(device.stream(), &desc, b.data(), b.data(), e); });
   };
   attempt({sizeof(gatun_softmax_desc), 0.0f, matrix, matrix}, "temperature is 0");
+  attempt({sizeof(gatun_softmax_desc), 1e-40f, matrix, matrix}, "must be positive and not subnormal");
   attempt({sizeof(gatun_softmax_desc), 1.0f, layout(GATUN_F32, {4, 4}, {1, 4}), matrix}, "last dimension of x must be contiguous");
   attempt({sizeof(gatun_softmax_desc), 1.0f, matrix, layout(GATUN_F32, {4, 3})}, "y has shape (4, 3), expected (4, 4)");
 }

@@ -2,6 +2,7 @@
 #include "check.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -132,9 +133,18 @@ void check_workspace(const void* workspace, size_t given, size_t needed) {
   if (reinterpret_cast<uintptr_t>(workspace) % 64 != 0) invalid("the workspace is not aligned to 64 bytes");
 }
 
+void check_divisor(const char* name, float value) {
+  if (!(value > 0.0f) || !std::isfinite(1.0f / value)) invalid("%s is %g, it must be positive and not subnormal", name, static_cast<double>(value));
+}
+
 RowShape collapse_rows(const char* name, const gatun_layout& layout) {
   const int last = layout.rank - 1;
   RowShape shape{1, layout.shape[last], layout.shape[last]};
+  // Without elements there is no spacing to be wrong.
+  if (elements(layout) == 0) {
+    for (int i = 0; i < last; ++i) shape.rows *= layout.shape[i];
+    return shape;
+  }
   bool first = true;
   // From the innermost leading dimension outwards: each must continue where the ones inside it end.
   for (int i = last - 1; i >= 0; --i) {

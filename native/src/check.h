@@ -57,6 +57,9 @@ void check_pointer(const char* name, const gatun_layout& layout, const void* poi
 
 void check_workspace(const void* workspace, size_t given, size_t needed);
 
+// What an operation divides by: positive, and not so small that its inverse is infinite.
+void check_divisor(const char* name, float value);
+
 int64_t elements(const gatun_layout& layout);
 
 // The operand as rows of its last dimension. The leading dimensions must be equally spaced (any strided 2-D view is).

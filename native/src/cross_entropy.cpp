@@ -11,7 +11,7 @@ namespace {
 
 // Checks what both directions share.
 RowShape check_operands(float temperature, const gatun_layout& logits, const gatun_layout& targets) {
-  if (!(temperature > 0.0f)) invalid("temperature is %g, it must be positive", static_cast<double>(temperature));
+  check_divisor("temperature", temperature);
   check_layout("logits", logits, GATUN_F32, -1);
   const RowShape rows = collapse_rows("logits", logits);
   if (targets.dtype == GATUN_I32) {

@@ -7,10 +7,6 @@
 
 namespace gatun {
 
-static void check_epsilon(float epsilon) {
-  if (!(epsilon > 0.0f)) invalid("epsilon is %g, it must be positive", static_cast<double>(epsilon));
-}
-
 static void check_norm(const gatun_layout& norm, int64_t rows) {
   check_layout("norm", norm, GATUN_F32, 1);
   check_shape("norm", norm, {rows});
@@ -25,7 +21,7 @@ gatun_status gatun_l2_normalize_forward(gatun_stream* stream, const gatun_l2_nor
   using namespace gatun;
   return border("l2_normalize_forward", error, [&] {
     check_call(stream, desc);
-    check_epsilon(desc->epsilon);
+    check_divisor("epsilon", desc->epsilon);
     check_layout("x", desc->x, GATUN_F32, -1);
     check_layout("y", desc->y, GATUN_F32, desc->x.rank);
     check_same_shape("y", desc->y, "x", desc->x);
@@ -45,7 +41,7 @@ gatun_status gatun_l2_normalize_backward(gatun_stream* stream, const gatun_l2_no
   using namespace gatun;
   return border("l2_normalize_backward", error, [&] {
     check_call(stream, desc);
-    check_epsilon(desc->epsilon);
+    check_divisor("epsilon", desc->epsilon);
     check_layout("y", desc->y, GATUN_F32, -1);
     check_layout("dy", desc->dy, GATUN_F32, desc->y.rank);
     check_same_shape("dy", desc->dy, "y", desc->y);

@@ -2,7 +2,6 @@
 #include "gatun/sinkhorn.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "abi.h"
 #include "check.h"
@@ -13,9 +12,7 @@ namespace gatun {
 namespace {
 
 RowShape check_scores(const gatun_sinkhorn_desc* desc) {
-  if (!(desc->epsilon > 0.0f) || !std::isfinite(1.0f / desc->epsilon)) {
-    invalid("epsilon is %g, it must be positive and not subnormal", static_cast<double>(desc->epsilon));
-  }
+  check_divisor("epsilon", desc->epsilon);
   if (desc->iterations < 1) invalid("iterations is %d, it must be at least 1", desc->iterations);
   check_layout("scores", desc->scores, GATUN_F32, 2);
   return collapse_rows("scores", desc->scores);

@@ -5,21 +5,13 @@
 #include "check.h"
 #include "kernels/softmax/softmax.h"
 
-namespace gatun {
-
-static void check_temperature(float temperature) {
-  if (!(temperature > 0.0f)) invalid("temperature is %g, it must be positive", static_cast<double>(temperature));
-}
-
-}  // namespace gatun
-
 extern "C" {
 
 gatun_status gatun_softmax_forward(gatun_stream* stream, const gatun_softmax_desc* desc, const void* x, void* y, gatun_error* error) {
   using namespace gatun;
   return border("softmax_forward", error, [&] {
     check_call(stream, desc);
-    check_temperature(desc->temperature);
+    check_divisor("temperature", desc->temperature);
     check_layout("x", desc->x, GATUN_F32, -1);
     check_layout("y", desc->y, GATUN_F32, desc->x.rank);
     check_same_shape("y", desc->y, "x", desc->x);
@@ -36,7 +28,7 @@ gatun_status gatun_softmax_backward(gatun_stream* stream, const gatun_softmax_ba
   using namespace gatun;
   return border("softmax_backward", error, [&] {
     check_call(stream, desc);
-    check_temperature(desc->temperature);
+    check_divisor("temperature", desc->temperature);
     check_layout("y", desc->y, GATUN_F32, -1);
     check_layout("dy", desc->dy, GATUN_F32, desc->y.rank);
     check_same_shape("dy", desc->dy, "y", desc->y);

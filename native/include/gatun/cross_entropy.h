@@ -17,7 +17,7 @@ extern "C" {
 
 typedef struct gatun_cross_entropy_desc {
   uint32_t struct_size;
-  float temperature;     /**< positive */
+  float temperature;     /**< positive, not subnormal */
   gatun_layout logits;   /**< f32 (..., K), rows equally spaced */
   gatun_layout targets;  /**< f32, shape of logits: soft targets, of any row sum; or i32 (rows): labels, below 0 for none */
   gatun_layout loss;     /**< f32 (rows), written */

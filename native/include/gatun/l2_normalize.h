@@ -14,7 +14,7 @@ extern "C" {
 
 typedef struct gatun_l2_normalize_desc {
   uint32_t struct_size;
-  float epsilon;      /**< smallest length divided by, > 0; 1e-12 is usual */
+  float epsilon;      /**< smallest length divided by, > 0 and not subnormal; 1e-12 is usual */
   gatun_layout x;     /**< f32 (..., D): rows along the last dimension, equally spaced */
   gatun_layout y;     /**< f32, shape of x; may be x itself */
   gatun_layout norm;  /**< f32 (rows) contiguous: ‖x‖₂ of each row; kept for the backward pass */

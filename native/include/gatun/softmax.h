@@ -14,7 +14,7 @@ extern "C" {
 
 typedef struct gatun_softmax_desc {
   uint32_t struct_size;
-  float temperature;  /**< positive; 1 for the plain softmax */
+  float temperature;  /**< positive, not subnormal; 1 for the plain softmax */
   gatun_layout x;     /**< f32 (..., N), rows equally spaced */
   gatun_layout y;     /**< f32, shape of x, written; may be x itself */
 } gatun_softmax_desc;
