@@ -100,6 +100,21 @@ TEST_CASE("l2_normalize edge cases: empty, zeros, NaN, in place") {
   CHECK(run_kernel(2, {}, {}, 0, 5, 0).y.empty());
   const Result zeros = run_kernel(2, std::vector<float>(5), std::vector<float>(5), 1, 5, 0);
   for (const float value : zeros.y) CHECK(value == 0.0f);
+  // Rows shorter than epsilon are divided by it, and so are their gradients: nothing is projected out.
+  {
+    Device device;
+    const std::vector<float> short_rows = normal(3 * 5, 5, 0.1f), dy = normal(3 * 5, 6);
+    std::vector<float> y(15), norm(3), dx(15);
+    const gatun_layout matrix = layout(GATUN_F32, {3, 5}), line = layout(GATUN_F32, {3});
+    const gatun_l2_normalize_desc desc{sizeof desc, 4.0f, matrix, matrix, line};
+    run([&](gatun_error* e) { return gatun_l2_normalize_forward(device.stream(), &desc, short_rows.data(), y.data(), norm.data(), e); });
+    const gatun_l2_normalize_backward_desc back{sizeof back, 4.0f, matrix, line, matrix, matrix};
+    run([&](gatun_error* e) { return gatun_l2_normalize_backward(device.stream(), &back, y.data(), norm.data(), dy.data(), dx.data(), e); });
+    for (size_t i = 0; i < 15; ++i) {
+      CHECK(y[i] == short_rows[i] / 4);
+      CHECK(dx[i] == dy[i] / 4);
+    }
+  }
   std::vector<float> x = normal(10, 7);
   x[2] = std::numeric_limits<float>::quiet_NaN();
   const Result nan = run_kernel(2, x, normal(10, 8), 2, 5, 0);

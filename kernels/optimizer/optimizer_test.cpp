@@ -211,6 +211,14 @@ TEST_CASE("optimizer closed forms: the first AdamW step is the sign, LARS moves 
   const std::vector<float> values = still.values;
   step(device, Rule::kLarc, still, 1, 0.5f, 1.0f);
   CHECK(same_bits(still.values, values));
+  // A gradient so short that LARC's 1e-8 is half of the denominator: p - lr * g * trust * |p| / (|g| + 1e-8)
+  Model tiny({2}, 18, 1);
+  tiny.values = {3.0f, 4.0f};
+  tiny.decay_scale = {0.0f};
+  tiny.gradients[0] = {1e-8f, 0.0f};
+  step(device, Rule::kLarc, tiny, 1, 16.0f, 1.0f);
+  CHECK(tiny.values[0] == doctest::Approx(3 - 16 * kTrust * 5 / 2).epsilon(1e-6));
+  CHECK(tiny.values[1] == 4.0f);
   Model zero({40}, 19, 1);
   std::fill(zero.values.begin(), zero.values.end(), 0.0f);
   step(device, Rule::kLars, zero, 1, 0.5f, 1.0f);

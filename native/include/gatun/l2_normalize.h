@@ -30,7 +30,8 @@ typedef struct gatun_l2_normalize_backward_desc {
 } gatun_l2_normalize_backward_desc;
 
 /**
- * y = x / max(‖x‖, epsilon) for each row. A row of zeros stays zeros; a row with a NaN becomes NaN.
+ * y = x / max(‖x‖, epsilon) for each row. A row of zeros stays zeros; a row with a NaN becomes NaN. Squares are summed in f32: a row
+ * longer than 1.8e19 has norm +∞ and becomes zeros.
  * An empty x (no rows or no columns) is allowed.
  */
 GATUN_API gatun_status gatun_l2_normalize_forward(gatun_stream* stream, const gatun_l2_normalize_desc* desc, const void* x, void* y,

@@ -9,11 +9,16 @@ import java.lang.foreign.MemorySegment;
  * index of the view, and of the sample's id.
  */
 public final class Augmentation {
-    /** Columns of the drawn parameters: top, left, height, width of the crop in source pixels. */
+    /** Column of the drawn parameters: first row of the crop, in source pixels. */
     public static final int TOP = 0;
 
+    /** First column of the crop, in source pixels. */
     public static final int LEFT = 1;
+
+    /** Height of the crop, in source pixels. */
     public static final int HEIGHT = 2;
+
+    /** Width of the crop, in source pixels. */
     public static final int WIDTH = 3;
 
     /** 0 or 1. */

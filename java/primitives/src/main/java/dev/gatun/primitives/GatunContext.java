@@ -54,6 +54,7 @@ public final class GatunContext implements AutoCloseable {
         return threads;
     }
 
+    /** The library whose device this is. */
     public NativeLibrary library() {
         return library;
     }

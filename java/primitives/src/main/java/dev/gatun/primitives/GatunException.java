@@ -7,10 +7,15 @@ public class GatunException extends RuntimeException {
 
     /** Why an operation failed. */
     public enum Status {
+        /** A shape, stride, dtype, pointer or constant that the operation does not allow. */
         INVALID_ARGUMENT,
+        /** Allowed in general, but not on this device. */
         UNSUPPORTED,
+        /** The device has not that much memory. */
         OUT_OF_MEMORY,
+        /** The library cannot be loaded, or is for a device that this machine does not have. */
         NO_DEVICE,
+        /** A defect in Gatun. */
         INTERNAL;
 
         static Status of(int code) {
@@ -21,12 +26,19 @@ public class GatunException extends RuntimeException {
     private final Status status;
     private final String operation;
 
+    /**
+     * A failure of an operation.
+     *
+     * @param operation as in the C interface without its prefix, for example {@code sinkhorn}
+     * @param message one line: what was given and what is allowed
+     */
     public GatunException(Status status, String operation, String message) {
         super(operation + ": " + message);
         this.status = status;
         this.operation = operation;
     }
 
+    /** Why it failed. */
     public Status status() {
         return status;
     }

@@ -28,6 +28,7 @@ public final class GatunStream implements AutoCloseable {
         }
     }
 
+    /** The device it is a stream of. */
     public GatunContext context() {
         return context;
     }

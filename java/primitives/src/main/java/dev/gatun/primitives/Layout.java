@@ -47,10 +47,12 @@ public final class Layout {
         return new Layout(dtype, shape.clone(), strides.clone());
     }
 
+    /** Type of the elements. */
     public DType dtype() {
         return dtype;
     }
 
+    /** Number of dimensions. */
     public int rank() {
         return shape.length;
     }
@@ -65,10 +67,12 @@ public final class Layout {
         return strides[dimension];
     }
 
+    /** Extents of all dimensions. */
     public long[] shape() {
         return shape.clone();
     }
 
+    /** Element strides of all dimensions. */
     public long[] strides() {
         return strides.clone();
     }

@@ -20,6 +20,7 @@ public final class BatchNorm implements Layer {
     private final State runningVariance;
     private final boolean relu;
 
+    /** Without a ReLU; weights of ones, biases of zeros. */
     public BatchNorm(Parameters parameters, int channels) {
         this(parameters, channels, false);
     }

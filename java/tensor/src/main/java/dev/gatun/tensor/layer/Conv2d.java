@@ -21,6 +21,7 @@ public final class Conv2d implements Layer {
         this(parameters, in, out, kernel, Geometry.of(stride, padding, 1, groups), bias, Initializer.kaimingNormalFanOut());
     }
 
+    /** With any geometry; a bias, if any, of zeros. */
     public Conv2d(
             Parameters parameters, int in, int out, int kernel, Geometry geometry, boolean bias, Initializer initializer) {
         if (in % geometry.groups() != 0 || out % geometry.groups() != 0) {

@@ -14,6 +14,7 @@ public final class Linear implements Layer {
         this(parameters, in, out, bias, Initializer.fanInUniform(), Initializer.uniform((float) (1 / Math.sqrt(in))));
     }
 
+    /** @param biases not used where there is no bias */
     public Linear(Parameters parameters, int in, int out, boolean bias, Initializer weights, Initializer biases) {
         weight = parameters.parameter("weight", weights, out, in);
         this.bias = bias ? parameters.parameter("bias", biases, out) : null;

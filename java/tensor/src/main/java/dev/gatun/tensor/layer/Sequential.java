@@ -8,10 +8,12 @@ import java.util.List;
 public final class Sequential implements Layer {
     private final List<Layer> layers;
 
+    /** The first layer gets the input. */
     public Sequential(Layer... layers) {
         this(List.of(layers));
     }
 
+    /** The first layer gets the input. */
     public Sequential(List<? extends Layer> layers) {
         this.layers = List.copyOf(layers);
     }

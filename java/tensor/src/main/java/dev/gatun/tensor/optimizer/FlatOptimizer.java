@@ -124,7 +124,8 @@ public abstract class FlatOptimizer implements Optimizer {
     }
 
     /**
-     * Measures the Euclidean norm of all gradients and sets the gradient scale to min(1, maxNorm / norm).
+     * Measures the Euclidean norm of all gradients, unscaled, and sets the gradient scale to min(1, maxNorm / norm); what
+     * {@link #gradientScale(float)} set before is forgotten.
      *
      * @param maxNorm positive; infinity only measures
      * @return the norm before clipping; not finite if a gradient is not

@@ -23,6 +23,7 @@ public final class Larc extends FlatOptimizer {
         this(parameters, .9f, weightDecay, .001f);
     }
 
+    /** @param trust η: length of an update relative to the values, before the learning rate */
     public Larc(Parameters parameters, float momentum, float weightDecay, float trust) {
         super(parameters, p -> true);
         this.momentum = momentum;
