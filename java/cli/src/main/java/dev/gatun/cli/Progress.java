@@ -2,7 +2,9 @@
 package dev.gatun.cli;
 
 import dev.gatun.learning.ProgressListener;
+import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.Locale;
 import me.tongfei.progressbar.ConsoleProgressBarConsumer;
@@ -16,10 +18,12 @@ import org.jspecify.annotations.Nullable;
  */
 final class Progress implements ProgressListener, AutoCloseable {
     private static final Duration BETWEEN_LINES = Duration.ofSeconds(10);
+    private static final int USUAL_COLUMNS = 80;
 
     private final PrintWriter out;
     private final PrintWriter err;
     private final boolean terminal = System.console() != null && System.console().isTerminal();
+    private final int columns = terminal ? columns() : 0;
     private @Nullable ProgressBar bar;
     private String phase = "";
     private long total;
@@ -44,7 +48,7 @@ final class Progress implements ProgressListener, AutoCloseable {
                     .setInitialMax(work)
                     .setStyle(ProgressBarStyle.UNICODE_BLOCK)
                     .setUpdateIntervalMillis(200)
-                    .setConsumer(new ConsoleProgressBarConsumer(System.err))
+                    .setConsumer(new ConsoleProgressBarConsumer(System.err, columns))
                     .build();
         } else {
             out.println(name);
@@ -64,8 +68,10 @@ final class Progress implements ProgressListener, AutoCloseable {
 
     @Override
     public void step(ProgressListener.Progress progress) {
-        String state = String.format(Locale.ROOT, "epoch %d/%d  loss %.3f  %,.0f images/s",
-                progress.epoch() + 1, progress.epochs(), progress.loss(), progress.imagesPerSecond());
+        String state = String.format(Locale.ROOT, "loss %.3f  %,.0f images/s", progress.loss(), progress.imagesPerSecond());
+        if (bar == null || columns >= 100) {
+            state = String.format(Locale.ROOT, "epoch %d/%d  ", progress.epoch() + 1, progress.epochs()) + state;
+        }
         ProgressBar current = bar;
         if (current != null) {
             current.setExtraMessage(state);
@@ -114,6 +120,22 @@ final class Progress implements ProgressListener, AutoCloseable {
     private void line(String text) {
         out.println(text);
         out.flush();
+    }
+
+    // Asked of stty: the bar's own way, through JLine, takes the handler of Ctrl-C away from the JVM, which then dies without
+    // its shutdown hooks and without a checkpoint.
+    private static int columns() {
+        try {
+            Process stty = new ProcessBuilder("stty", "size")
+                    .redirectInput(ProcessBuilder.Redirect.INHERIT)
+                    .redirectError(ProcessBuilder.Redirect.DISCARD)
+                    .start();
+            String[] size = new String(stty.getInputStream().readAllBytes(), StandardCharsets.US_ASCII).strip().split(" ");
+            int wide = size.length == 2 ? Integer.parseInt(size[1]) : 0;
+            return wide > 0 ? wide : USUAL_COLUMNS;
+        } catch (IOException | NumberFormatException e) {
+            return USUAL_COLUMNS;
+        }
     }
 
     // A line between two drawings of the bar would be drawn over.

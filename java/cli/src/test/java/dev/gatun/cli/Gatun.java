@@ -131,10 +131,14 @@ final class Gatun {
         return this;
     }
 
-    /** Sends a signal, such as KILL or INT. */
+    /** Sends a signal, such as KILL or INT, to the JVM, wherever it is below what was started. */
     void signal(String name) throws Exception {
-        int status = new ProcessBuilder("kill", "-" + name, Long.toString(process.pid()))
-                .redirectErrorStream(true).start().waitFor();
+        long pid = process.descendants()
+                .filter(each -> each.info().command().orElse("").endsWith("/java"))
+                .map(ProcessHandle::pid)
+                .findFirst()
+                .orElse(process.pid());
+        int status = new ProcessBuilder("kill", "-" + name, Long.toString(pid)).redirectErrorStream(true).start().waitFor();
         assertTrue(status == 0 || !process.isAlive(), "kill -" + name + " failed");
     }
 
