@@ -40,7 +40,7 @@ class ReproducibleTest {
     private Path config;
 
     private String[] pretrain(String out, String... more) {
-        List<String> arguments = new ArrayList<>(List.of("pretrain", config.toString(), "--out", out));
+        List<String> arguments = new ArrayList<>(List.of("pretrain", config.toString(), "--out", folder.resolve(out).toString()));
         arguments.addAll(List.of(more));
         return arguments.toArray(String[]::new);
     }
@@ -101,7 +101,7 @@ class ReproducibleTest {
         }
         System.out.println(how + ": " + hits + " of " + kills + " kills hit the training");
         assertTrue(hits > 0, how.toString());
-        Gatun.Result last = Gatun.run(folder, pretrain("part", resumed.toArray(String[]::new)));
+        Gatun.Result last = Gatun.here(pretrain("part", resumed.toArray(String[]::new)));
         assertEquals(0, last.status(), how + ": " + last.err());
         assertTrue(last.out().contains("resumed at step "), last.out());
         assertSame("whole", "part", how.toString());
@@ -113,9 +113,9 @@ class ReproducibleTest {
         config = Tiny.config(folder, 2);
         Gatun.Result first = Gatun.run(folder, pretrain("a"));
         assertEquals(0, first.status(), first.err());
-        assertEquals(0, Gatun.run(folder, pretrain("b")).status());
+        assertEquals(0, Gatun.here(pretrain("b")).status());
         assertSame("a", "b", "two runs");
-        assertEquals(0, Gatun.run(folder, pretrain("c", "--set", "seed=6")).status());
+        assertEquals(0, Gatun.here(pretrain("c", "--set", "seed=6")).status());
         assertFalse(Arrays.equals(bytes("a", Trainer.CHECKPOINT), bytes("c", Trainer.CHECKPOINT)));
 
         // a pipe gets progress as lines, and no control characters
@@ -139,7 +139,7 @@ class ReproducibleTest {
     @Test
     void interruptedEndsWithACheckpointAndStatus130() throws Exception {
         tiny("checkpoint: {every_epochs: 1000}\n"); // none is due before the end: the one there is comes from the interruption
-        assertEquals(0, Gatun.run(folder, pretrain("whole")).status());
+        assertEquals(0, Gatun.here(pretrain("whole")).status());
         interrupted("pipe", INTERRUPTIBLE);
         // a terminal, with its progress bar: no library in between may take the signal
         String end = interrupted("terminal", List.of(
@@ -157,7 +157,7 @@ class ReproducibleTest {
         assertTrue(end.out().contains("stopped after step "), how + end.out());
         int steps = Metrics.read(folder.resolve(name)).size();
         assertTrue(steps > 0 && steps < STEPS, how + "after " + steps);
-        Gatun.Result resumed = Gatun.run(folder, "pretrain", "--resume", "--out", name);
+        Gatun.Result resumed = Gatun.here("pretrain", "--resume", "--out", folder.resolve(name).toString());
         assertEquals(0, resumed.status(), how + resumed.err());
         assertTrue(resumed.out().contains("resumed at step " + steps + " of " + STEPS), how + resumed.out());
         assertSame("whole", name, how);
@@ -175,7 +175,7 @@ class ReproducibleTest {
         byte[] checkpoint = bytes("run", Trainer.CHECKPOINT);
         assertFalse(Files.exists(folder.resolve("run").resolve(Summary.FILE)));
         // the evaluation may be another when the run goes on
-        Gatun.Result resumed = Gatun.run(folder, pretrain("run", "--resume", "--set", "evaluation.pixel_epochs=1"));
+        Gatun.Result resumed = Gatun.here(pretrain("run", "--resume", "--set", "evaluation.pixel_epochs=1"));
         assertEquals(0, resumed.status(), resumed.err());
         assertTrue(Files.exists(folder.resolve("run").resolve(Summary.FILE)));
         assertArrayEquals(checkpoint, bytes("run", Trainer.CHECKPOINT));
@@ -184,7 +184,7 @@ class ReproducibleTest {
     @Test
     void aNewRunLeavesNothingOfTheOldOne() throws Exception {
         config = Tiny.config(folder, 1);
-        assertEquals(0, Gatun.run(folder, pretrain("run")).status());
+        assertEquals(0, Gatun.here(pretrain("run")).status());
         assertTrue(Files.exists(folder.resolve("run").resolve(Report.FILE)));
         byte[] old = bytes("run", Trainer.CHECKPOINT);
         Path broken = Files.writeString(folder.resolve("NoLoss.java"), """
@@ -195,7 +195,7 @@ class ReproducibleTest {
                     }
                 }
                 """);
-        Gatun.run(folder, pretrain("run", "--method", broken.toString())).failsInOneLine("no loss today");
+        Gatun.here(pretrain("run", "--method", broken.toString())).failsInOneLine("no loss today");
         for (String file : List.of(Report.FILE, Summary.FILE, Pretraining.BACKBONE)) {
             assertFalse(Files.exists(folder.resolve("run").resolve(file)), file);
         }
