@@ -229,6 +229,9 @@ TEST_CASE("sinkhorn refuses bad descriptors with a message that names the operan
   attempt(describe(4, 4, 4, 3, std::numeric_limits<float>::quiet_NaN()), "epsilon is nan", workspace.bytes);
   attempt(describe(3, 4, 4), "codes has 4 rows, more than the 3 of scores", workspace.bytes);
   attempt(desc, "the workspace has 16 bytes", 16);
+  gatun_sinkhorn_desc later = desc;
+  later.reserved = 7;
+  attempt(later, "reserved is 7, it must be 0", workspace.bytes);
   desc.codes = layout(GATUN_F32, {4, 5});
   attempt(desc, "codes has shape (4, 5), expected (4, 4)", workspace.bytes);
   desc.scores = layout(GATUN_I32, {4, 4});

@@ -17,23 +17,23 @@ std::string describe(const gatun_layout& layout);
 const char* dtype_name(int32_t dtype);
 int64_t dtype_bytes(int32_t dtype);
 
-// The stream and the descriptor are there and the descriptor has the size this library was compiled with.
-template <class Desc>
-void check_call(const gatun_stream* stream, const Desc* desc) {
-  if (stream == nullptr) invalid("stream is NULL");
-  if (desc == nullptr) invalid("descriptor is NULL");
-  if (desc->struct_size != sizeof(Desc)) {
-    invalid("descriptor has struct_size %u, this library expects %zu", desc->struct_size, sizeof(Desc));
-  }
-}
-
-// As check_call, where no stream is needed (workspace queries).
+// The descriptor is there, has the size this library was compiled with, and asks for nothing that only a later version knows.
 template <class Desc>
 void check_descriptor(const Desc* desc) {
   if (desc == nullptr) invalid("descriptor is NULL");
   if (desc->struct_size != sizeof(Desc)) {
     invalid("descriptor has struct_size %u, this library expects %zu", desc->struct_size, sizeof(Desc));
   }
+  if constexpr (requires { desc->reserved; }) {
+    if (desc->reserved != 0) invalid("reserved is %u, it must be 0", static_cast<uint32_t>(desc->reserved));
+  }
+}
+
+// As check_descriptor, and the stream is there.
+template <class Desc>
+void check_call(const gatun_stream* stream, const Desc* desc) {
+  if (stream == nullptr) invalid("stream is NULL");
+  check_descriptor(desc);
 }
 
 inline bool present(const gatun_layout& layout) { return layout.dtype != GATUN_NONE; }

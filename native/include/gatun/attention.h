@@ -39,7 +39,7 @@ typedef struct gatun_attention_desc {
   uint32_t struct_size;
   int32_t causal;               /**< 0 or 1 */
   float scale;                  /**< finite; 1/√D is usual */
-  uint32_t reserved;            /**< 0 */
+  uint32_t reserved;
   gatun_layout q;               /**< f32 (B, Nq, H, D) or (Tq, H, D); 1 ≤ D ≤ GATUN_ATTENTION_MAX_DEPTH */
   gatun_layout k;               /**< f32 (B, Nk, H, D) or (Tk, H, D) */
   gatun_layout v;               /**< f32, shape of k */

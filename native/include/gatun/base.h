@@ -7,6 +7,7 @@
  *  - Every function returns a ::gatun_status. Details go to the ::gatun_error that the caller passes (it may be NULL).
  *    Nothing aborts, prints or throws across this border.
  *  - A descriptor starts with `struct_size`; it holds shapes, strides, dtypes and constants. Data are separate pointers.
+ *    A field `reserved` must be 0.
  *  - Workspaces belong to the caller: ask `gatun_X_workspace`, pass at least that many bytes. No operation allocates.
  *  - What changes from step to step (learning rate, random key, flags) is read through a pointer, never from a descriptor.
  *  - Operations on one stream run in order. A CPU stream runs an operation inside the call.
