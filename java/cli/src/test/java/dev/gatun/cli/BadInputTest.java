@@ -194,6 +194,17 @@ class BadInputTest {
     }
 
     @Test
+    void aFolderThatAnotherRunWritesInto() throws Exception {
+        Gatun first = Gatun.start(folder, "pretrain", config.toString(), "--out", run.toString(), "--set", "schedule.epochs=100000")
+                .until(run.resolve(Metrics.FILE));
+        pretrain().failsInOneLine(run + ": another run writes into this folder");
+        first.signal("KILL");
+        assertEquals(137, first.end().status());
+        assertEquals(0, set("evaluation.features=[trained]").status(), "a killed run keeps nobody out");
+        assertFalse(Files.exists(run.resolve("run.lock")));
+    }
+
+    @Test
     void aFullDisk() throws Exception {
         // a limit on a file's size fails a write where a full disk does; the program must not die of the signal for it
         Files.writeString(config, Files.readString(config).replace("epochs: 1}", "epochs: 60}"));

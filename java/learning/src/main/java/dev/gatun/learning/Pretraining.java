@@ -73,11 +73,12 @@ public final class Pretraining {
      * @throws dev.gatun.data.DataException if the data are missing or unusable; one line
      */
     public Optional<Summary> run(boolean resume) {
-        AtomicFile.folder(folder);
         if (resume) {
             Trainer.requireRun(folder);
         }
-        try (Experiment experiment = Experiment.open(pipeline)) {
+        AtomicFile.folder(folder);
+        try (FolderLock _ = FolderLock.take(folder);
+                Experiment experiment = Experiment.open(pipeline)) {
             Trainer running = new Trainer(experiment, folder, listener);
             trainer = running;
             if (stopRequested) {
