@@ -43,6 +43,23 @@ public final class Evaluation {
     public record Scores(double knn, double linear, double shot10) {}
 
     /**
+     * How {@link #run} scores, in words with the experiment's numbers.
+     *
+     * @param experiment the experiment
+     */
+    public static String protocol(Experiment experiment) {
+        EvaluationSettings s = experiment.pipeline().evaluation();
+        return String.format(
+                Locale.ROOT,
+                "kNN: the vote of the %d nearest of %d training images in cosine, each weighing exp(cosine / %s). Linear: softmax "
+                        + "regression on all training labels, every dimension standardised; AdamW, %d epochs (%d for pixels), learning "
+                        + "rate %s falling to 0 as a cosine, batch %d. 10-shot: the same on the first %d training images of each class, "
+                        + "%d epochs. Features are the encoder's output, before any projection head.",
+                s.neighbours(), experiment.data().train().size(), s.temperature(), s.probeEpochs(), s.pixelEpochs(), s.probeLr(),
+                s.probeBatch(), s.shots(), FEW_SHOT_EPOCHS);
+    }
+
+    /**
      * Scores the features that the pipeline's {@code evaluation} section names.
      *
      * @param experiment a trained (or restored) experiment

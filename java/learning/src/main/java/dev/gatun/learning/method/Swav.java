@@ -6,6 +6,7 @@ import dev.gatun.data.ViewRole;
 import dev.gatun.learning.MethodBuild;
 import dev.gatun.learning.PrototypeMethod;
 import dev.gatun.learning.Step;
+import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.function.CrossEntropy;
 import dev.gatun.tensor.function.L2Normalize;
@@ -56,6 +57,10 @@ public final class Swav implements PrototypeMethod {
         queues = assigned.stream()
                 .map(v -> new SwavQueue(build.parameters().sub("queue." + v), rows, settings.output()))
                 .toList();
+        if (settings.queue() > 0 && rows == 0) {
+            throw new IllegalArgumentException(
+                    "queue: " + settings.queue() + " rows hold no batch of " + build.batch() + "; 0 = no queue");
+        }
         if (build.batch() + rows < settings.prototypes()) {
             build.warnings().accept("batch " + build.batch() + " and queue " + rows + " hold fewer samples than the "
                     + settings.prototypes() + " prototypes: some will stay unused");
@@ -134,8 +139,9 @@ public final class Swav implements PrototypeMethod {
     }
 
     @Override
-    public Tensor prototypes() {
-        return prototypes.value();
+    public Tensor prototypes(Scope scope) {
+        // an update leaves them longer or shorter until the next step
+        return L2Normalize.apply(scope.attach(prototypes.value()));
     }
 
     @Override

@@ -124,8 +124,8 @@ public final class Report {
         if (data.scores().isEmpty()) {
             return;
         }
-        open("Scores", "Accuracy on the test images, in percent, of frozen features: the vote of the nearest neighbours, a "
-                + "linear probe on all labels, a linear probe on 10 labels a class. Small print: against the untrained encoder.");
+        open("Scores", "Accuracy on the test images, in percent, of frozen features. " + data.protocol()
+                + " Small print: against the untrained encoder.");
         page.append("<table><thead><tr><th>features</th><th>kNN</th><th>linear</th><th>10-shot</th></tr></thead><tbody>");
         data.scores().forEach((features, scores) -> {
             page.append("<tr><td>").append(Html.escape(features)).append("</td>");

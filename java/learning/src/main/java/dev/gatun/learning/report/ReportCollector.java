@@ -3,6 +3,7 @@ package dev.gatun.learning.report;
 
 import dev.gatun.data.Batch;
 import dev.gatun.data.Dataset;
+import dev.gatun.data.Subset;
 import dev.gatun.data.View;
 import dev.gatun.learning.Experiment;
 import dev.gatun.learning.ProgressListener;
@@ -44,23 +45,31 @@ final class ReportCollector {
 
     ReportData collect(Summary summary, List<Map<String, Double>> metrics, Map<String, Evaluation.Scores> scores) {
         var pipeline = experiment.pipeline();
-        Dataset train = experiment.data().train();
-        Dataset test = experiment.data().test().orElse(train);
+        boolean tested = experiment.data().test().isPresent();
+        Dataset train = some(experiment.data().train(), BANK);
+        Dataset test = tested ? some(experiment.data().test().get(), POINTS) : train;
         String title = pipeline.method().name() + " on " + pipeline.data().name();
         try (Scope scope = experiment.device().scope().open()) {
-            Features bank = embed(scope, train, BANK);
-            Features queries = experiment.data().test().isPresent() ? embed(scope, test, POINTS) : bank;
+            Features bank = embed(scope, train);
+            Features queries = tested ? embed(scope, test) : bank;
             return new ReportData(
-                    title, pipeline.method().provider().paper(), summary.values(), pipeline.toYaml(), metrics, scores,
+                    title, pipeline.method().provider().paper(), summary.values(), pipeline.toYaml(), metrics, scores, Evaluation.protocol(experiment),
                     views(), map(queries), test.classNames(), neighbours(train, bank, test, queries),
                     prototypes(train, bank));
         }
     }
 
-    private Features embed(Scope scope, Dataset data, int limit) {
-        Dataset part = new Head(data, Math.min(limit, data.size()));
+    // evenly from the whole: folders list one class after the other
+    private static Dataset some(Dataset data, int limit) {
+        int size = data.size();
+        return size <= limit
+                ? data
+                : Subset.of(data, IntStream.range(0, limit).map(i -> (int) ((long) i * size / limit)).toArray());
+    }
+
+    private Features embed(Scope scope, Dataset data) {
         return Evaluation.features(
-                scope, experiment, Evaluation.trained(experiment), part, 0, ProgressListener.SILENT);
+                scope, experiment, Evaluation.trained(experiment), data, 0, ProgressListener.SILENT);
     }
 
     private List<Row> views() {
@@ -148,7 +157,7 @@ final class ReportCollector {
         int count;
         try (Scope scope = experiment.device().scope().open()) {
             Tensor embedded = method.embed(Pass.inference(scope), scope.attach(bank.values()));
-            Tensor prototypes = scope.attach(method.prototypes());
+            Tensor prototypes = method.prototypes(scope);
             count = (int) prototypes.size(0);
             scores = prototypes.matmulTransposed(embedded).toArray();
         }
@@ -188,38 +197,5 @@ final class ReportCollector {
     private static String name(Dataset data, int index) {
         int label = data.labelled() ? data.label(index) : -1;
         return label >= 0 && label < data.classNames().size() ? data.classNames().get(label) : "sample " + index;
-    }
-
-    /** The first elements of a data set. */
-    private record Head(Dataset data, int size) implements Dataset {
-        @Override
-        public dev.gatun.data.Element read(int index) {
-            return data.read(index);
-        }
-
-        @Override
-        public boolean labelled() {
-            return data.labelled();
-        }
-
-        @Override
-        public int label(int index) {
-            return data.label(index);
-        }
-
-        @Override
-        public int classes() {
-            return data.classes();
-        }
-
-        @Override
-        public List<String> classNames() {
-            return data.classNames();
-        }
-
-        @Override
-        public String describe(int index) {
-            return data.describe(index);
-        }
     }
 }

@@ -14,6 +14,7 @@ import java.util.Map;
  * @param config the resolved pipeline file
  * @param metrics the lines of the run's metrics
  * @param scores by features
+ * @param protocol how the scores were made, in a sentence or two
  * @param views samples with the views made from them
  * @param map embeddings on their two principal components; empty without data to embed
  * @param classNames one a class; empty without labels
@@ -27,6 +28,7 @@ public record ReportData(
         String config,
         List<Map<String, Double>> metrics,
         Map<String, Scores> scores,
+        String protocol,
         List<Row> views,
         List<Point> map,
         List<String> classNames,

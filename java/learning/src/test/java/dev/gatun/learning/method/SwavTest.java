@@ -19,6 +19,7 @@ import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.function.Sinkhorn;
 import dev.gatun.tensor.layer.Encoder;
+import dev.gatun.tensor.layer.Parameter;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.Pass;
 import java.util.ArrayList;
@@ -172,7 +173,7 @@ class SwavTest {
                     .map(view -> view.images().slice(1, 0, SIDE).slice(2, 0, SIDE).mean(1).mean(-1))
                     .toArray(Tensor[]::new));
             float[] z = run.swav.embed(again, features).toArray();
-            float[] c = run.swav.prototypes().toArray();
+            float[] c = stored(run).value().toArray();
             double[][] s = new double[3 * B][K];
             for (int i = 0; i < 3 * B; i++) {
                 for (int k = 0; k < K; k++) {
@@ -276,10 +277,30 @@ class SwavTest {
     }
 
     @Test
+    void prototypesAreShownNormalisedAlsoAfterAnUpdate() {
+        Run run = new Run(settings(0, 0), global(4), global(4));
+        float[] longer = new float[K * D];
+        java.util.Arrays.fill(longer, 3f);
+        stored(run).value().copyFrom(longer);
+        try (Scope scope = device.scope().open()) {
+            for (float c : run.swav.prototypes(scope).toArray()) {
+                assertEquals(1 / Math.sqrt(D), c, 1e-6);
+            }
+        }
+        assertEquals(3f, stored(run).value().toArray()[0], "what is trained stays as it is");
+    }
+
+    @Test
+    void aQueueThatHoldsNoBatchIsRefused() {
+        var refused = assertThrows(IllegalArgumentException.class, () -> new Run(settings(B - 1, 0), global(4), global(4)));
+        assertEquals("queue: " + (B - 1) + " rows hold no batch of " + B + "; 0 = no queue", refused.getMessage());
+    }
+
+    @Test
     void prototypesAreNormalisedBeforeTheStepAndFrozenFirst() {
         Run run = new Run(settings(0, 1), global(4), global(4));
         run.loss(0, 1);
-        float[] c = run.swav.prototypes().toArray();
+        float[] c = stored(run).value().toArray();
         for (int k = 0; k < K; k++) {
             double length = 0;
             for (int d = 0; d < D; d++) {
@@ -294,9 +315,13 @@ class SwavTest {
         assertTrue(gradient(run) > 0, "from the second epoch on they learn");
     }
 
+    private static Parameter stored(Run run) {
+        return run.parameters.sub("prototypes").all().getFirst();
+    }
+
     private static double gradient(Run run) {
         double sum = 0;
-        for (float g : run.parameters.sub("prototypes").all().getFirst().gradient().toArray()) {
+        for (float g : stored(run).gradient().toArray()) {
             sum += Math.abs(g);
         }
         return sum;
