@@ -35,7 +35,7 @@ public final class Experiment implements AutoCloseable {
     private final long stepsPerEpoch;
     private final List<String> warnings = new ArrayList<>();
 
-    private Experiment(Pipeline pipeline, Device device) {
+    private Experiment(Pipeline pipeline, Device device, boolean trains) {
         this.pipeline = pipeline;
         this.device = device;
         data = make("data", () -> pipeline.data().provider().create(pipeline.data().settings(), pipeline.seed()));
@@ -48,8 +48,9 @@ public final class Experiment implements AutoCloseable {
                     + pipeline.data().name() + " has none");
         }
         int batch = pipeline.batch().batch();
-        stepsPerEpoch = data.pretrain().size() / batch / pipeline.batch().accumulate();
-        if (stepsPerEpoch == 0) {
+        int updates = data.pretrain().size() / batch / pipeline.batch().accumulate();
+        stepsPerEpoch = Math.max(updates, 1);
+        if (trains && updates == 0) {
             throw new LearningException("data.batch: an epoch of " + data.pretrain().size() + " samples has no update of "
                     + pipeline.batch().accumulate() + " x " + batch);
         }
@@ -77,9 +78,22 @@ public final class Experiment implements AutoCloseable {
      * @throws dev.gatun.data.DataException if the data are missing or unusable; one line
      */
     public static Experiment open(Pipeline pipeline) {
+        return open(pipeline, true);
+    }
+
+    /**
+     * As {@link #open(Pipeline)}, to look at data and not to train: they may be fewer than a batch.
+     *
+     * @param pipeline what to make
+     */
+    public static Experiment openToEvaluate(Pipeline pipeline) {
+        return open(pipeline, false);
+    }
+
+    private static Experiment open(Pipeline pipeline, boolean trains) {
         Device device = Device.cpu(pipeline.device().threads());
         try {
-            return new Experiment(pipeline, device);
+            return new Experiment(pipeline, device, trains);
         } catch (RuntimeException e) {
             device.close();
             throw e;

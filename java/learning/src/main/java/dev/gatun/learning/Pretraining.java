@@ -127,7 +127,7 @@ public final class Pretraining {
             throw new LearningException(
                     folder + ": not a run's folder: it lacks " + Trainer.CONFIG + " or " + Trainer.CHECKPOINT);
         }
-        Experiment experiment = Experiment.open(PipelineReader.read(config, overrides));
+        Experiment experiment = Experiment.openToEvaluate(PipelineReader.read(config, overrides));
         try {
             Checkpoint.loadParameters(folder.resolve(Trainer.CHECKPOINT), experiment.parameters());
             return experiment;
@@ -167,7 +167,7 @@ public final class Pretraining {
             Dataset data = switch (part) {
                 case "train" -> experiment.data().train();
                 case "test" -> experiment.data().test()
-                        .orElseThrow(() -> new LearningException("embed: the data have no test part"));
+                        .orElseThrow(() -> new LearningException("embed: the data have no test part; known parts: train"));
                 default -> throw new LearningException("embed: no part " + part + "; known parts: train, test");
             };
             listener.phase("embedding", data.size());

@@ -67,6 +67,12 @@ class PretrainingTest {
         assertEquals(60, Pretraining.embed(run, List.of(), "test", folder.resolve("x.npy"), ProgressListener.SILENT));
         assertEquals(128 + 60 * 8 * 4, Files.size(folder.resolve("x.npy")));
         assertEquals(60, Files.readAllLines(folder.resolve("x.labels.txt")).size());
+
+        // what is embedded may be less than a batch
+        List<String> few = List.of("data.images=5");
+        assertTrue(Pretraining.embed(run, few, "train", folder.resolve("y.npy"), ProgressListener.SILENT) > 0);
+        assertLine("an epoch of 5 samples has no update",
+                () -> Experiment.open(PipelineReader.read(run.resolve(Trainer.CONFIG), few)));
     }
 
     @Test
