@@ -81,7 +81,7 @@ public final class FolderDataset implements Dataset {
 
     private static List<Path> below(Path folder, Decoder decoder) {
         try (Stream<Path> found = Files.walk(folder, FileVisitOption.FOLLOW_LINKS)) {
-            return found.filter(f -> readable(f, decoder)).sorted(FolderDataset::byName).toList();
+            return found.filter(f -> readable(f, decoder) && shown(folder.relativize(f))).sorted(FolderDataset::byName).toList();
         } catch (IOException | UncheckedIOException e) {
             throw new DataException(folder.toString(), "cannot be listed: " + e.getMessage(), e);
         }
@@ -94,6 +94,15 @@ public final class FolderDataset implements Dataset {
 
     private static boolean visible(Path file) {
         return !file.getFileName().toString().startsWith(".");
+    }
+
+    private static boolean shown(Path below) {
+        for (Path part : below) {
+            if (!visible(part)) {
+                return false;
+            }
+        }
+        return true;
     }
 
     private static boolean readable(Path file, Decoder decoder) {

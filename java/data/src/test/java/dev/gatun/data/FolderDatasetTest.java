@@ -53,6 +53,7 @@ class FolderDatasetTest {
         write("bird/notes.txt", "not data");
         write("bird/.hidden.bytes", "not data");
         write("dog/1.bytes", "d1");
+        write("bird/.thumbnails/1.bytes", "not data");
         write(".git/1.bytes", "not data");
         write("README.md", "not data");
         Dataset data = FolderDataset.open(folder, BYTES);
