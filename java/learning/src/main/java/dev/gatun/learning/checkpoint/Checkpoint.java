@@ -44,16 +44,18 @@ public record Checkpoint(long step, Map<String, String> metadata) {
      * @throws LearningException if the file cannot be written; one line
      */
     public static void save(Path file, Checkpoint checkpoint, Parameters parameters, Optimizer optimizer) {
-        List<Safetensors.Entry> entries = entries(parameters, "");
-        for (NamedTensor state : optimizer.state()) {
-            entries.add(entry(OPTIMIZER + state.name(), state.tensor()));
-        }
         Map<String, String> metadata = new LinkedHashMap<>();
         metadata.put("format", "gatun.checkpoint");
         metadata.put("version", VERSION);
         metadata.put("step", Long.toString(checkpoint.step()));
         metadata.putAll(checkpoint.metadata());
-        Safetensors.write(file, metadata, entries);
+        try (Arena arena = Arena.ofShared()) {
+            List<Safetensors.Entry> entries = entries(parameters, "", arena);
+            for (NamedTensor state : optimizer.state()) {
+                entries.add(entry(OPTIMIZER + state.name(), state.tensor()));
+            }
+            Safetensors.write(file, metadata, entries);
+        }
     }
 
     /**
@@ -102,7 +104,9 @@ public record Checkpoint(long step, Map<String, String> metadata) {
      * @throws LearningException if the file cannot be written; one line
      */
     public static void saveBackbone(Path file, Parameters backbone) {
-        Safetensors.write(file, Map.of("format", "gatun.backbone"), entries(backbone, backbone.prefix()));
+        try (Arena arena = Arena.ofShared()) {
+            Safetensors.write(file, Map.of("format", "gatun.backbone"), entries(backbone, backbone.prefix(), arena));
+        }
     }
 
     /**
@@ -209,13 +213,13 @@ public record Checkpoint(long step, Map<String, String> metadata) {
         return layouts;
     }
 
-    private static List<Safetensors.Entry> entries(Parameters parameters, String strip) {
+    private static List<Safetensors.Entry> entries(Parameters parameters, String strip, Arena arena) {
         List<Safetensors.Entry> entries = new ArrayList<>();
         Map<String, FileLayout> layouts = layouts(parameters);
         for (NamedTensor tensor : parameters.tensors()) {
             String name = tensor.name().substring(strip.length());
             FileLayout layout = layouts.getOrDefault(tensor.name(), FileLayout.SAME);
-            entries.add(layout == FileLayout.SAME ? entry(name, tensor.tensor()) : converted(name, tensor.tensor(), layout));
+            entries.add(layout == FileLayout.SAME ? entry(name, tensor.tensor()) : converted(name, tensor.tensor(), layout, arena));
         }
         return entries;
     }
@@ -225,9 +229,9 @@ public record Checkpoint(long step, Map<String, String> metadata) {
         return new Safetensors.Entry(name, tensor.dtype(), tensor.shape(), tensor.segment());
     }
 
-    private static Safetensors.Entry converted(String name, Tensor tensor, FileLayout layout) {
+    private static Safetensors.Entry converted(String name, Tensor tensor, FileLayout layout, Arena arena) {
         tensor.device().stream().synchronize();
-        MemorySegment data = Arena.ofAuto().allocate(tensor.segment().byteSize(), 64);
+        MemorySegment data = arena.allocate(tensor.segment().byteSize(), 64);
         permute(tensor.segment(), data, tensor.shape(), layout.memoryDimensions(tensor.rank()), tensor.dtype().bytes());
         return new Safetensors.Entry(name, tensor.dtype(), layout.fileShape(tensor.shape()), data);
     }

@@ -5,7 +5,7 @@ package dev.gatun.learning.pipeline;
  * The keys of the {@code data} section that are the trainer's, whatever the data set.
  *
  * @param batch samples a batch; the last, incomplete batch of an epoch is dropped
- * @param accumulate batches whose gradients are summed into one update
+ * @param accumulate batches whose gradients are averaged into one update
  */
 public record BatchSettings(int batch, int accumulate) {
     /** 256 samples, one update a batch. */
