@@ -55,11 +55,11 @@ final class DataCommand implements Runnable {
         @Spec
         CommandSpec spec;
 
-        @Option(names = "--from", description = "Where the four .idx.gz files are. Default: ${DEFAULT-VALUE}",
+        @Option(names = "--from", paramLabel = "URL", description = "Where the four .gz files are. Default: ${DEFAULT-VALUE}",
                 defaultValue = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/")
         String from;
 
-        @Option(names = "--to", description = "Folder to put them in. Default: ${DEFAULT-VALUE}", defaultValue = "data/fashion-mnist")
+        @Option(names = "--to", paramLabel = "DIR", description = "Folder to put them in. Default: ${DEFAULT-VALUE}", defaultValue = "data/fashion-mnist")
         Path to;
 
         @Override

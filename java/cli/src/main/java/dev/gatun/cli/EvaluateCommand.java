@@ -16,7 +16,13 @@ import picocli.CommandLine.Spec;
 @Command(
         name = "evaluate",
         description = "Scores a run's checkpoint: nearest neighbours, a linear probe and 10 labels a class, beside raw pixels and the untrained encoder.",
-        mixinStandardHelpOptions = true)
+        mixinStandardHelpOptions = true,
+        footer = {
+            "",
+            "  gatun evaluate runs/fashion-mnist-swav",
+            "  gatun evaluate runs/pictures --set data.test=/pictures/test",
+            "  gatun evaluate runs/short --set evaluation.features=[trained]",
+        })
 final class EvaluateCommand implements Callable<Integer> {
     @Spec
     CommandSpec spec;

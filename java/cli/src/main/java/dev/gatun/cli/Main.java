@@ -27,7 +27,7 @@ import picocli.CommandLine.Spec;
             "",
             "A first run:",
             "  gatun pretrain configs/fashion-mnist-swav.yaml",
-            "  gatun pretrain configs/fashion-mnist-swav.yaml --set schedule.epochs=2 --set seed=7 --out runs/short",
+            "  gatun pretrain configs/fashion-mnist-swav.yaml --set seed=7 --out runs/short",
             "  gatun evaluate runs/short",
             "  gatun embed runs/short --out features.npy",
         })

@@ -25,12 +25,14 @@ import picocli.CommandLine.Spec;
         mixinStandardHelpOptions = true,
         footer = {
             "",
-            "The run's folder holds config.yaml (every setting resolved), metrics.jsonl, checkpoint.safetensors,",
-            "backbone.safetensors, summary.json and report.html. Ctrl-C ends after the current step with a checkpoint;",
-            "--resume goes on, to the same bytes as if it had never stopped.",
+            "The run's folder holds config.yaml (every setting resolved), metrics.jsonl,",
+            "checkpoint.safetensors, backbone.safetensors, summary.json and report.html; a",
+            "run that was there before is replaced. Ctrl-C ends after the current step with",
+            "a checkpoint; --resume goes on, to the same bytes as if it had never stopped.",
             "",
-            "  gatun pretrain configs/fashion-mnist-swav.yaml --set method.prototypes=200 --set seed=3",
+            "  gatun pretrain configs/fashion-mnist-swav.yaml --set method.prototypes=200",
             "  gatun pretrain configs/fashion-mnist-swav.yaml --method examples/MyLoss.java",
+            "  gatun pretrain --resume --out runs/fashion-mnist-swav",
         })
 final class PretrainCommand implements Callable<Integer> {
     @Spec

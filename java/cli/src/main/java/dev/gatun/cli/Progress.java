@@ -28,6 +28,7 @@ final class Progress implements ProgressListener, AutoCloseable {
     private String phase = "";
     private long total;
     private long started;
+    private long before;
     private long printed;
 
     Progress(PrintWriter out, PrintWriter err) {
@@ -42,17 +43,34 @@ final class Progress implements ProgressListener, AutoCloseable {
         total = work;
         started = System.nanoTime();
         printed = started;
+        before = -1;
         if (terminal && work > 0) {
-            bar = new ProgressBarBuilder()
-                    .setTaskName(name)
-                    .setInitialMax(work)
-                    .setStyle(ProgressBarStyle.UNICODE_BLOCK)
-                    .setUpdateIntervalMillis(200)
-                    .setConsumer(new ConsoleProgressBarConsumer(System.err, columns))
-                    .build();
+            bar = bar(0);
         } else {
             out.println(name);
             out.flush();
+        }
+    }
+
+    private ProgressBar bar(long from) {
+        return new ProgressBarBuilder()
+                .setTaskName(phase)
+                .setInitialMax(total)
+                .startsFrom(from, Duration.ZERO)
+                .setStyle(ProgressBarStyle.UNICODE_BLOCK)
+                .setUpdateIntervalMillis(200)
+                .setConsumer(new ConsoleProgressBarConsumer(System.err, columns))
+                .build();
+    }
+
+    // a resumed run did its first steps before: they say nothing about the time left
+    private void resumed(long step) {
+        if (before < 0) {
+            before = step - 1;
+            if (before > 0 && bar != null) {
+                endBar();
+                bar = bar(before);
+            }
         }
     }
 
@@ -72,6 +90,7 @@ final class Progress implements ProgressListener, AutoCloseable {
         if (bar == null || columns >= 100) {
             state = String.format(Locale.ROOT, "epoch %d/%d  ", progress.epoch() + 1, progress.epochs()) + state;
         }
+        resumed(progress.step());
         ProgressBar current = bar;
         if (current != null) {
             current.setExtraMessage(state);
@@ -110,10 +129,11 @@ final class Progress implements ProgressListener, AutoCloseable {
     }
 
     private String left(long done) {
-        if (total == 0 || done == 0 || done >= total) {
+        long here = done - Math.max(before, 0);
+        if (total == 0 || here <= 0 || done >= total) {
             return "";
         }
-        long seconds = Math.round((System.nanoTime() - started) / 1e9 / done * (total - done));
+        long seconds = Math.round((System.nanoTime() - started) / 1e9 / here * (total - done));
         return String.format(Locale.ROOT, "  %d:%02d left", seconds / 60, seconds % 60);
     }
 
