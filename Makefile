@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 #   make          builds everything and leaves the command ./gatun
-#   make run      trains SwAV on Fashion-MNIST and writes a report     (CONFIG=..., ARGS="--set epochs=2")
+#   make run      trains SwAV on Fashion-MNIST and writes a report     (CONFIG=..., ARGS="--set schedule.epochs=2")
 #   make test     runs every test, native (CTest) and Java (Surefire)
 #   make bench    runs the benchmarks                                  (OP=sinkhorn for one)
 #   make install  puts jars, natives and the BOM into the local Maven repository
