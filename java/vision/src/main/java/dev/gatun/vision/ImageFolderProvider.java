@@ -37,7 +37,8 @@ public final class ImageFolderProvider implements DatasetProvider {
             return Datasets.of(train, Optional.empty(), s.images(), seed);
         }
         Dataset test = FolderDataset.open(Path.of(s.test()), decoder);
-        if (!test.classNames().equals(train.classNames())) {
+        // images without labels have no classes to differ in: they can be looked at beside any test images
+        if (train.labelled() && test.labelled() && !test.classNames().equals(train.classNames())) {
             throw new DataException(s.test(), "has classes " + test.classNames() + ", but " + s.path() + " has " + train.classNames());
         }
         return Datasets.of(train, Optional.of(test), s.images(), seed);

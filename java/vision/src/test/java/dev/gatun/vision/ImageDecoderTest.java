@@ -221,5 +221,8 @@ class ImageDecoderTest {
         Files.move(folder.resolve("test/dog"), folder.resolve("test/fox"));
         assertTrue(line(() -> provider.create(new ImageFolderSettings(train, folder.resolve("test").toString(), 3, 0), 1))
                 .contains("has classes [cat, fox]"));
+        Datasets unlabelled = provider.create(
+                new ImageFolderSettings(folder.resolve("train/cat").toString(), folder.resolve("test").toString(), 3, 0), 1);
+        assertEquals(List.of(), unlabelled.train().classNames());
     }
 }
