@@ -53,14 +53,14 @@ final class ReportCollector {
             Features bank = embed(scope, train);
             Features queries = tested ? embed(scope, test) : bank;
             return new ReportData(
-                    title, pipeline.method().provider().paper(), summary.values(), pipeline.toYaml(), metrics, scores, Evaluation.protocol(experiment),
-                    views(), map(queries), test.classNames(), neighbours(train, bank, test, queries),
+                    title, pipeline.method().provider().paper(), summary.values(), pipeline.toYaml(), metrics, scores,
+                    Evaluation.protocol(experiment), views(), map(queries), test.classNames(), neighbours(train, bank, test, queries),
                     prototypes(train, bank));
         }
     }
 
     // evenly from the whole: folders list one class after the other
-    private static Dataset some(Dataset data, int limit) {
+    static Dataset some(Dataset data, int limit) {
         int size = data.size();
         return size <= limit
                 ? data

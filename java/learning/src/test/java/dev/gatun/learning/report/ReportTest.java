@@ -3,9 +3,13 @@ package dev.gatun.learning.report;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gatun.data.Dataset;
+import dev.gatun.data.Subset;
 import dev.gatun.learning.Metrics;
+import dev.gatun.learning.Synthetic;
 import dev.gatun.learning.evaluation.Evaluation.Scores;
 import dev.gatun.learning.report.ReportData.Mark;
 import dev.gatun.learning.report.ReportData.Picture;
@@ -23,6 +27,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 import javax.xml.parsers.DocumentBuilderFactory;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -86,6 +91,14 @@ class ReportTest {
         Document document = parse(page);
         assertEquals(2, document.getElementsByTagName("circle").getLength());
         assertEquals(0, document.getElementsByTagName("table").getLength());
+    }
+
+    @Test
+    void whatIsShownIsSpreadOverTheData() {
+        Dataset data = new Synthetic.Data().create(new Synthetic.Data.Settings(10), 1).train();
+        Subset some = (Subset) ReportCollector.some(data, 4);
+        assertEquals(List.of(0, 2, 5, 7), IntStream.range(0, some.size()).map(some::original).boxed().toList());
+        assertSame(data, ReportCollector.some(data, 10));
     }
 
     @Test
