@@ -71,14 +71,16 @@ public final class Report {
         tiles();
         scores();
         curves();
-        rows("Views", "What the method sees: a training image, and the random views made from it.", data.views(), "columns");
+        rows("Views", "What the method sees: a training image, and the random views made from it.", data.views(),
+                data.views().stream().allMatch(row -> row.others().size() <= 3) ? "columns" : "");
         if (!data.map().isEmpty()) {
-            open("Map of the embeddings", "Test images by the first two principal components of the encoder's features. "
-                    + "Click a class to hide it.");
+            open("Map of the embeddings", "Test images, or training images if there are none, by the first two principal components of "
+                    + "the encoder's features." + (data.classNames().isEmpty() ? "" : " Click a class to hide it."));
             page.append(Charts.map(data.map(), data.classNames())).append("</section>");
         }
-        rows("Nearest neighbours", "Test images, and the training images whose features are nearest in cosine, nearest first. "
-                + "Green: of the same class; red: of another.", data.neighbours(), "");
+        rows("Nearest neighbours", "Test images, or training images if there are none, and the training images whose features are "
+                + "nearest in cosine, nearest first."
+                + (data.classNames().isEmpty() ? "" : " Green: of the same class; red: of another."), data.neighbours(), "");
         rows("Prototypes", "The training images nearest to some prototypes, from the one that most images are nearest to, to the "
                 + "one that fewest are.", data.prototypes(), "columns small");
         facts();

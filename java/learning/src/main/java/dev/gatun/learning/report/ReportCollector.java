@@ -61,10 +61,12 @@ final class ReportCollector {
 
     // evenly from the whole: folders list one class after the other
     static Dataset some(Dataset data, int limit) {
-        int size = data.size();
-        return size <= limit
-                ? data
-                : Subset.of(data, IntStream.range(0, limit).map(i -> (int) ((long) i * size / limit)).toArray());
+        return data.size() <= limit ? data : Subset.of(data, spread(data.size(), limit));
+    }
+
+    private static int[] spread(int size, int limit) {
+        int count = Math.min(size, limit);
+        return IntStream.range(0, count).map(i -> (int) ((long) i * size / count)).toArray();
     }
 
     private Features embed(Scope scope, Dataset data) {
@@ -74,7 +76,7 @@ final class ReportCollector {
 
     private List<Row> views() {
         Dataset data = experiment.data().pretrain();
-        int[] indices = IntStream.range(0, Math.min(SAMPLES, data.size())).toArray();
+        int[] indices = spread(data.size(), SAMPLES);
         List<Row> rows = new ArrayList<>();
         try (Scope scope = experiment.device().scope().open()) {
             Batch batch = experiment.views().make(scope, data, indices, new RandomKey(experiment.pipeline().seed(), 0, 1 << 16));
@@ -107,18 +109,18 @@ final class ReportCollector {
                 .toList();
     }
 
-    // one query a class where there are classes, the first samples else; a sample is no neighbour of itself
+    // one query a class where there are classes, then some from all of the data; a sample is no neighbour of itself
     private List<Row> neighbours(Dataset train, Features bank, Dataset test, Features queries) {
         List<Integer> chosen = new ArrayList<>();
-        for (int c = 0; c < Math.min(QUERIES, Math.max(queries.classes(), 1)); c++) {
+        for (int c = 0; c < Math.min(QUERIES, queries.classes()); c++) {
             for (int i = 0; i < queries.count(); i++) {
-                if (!chosen.contains(i) && (queries.classes() == 0 || queries.labels()[i] == c)) {
+                if (queries.labels()[i] == c) {
                     chosen.add(i);
                     break;
                 }
             }
         }
-        for (int i = 0; i < queries.count() && chosen.size() < Math.min(QUERIES, queries.count()); i++) {
+        for (int i : spread(queries.count(), QUERIES - chosen.size())) {
             if (!chosen.contains(i)) {
                 chosen.add(i);
             }
