@@ -244,7 +244,7 @@ class BackboneTest {
                 () -> resNet("basic", List.of(1, 1), List.of(4), "small"));
         refused("heads is 5; allowed is a divisor of the width 12 that leaves at most 128 dimensions a head",
                 () -> new VitSettings(4, 12, 2, 5, 2, "token", 0, "uniform", "mask"));
-        refused("dropPath is 1.0; allowed is 0 (none) to below 1",
+        refused("drop_path is 1.0; allowed is 0 (none) to below 1",
                 () -> new VitSettings(4, 12, 2, 3, 2, "token", 1, "uniform", "mask"));
         refused("vit encodes images (height, width, channels), not inputs of shape [784]",
                 () -> Network.of(new VitProvider(), TINY_VIT, 784));
