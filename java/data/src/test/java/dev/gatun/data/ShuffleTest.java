@@ -10,7 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Random;
 import dev.gatun.tensor.Device;
-import dev.gatun.tensor.RandomKey;
+import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
@@ -64,8 +64,8 @@ class ShuffleTest {
         try (Device device = Device.cpu(2); Scope scope = device.scope().open()) {
             for (RandomKey key : List.of(new RandomKey(7, 3, Shuffle.EPOCH), new RandomKey(-5, 1L << 40, Shuffle.SUBSET))) {
                 Tensor out = scope.empty(DType.I32, 5000);
-                MemorySegment memory = scope.empty(DType.U8, dev.gatun.primitives.RandomKey.BYTES).segment();
-                new dev.gatun.primitives.RandomKey(key.seed(), key.step(), key.stream()).write(memory);
+                MemorySegment memory = scope.empty(DType.U8, RandomKey.BYTES).segment();
+                key.write(memory);
                 long bytes = Random.permutationWorkspace(device.stream(), 5000, out.operand());
                 Random.permutation(device.stream(), memory, 5000, out.operand(), scope.empty(DType.U8, bytes).segment());
                 assertArrayEquals(out.toIntArray(), Shuffle.permutation(key.seed(), key.step(), key.stream(), 5000));

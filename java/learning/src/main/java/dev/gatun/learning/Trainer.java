@@ -8,7 +8,7 @@ import dev.gatun.learning.checkpoint.Checkpoint;
 import dev.gatun.learning.pipeline.Pipeline;
 import dev.gatun.learning.report.Report;
 import dev.gatun.learning.report.Summary;
-import dev.gatun.tensor.RandomKey;
+import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;
@@ -181,6 +181,7 @@ public final class Trainer {
                     method.beforeStep(step);
                 }
                 Batch batch = loader.batch(scope, index * parts + part);
+                step.pass().withSamples(batch.ids());
                 Tensor result = method.loss(batch, step);
                 double value = result.item();
                 if (!Double.isFinite(value)) {
@@ -233,6 +234,7 @@ public final class Trainer {
             if (batch.views().stream().anyMatch(view -> !view.images().finite())) {
                 operation = "views";
             } else {
+                step.pass().withSamples(batch.ids());
                 experiment.method().loss(batch, step);
             }
         } catch (RuntimeException e) {

@@ -18,7 +18,7 @@ import dev.gatun.learning.pipeline.Pipeline;
 import dev.gatun.learning.pipeline.ScheduleSettings;
 import dev.gatun.learning.pipeline.Section;
 import dev.gatun.learning.optimizer.AdamWProvider;
-import dev.gatun.tensor.RandomKey;
+import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.layer.Encoder;

@@ -2,6 +2,7 @@
 package dev.gatun.tensor;
 
 import dev.gatun.primitives.DType;
+import dev.gatun.primitives.RandomKey;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
@@ -108,6 +109,13 @@ public final class Scope implements AutoCloseable {
             throw new TensorException(length + " values do not fill the shape " + Shapes.text(dims));
         }
         return empty(type, dims);
+    }
+
+    /** A random key in this scope's memory, where operations read it. */
+    public MemorySegment key(RandomKey key) {
+        MemorySegment memory = empty(DType.I64, RandomKey.BYTES / Long.BYTES).segment();
+        key.write(memory);
+        return memory;
     }
 
     /**

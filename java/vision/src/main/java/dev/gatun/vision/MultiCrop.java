@@ -11,7 +11,7 @@ import dev.gatun.primitives.Augmentation;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.GatunStream;
 import dev.gatun.primitives.Operand;
-import dev.gatun.tensor.RandomKey;
+import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
@@ -102,8 +102,8 @@ final class MultiCrop implements Views {
     private void augment(
             Scope staging, Augmentation.Images images, Augmentation.Settings how, Operand ids, RandomKey key, Tensor view) {
         GatunStream stream = staging.device().stream();
-        MemorySegment keyMemory = staging.empty(DType.U8, dev.gatun.primitives.RandomKey.BYTES).segment();
-        new dev.gatun.primitives.RandomKey(key.seed(), key.step(), key.stream()).write(keyMemory);
+        MemorySegment keyMemory = staging.empty(DType.U8, RandomKey.BYTES).segment();
+        key.write(keyMemory);
         long bytes = Augmentation.workspace(stream, how, images, view.operand());
         Augmentation.run(stream, how, images, Operand.NONE, ids, keyMemory,
                 staging.of(scale.mean()).operand(), staging.of(scale.std()).operand(), view.operand(), Operand.NONE,

@@ -15,7 +15,7 @@ import dev.gatun.data.ViewRole;
 import dev.gatun.data.Views;
 import dev.gatun.data.ViewsProvider;
 import dev.gatun.tensor.Device;
-import dev.gatun.tensor.RandomKey;
+import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import java.lang.foreign.MemorySegment;

@@ -16,7 +16,7 @@ import dev.gatun.learning.report.ReportData.Mark;
 import dev.gatun.learning.report.ReportData.Picture;
 import dev.gatun.learning.report.ReportData.Point;
 import dev.gatun.learning.report.ReportData.Row;
-import dev.gatun.tensor.RandomKey;
+import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.layer.Pass;

@@ -13,7 +13,7 @@ import dev.gatun.data.ViewRole;
 import dev.gatun.learning.MethodBuild;
 import dev.gatun.learning.Step;
 import dev.gatun.tensor.Device;
-import dev.gatun.tensor.RandomKey;
+import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;

@@ -5,7 +5,7 @@ import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Operand;
 import dev.gatun.tensor.Function;
 import dev.gatun.tensor.FunctionContext;
-import dev.gatun.tensor.RandomKey;
+import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
@@ -25,13 +25,14 @@ public final class StochasticDepth implements Function {
     /**
      * A factor for each sample: 0 with probability {@code rate}, else 1 / (1 − rate).
      *
+     * @param ids i64 (samples): a sample's decision is a function of the key and its id
      * @return f32 (samples), in {@code scope}
      */
-    public static Tensor mask(Scope scope, RandomKey key, long samples, double rate) {
-        Tensor mask = scope.empty(samples);
+    public static Tensor mask(Scope scope, RandomKey key, Tensor ids, double rate) {
+        Tensor mask = scope.empty(ids.size(0));
         try (Scope work = scope.open()) {
             dev.gatun.primitives.StochasticDepth.mask(
-                    scope.device().stream(), key.in(work), Operand.NONE, 0, mask.operand(), (float) rate);
+                    scope.device().stream(), work.key(key), ids.operand(), 0, mask.operand(), (float) rate);
         }
         return mask;
     }
@@ -39,17 +40,19 @@ public final class StochasticDepth implements Function {
     /**
      * A random subset of exactly max(⌊samples (1 − rate)⌋, 1) samples.
      *
+     * @param ids i64 (samples): the subset is a function of the key and the ids
      * @return i32 indices, no row twice, in {@code scope}
      */
-    public static Tensor subset(Scope scope, RandomKey key, int samples, double rate) {
+    public static Tensor subset(Scope scope, RandomKey key, Tensor ids, double rate) {
+        int samples = Math.toIntExact(ids.size(0));
         Tensor indices = scope.empty(DType.I32, dev.gatun.primitives.StochasticDepth.kept(samples, rate));
         try (Scope work = scope.open()) {
             long bytes = dev.gatun.primitives.StochasticDepth.subsetWorkspace(
                     scope.device().stream(), samples, indices.operand());
             dev.gatun.primitives.StochasticDepth.subset(
                     scope.device().stream(),
-                    key.in(work),
-                    Operand.NONE,
+                    work.key(key),
+                    ids.operand(),
                     0,
                     samples,
                     indices.operand(),

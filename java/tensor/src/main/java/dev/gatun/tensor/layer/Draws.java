@@ -3,7 +3,7 @@ package dev.gatun.tensor.layer;
 
 import dev.gatun.primitives.Operand;
 import dev.gatun.primitives.Random;
-import dev.gatun.tensor.RandomKey;
+import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 
@@ -13,14 +13,14 @@ final class Draws {
 
     static void normal(Tensor t, float std, RandomKey key) {
         try (Scope scope = t.device().scope().open()) {
-            Random.normal(t.device().stream(), key.in(scope), Operand.NONE, 0, t.reshape(-1).operand(), 0f, std);
+            Random.normal(t.device().stream(), scope.key(key), Operand.NONE, 0, t.reshape(-1).operand(), 0f, std);
         }
         t.written();
     }
 
     static void uniform(Tensor t, float low, float high, RandomKey key) {
         try (Scope scope = t.device().scope().open()) {
-            Random.uniform(t.device().stream(), key.in(scope), Operand.NONE, 0, t.reshape(-1).operand(), low, high);
+            Random.uniform(t.device().stream(), scope.key(key), Operand.NONE, 0, t.reshape(-1).operand(), low, high);
         }
         t.written();
     }

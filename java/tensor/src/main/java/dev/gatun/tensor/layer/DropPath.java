@@ -9,7 +9,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A residual connection with stochastic depth: x + drop(γ ⊙ branch(x)). In training each sample's branch is dropped at random; in
- * inference none is. Two draws of one pass differ, also between the rows of one batch.
+ * inference none is. Two draws of one pass differ, and so do those of a sample's views; each is a function of the sample's id
+ * ({@link Pass#withSamples}), not of its place in the batch.
  */
 public final class DropPath {
     /** How samples are dropped. */
@@ -50,10 +51,10 @@ public final class DropPath {
             return StochasticDepth.joinMasked(x, branch.forward(pass, x), null, scale);
         }
         if (form == Form.MASK) {
-            Tensor mask = StochasticDepth.mask(x.scope(), pass.nextKey(), x.size(0), rate);
+            Tensor mask = StochasticDepth.mask(x.scope(), pass.nextKey(), pass.samples(x.size(0)), rate);
             return StochasticDepth.joinMasked(x, branch.forward(pass, x), mask, scale);
         }
-        Tensor kept = StochasticDepth.subset(x.scope(), pass.nextKey(), Math.toIntExact(x.size(0)), rate);
+        Tensor kept = StochasticDepth.subset(x.scope(), pass.nextKey(), pass.samples(x.size(0)), rate);
         return StochasticDepth.joinSubset(x, branch.forward(pass, GatherRows.apply(x, kept)), kept, scale);
     }
 }

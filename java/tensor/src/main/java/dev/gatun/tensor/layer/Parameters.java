@@ -4,7 +4,7 @@ package dev.gatun.tensor.layer;
 import dev.gatun.primitives.DType;
 import dev.gatun.tensor.Device;
 import dev.gatun.tensor.NamedTensor;
-import dev.gatun.tensor.RandomKey;
+import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor.layer;
 
-import dev.gatun.tensor.RandomKey;
+import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
+import java.util.HashMap;
 import java.util.IdentityHashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
@@ -20,6 +21,8 @@ public final class Pass {
     private final @Nullable RandomKey key;
     private final boolean training;
     private final Map<Parameter, Tensor> watched = new IdentityHashMap<>();
+    private final Map<Long, Tensor> samples = new HashMap<>();
+    private long[] ids = new long[0];
     private int draws;
 
     private Pass(Scope scope, @Nullable Tape tape, @Nullable RandomKey key, boolean training) {
@@ -83,6 +86,38 @@ public final class Pass {
     /** A key for the next random decision; a function of the pass's key and of how many were made before it in this pass. */
     public RandomKey nextKey() {
         return key().child(draws++);
+    }
+
+    /**
+     * Says which samples the batch holds, so that random decisions are functions of a sample's id and not of its place in the
+     * batch.
+     *
+     * @param ids one a sample, below 2^40
+     * @return this pass
+     */
+    public Pass withSamples(long[] ids) {
+        this.ids = ids.clone();
+        samples.clear();
+        return this;
+    }
+
+    /**
+     * The ids under which the rows of a tensor draw: those of {@link #withSamples}, once for each view where several views of the
+     * batch lie one after the other (the view's number above bit 40, so that a sample's views draw apart). Rows that are no multiple
+     * of the samples, or a pass that was told no samples, draw by row.
+     *
+     * @param rows of the tensor
+     * @return i64 (rows), in this pass's scope
+     */
+    public Tensor samples(long rows) {
+        return samples.computeIfAbsent(rows, count -> {
+            long[] all = new long[Math.toIntExact(count)];
+            boolean known = ids.length > 0 && count % ids.length == 0;
+            for (int row = 0; row < all.length; row++) {
+                all[row] = known ? ids[row % ids.length] | (long) (row / ids.length) << 40 : row;
+            }
+            return scope.ofLongs(all);
+        });
     }
 
     /** A parameter as a tensor of this pass: tracked if the pass records, with its gradient going to the flat buffer. */

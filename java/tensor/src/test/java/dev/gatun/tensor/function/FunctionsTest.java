@@ -11,7 +11,7 @@ import dev.gatun.primitives.Convolution.Geometry;
 import dev.gatun.primitives.Pooling.Window;
 import dev.gatun.tensor.Device;
 import dev.gatun.tensor.GradientCheck;
-import dev.gatun.tensor.RandomKey;
+import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;
@@ -212,9 +212,9 @@ class FunctionsTest {
         assertEquals(x.toArray()[0], y[0]);
         // exact numbers and frequencies
         RandomKey key = new RandomKey(1, 2, 3);
-        assertEquals(7, StochasticDepth.subset(scope, key, 10, .3).elements());
+        assertEquals(7, StochasticDepth.subset(scope, key, ids(10), .3).elements());
         int dropped = 0;
-        for (float v : StochasticDepth.mask(scope, key, 10_000, .25).toArray()) {
+        for (float v : StochasticDepth.mask(scope, key, ids(10_000), .25).toArray()) {
             assertTrue(v == 0 || v == 1 / .75f);
             dropped += v == 0 ? 1 : 0;
         }
@@ -343,5 +343,9 @@ class FunctionsTest {
             assertEquals(means[i], centroids.toArray()[i], 1e-5);
         }
         assertThrows(TensorException.class, () -> Kmeans.assign(rows, scope.zeros(2, 3), false));
+    }
+
+    private Tensor ids(int count) {
+        return scope.ofLongs(java.util.stream.LongStream.range(0, count).toArray());
     }
 }

@@ -9,7 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.tensor.Device;
 import dev.gatun.tensor.GradientCheck;
-import dev.gatun.tensor.RandomKey;
+import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;
@@ -172,6 +172,29 @@ class LayersTest {
                 }
             }
             assertThrows(TensorException.class, () -> new DropPath(1, DropPath.Form.MASK));
+        }
+    }
+
+    @Test
+    void aSamplesDropFollowsItsIdAndDiffersBetweenItsViews() {
+        try (Device device = Device.cpu(1)) {
+            Scope scope = device.scope();
+            int b = 32;
+            long[] forward = java.util.stream.LongStream.range(100, 100 + b).toArray();
+            long[] reversed = new long[b];
+            for (int i = 0; i < b; i++) {
+                reversed[i] = forward[b - 1 - i];
+            }
+            DropPath drop = new DropPath(.5, DropPath.Form.MASK);
+            Tensor twoViews = scope.zeros(2 * b, 1);
+            Layer branch = (pass, v) -> v.add(1);
+            float[] one = drop.residual(Pass.training(Tape.on(scope), KEY).withSamples(forward), twoViews, branch).toArray();
+            float[] two = drop.residual(Pass.training(Tape.on(scope), KEY).withSamples(reversed), twoViews, branch).toArray();
+            for (int i = 0; i < b; i++) {
+                assertEquals(one[i], two[b - 1 - i]);
+                assertEquals(one[b + i], two[2 * b - 1 - i]);
+            }
+            assertFalse(Arrays.equals(Arrays.copyOf(one, b), Arrays.copyOfRange(one, b, 2 * b)));
         }
     }
 

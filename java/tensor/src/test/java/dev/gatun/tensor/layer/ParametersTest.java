@@ -10,7 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.gatun.primitives.DType;
 import dev.gatun.tensor.Device;
 import dev.gatun.tensor.NamedTensor;
-import dev.gatun.tensor.RandomKey;
+import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
