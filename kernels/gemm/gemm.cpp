@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/gemm/gemm.h"
 
+#include <omp.h>
+
 #include <algorithm>
 
 namespace gatun {
 
 namespace {
-
-constexpr int kRowMajor = 101;
-constexpr int kNoTranspose = 111;
-constexpr int kTranspose = 112;
 
 // Every tile packs its part of a and b again, so the first cuts, which give a second thread something to do, may make smaller
 // and narrower tiles than the later ones. Measured on one thread: a 256 x 512 x 128 product in 16 tiles of 64 x 128 lost
@@ -41,24 +39,40 @@ GemmTile gemm_tile(const GemmShape& shape) {
   return {round_up((shape.m + rows - 1) / rows, kGrain), round_up((shape.n + columns - 1) / columns, kGrain)};
 }
 
-void gemm(const Stream& stream, Sgemm sgemm, const GemmShape& shape, float alpha, GemmOperand a, GemmOperand b, float beta, float* c,
+int gemm(const Stream& stream, Sgemm sgemm, const GemmShape& shape, float alpha, GemmOperand a, GemmOperand b, float beta, float* c,
           int64_t ldc) {
-  if (shape.m == 0 || shape.n == 0) return;
+  if (shape.m == 0 || shape.n == 0) return 0;
+  if (shape.k == 0) {
+    // A library may leave c as it was.
+    for (int64_t row = 0; row < shape.m; ++row) {
+      for (int64_t column = 0; column < shape.n; ++column) {
+        float& value = c[row * ldc + column];
+        value = beta == 0 ? 0 : beta * value;
+      }
+    }
+    return 0;
+  }
   const GemmTile tile = gemm_tile(shape);
   const int64_t down = chunk_count(shape.m, tile.rows);
   const int64_t across = chunk_count(shape.n, tile.columns);
   const int threads = static_cast<int>(std::min<int64_t>(stream.threads(), down * across));
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
+  // Outside an active region the library would use as many threads as OpenMP has, and cut the tile by them.
+  const int before = omp_get_max_threads();
+  omp_set_num_threads(1);
+  int status = 0;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1) reduction(max : status)
   for (int64_t t = 0; t < down * across; ++t) {
     const int64_t row = t / across * tile.rows;
     const int64_t column = t % across * tile.columns;
     const int64_t rows = std::min(tile.rows, shape.m - row);
     const int64_t columns = std::min(tile.columns, shape.n - column);
-    sgemm(kRowMajor, a.transposed ? kTranspose : kNoTranspose, b.transposed ? kTranspose : kNoTranspose, static_cast<int>(rows),
-          static_cast<int>(columns), static_cast<int>(shape.k), alpha, a.data + (a.transposed ? row : row * a.leading),
-          static_cast<int>(a.leading), b.data + (b.transposed ? column * b.leading : column), static_cast<int>(b.leading), beta,
-          c + row * ldc + column, static_cast<int>(ldc));
+    const int result = sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', rows, columns, shape.k, alpha,
+                             a.data + (a.transposed ? row : row * a.leading), a.leading,
+                             b.data + (b.transposed ? column * b.leading : column), b.leading, beta, c + row * ldc + column, ldc);
+    status = std::max(status, result);
   }
+  omp_set_num_threads(before);
+  return status;
 }
 
 }  // namespace gatun

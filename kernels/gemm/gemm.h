@@ -7,8 +7,8 @@
 
 namespace gatun {
 
-using Sgemm = void (*)(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const float* a, int lda,
-                       const float* b, int ldb, float beta, float* c, int ldc);
+using Sgemm = int (*)(char transpose_a, char transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
+                      const float* b, int64_t ldb, float beta, float* c, int64_t ldc);
 
 // A stored matrix: element (i, j) is data[i * leading + j], or data[j * leading + i] if transposed.
 struct GemmOperand {
@@ -27,7 +27,8 @@ struct GemmTile {
 };
 GemmTile gemm_tile(const GemmShape& shape);
 
-void gemm(const Stream& stream, Sgemm sgemm, const GemmShape& shape, float alpha, GemmOperand a, GemmOperand b, float beta, float* c,
+// Returns the library's status: 0, or that of a tile that failed.
+int gemm(const Stream& stream, Sgemm sgemm, const GemmShape& shape, float alpha, GemmOperand a, GemmOperand b, float beta, float* c,
           int64_t ldc);
 
 }  // namespace gatun

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The naive product, and the same behind the signature of cblas_sgemm.
+// The naive product, and the same behind the signature of dnnl_sgemm.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +18,10 @@ void gemm_reference(bool transpose_a, bool transpose_b, int64_t m, int64_t n, in
   }
 }
 
-inline void sgemm_reference(int, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const float* a, int lda,
-                            const float* b, int ldb, float beta, float* c, int ldc) {
-  gemm_reference<float>(transpose_a == 112, transpose_b == 112, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+inline int sgemm_reference(char transpose_a, char transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
+                           const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
+  gemm_reference<float>(transpose_a == 'T', transpose_b == 'T', m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  return 0;
 }
 
 }  // namespace gatun

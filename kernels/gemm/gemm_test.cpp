@@ -76,7 +76,25 @@ TEST_CASE("gemm gives the same bits for any number of threads") {
 // The tiles of a product on one thread, as (rows, columns), written down by a kernel that computes nothing.
 static std::multiset<std::pair<int, int>> seen;
 
-static void observe(int, int, int, int m, int n, int, float, const float*, int, const float*, int, float, float*, int) { seen.emplace(m, n); }
+static int observe(char, char, int64_t m, int64_t n, int64_t, float, const float*, int64_t, const float*, int64_t, float, float*, int64_t) {
+  seen.emplace(m, n);
+  return 0;
+}
+
+static int failing(char, char, int64_t, int64_t, int64_t, float, const float*, int64_t, const float*, int64_t, float, float*, int64_t) {
+  return 2;
+}
+
+TEST_CASE("gemm reports a library that fails") {
+  Device device(2);
+  const std::vector<float> a(16), b(16);
+  std::vector<float> c(16);
+  const gatun_layout square = layout(GATUN_F32, {4, 4});
+  const gatun_gemm_desc desc{sizeof desc, 1, 0, 0, square, square, square};
+  gatun_error error{};
+  CHECK(gatun_gemm(device.stream(), &desc, failing, a.data(), b.data(), c.data(), &error) == GATUN_INTERNAL);
+  CHECK(std::string(error.message) == "the library's sgemm failed with status 2");
+}
 
 static std::multiset<std::pair<int, int>> tiles(int64_t m, int64_t n, int64_t k) {
   Device device(1);

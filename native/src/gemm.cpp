@@ -48,8 +48,9 @@ gatun_status gatun_gemm(gatun_stream* stream, const gatun_gemm_desc* desc, gatun
     check_pointer("c", desc->c, c);
     const GemmOperand result = gemm_operand("c", desc->c, c);
     if (result.transposed) invalid("c has no contiguous rows: %s", describe(desc->c).c_str());
-    gemm(*stream, sgemm, shape, desc->alpha, gemm_operand("a", desc->a, a), gemm_operand("b", desc->b, b), desc->beta,
-         static_cast<float*>(c), result.leading);
+    const int status = gemm(*stream, sgemm, shape, desc->alpha, gemm_operand("a", desc->a, a), gemm_operand("b", desc->b, b),
+                            desc->beta, static_cast<float*>(c), result.leading);
+    if (status != 0) throw Error(GATUN_INTERNAL, "the library's sgemm failed with status " + std::to_string(status));
   });
 }
 

@@ -3,9 +3,9 @@
  * @file gemm.h
  * Matrix product by a library's kernel, on this library's threads.
  *
- * A BLAS has threads of its own, which compete with OpenMP's for the same cores, and cuts a product by how many it has, so that
- * its results change with their number. Here the product is cut into tiles that depend on the shape alone, each tile is one call
- * of the BLAS (told to use one thread), and the stream's team works through the tiles: one pool of threads in the process, and the
+ * A library cuts a product by how many threads it has, so that its results change with their number, and may have threads of its own,
+ * which compete with OpenMP's for the same cores. Here the product is cut into tiles that depend on the shape alone, each tile is one call
+ * of the library on one thread, and the stream's team works through the tiles: one pool of threads in the process, and the
  * same bits for any number of them.
  */
 #ifndef GATUN_GEMM_H
@@ -17,9 +17,13 @@
 extern "C" {
 #endif
 
-/** A function with the signature and meaning of cblas_sgemm; it must allow calls from several threads at once. */
-typedef void (*gatun_sgemm)(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const float* a, int lda,
-                            const float* b, int ldb, float beta, float* c, int ldc);
+/**
+ * A function with the signature and meaning of oneDNN's dnnl_sgemm: row-major, 'N' or 'T' for each operand, 0 on success. It must allow
+ * calls from several threads at once and work on the calling thread when it is called inside an OpenMP region, or when OpenMP's number of
+ * threads is 1, as it is made to be here.
+ */
+typedef int (*gatun_sgemm)(char transpose_a, char transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
+                           const float* b, int64_t ldb, float beta, float* c, int64_t ldc);
 
 typedef struct gatun_gemm_desc {
   uint32_t struct_size;

@@ -3,7 +3,7 @@
 module dev.gatun.tensor {
     requires static transitive org.jspecify;
     requires transitive dev.gatun.primitives;
-    requires org.bytedeco.openblas;
+    requires org.bytedeco.dnnl;
 
     exports dev.gatun.tensor;
     exports dev.gatun.tensor.function;

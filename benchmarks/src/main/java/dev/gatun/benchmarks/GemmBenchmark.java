@@ -24,8 +24,8 @@ import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.Warmup;
 
 /**
- * c = a · b, row-major: tiles of single-threaded OpenBLAS on our threads (what Gatun uses, the same bits for any number of threads), OpenBLAS
- * with its own threads, and oneDNN. Column flops is floating-point operations a second; {@code ceiling} is the peak of multiply-adds.
+ * c = a · b, row-major: tiles of single-threaded oneDNN on our threads (what Gatun uses, the same bits for any number of threads), oneDNN
+ * and OpenBLAS with their own threads. Column flops is floating-point operations a second; {@code ceiling} is the peak of multiply-adds.
  */
 @State(Scope.Thread)
 @BenchmarkMode(Mode.Throughput)
@@ -50,7 +50,7 @@ public class GemmBenchmark {
         }
     }
 
-    /** Our device: made only where it is measured, since it tells OpenBLAS to use one thread. */
+    /** Our device: made only where it is measured. */
     @State(Scope.Thread)
     public static class Ours {
         Device device;

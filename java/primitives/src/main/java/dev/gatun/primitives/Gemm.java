@@ -7,9 +7,9 @@ import java.lang.foreign.SymbolLookup;
 import java.nio.file.Path;
 
 /**
- * Matrix product by a BLAS library's kernel on Gatun's threads: the product is cut into tiles by its shape alone, each tile is one call of
- * {@code cblas_sgemm}, and the stream's threads work through them. So there is one pool of threads in the process, and the bits of the result
- * do not depend on how many there are. The library must be told to use one thread itself.
+ * Matrix product by a library's kernel on Gatun's threads: the product is cut into tiles by its shape alone, each tile is one call of
+ * {@code dnnl_sgemm}, and the stream's threads work through them. So there is one pool of threads in the process, and the bits of the result
+ * do not depend on how many there are.
  */
 public final class Gemm {
     private static final Downcall GEMM = Downcall.operation("gatun_gemm", 4);
@@ -24,7 +24,7 @@ public final class Gemm {
     private Gemm() {}
 
     /**
-     * The address of {@code cblas_sgemm} in a BLAS library, for {@link #multiply}.
+     * The address of oneDNN's {@code dnnl_sgemm}, for {@link #multiply}.
      *
      * @param library the shared object; stays loaded
      * @throws GatunException if it cannot be loaded or lacks the function
@@ -32,9 +32,9 @@ public final class Gemm {
     public static MemorySegment sgemm(Path library) {
         try {
             return SymbolLookup.libraryLookup(library, Arena.global())
-                    .find("cblas_sgemm")
+                    .find("dnnl_sgemm")
                     .orElseThrow(() -> new GatunException(
-                            GatunException.Status.UNSUPPORTED, "gemm", library + " has no function cblas_sgemm"));
+                            GatunException.Status.UNSUPPORTED, "gemm", library + " has no function dnnl_sgemm"));
         } catch (IllegalArgumentException e) {
             throw new GatunException(
                     GatunException.Status.UNSUPPORTED, "gemm", "cannot load " + library + ": " + e.getMessage());

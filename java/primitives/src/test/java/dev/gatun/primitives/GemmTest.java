@@ -18,37 +18,37 @@ import org.junit.jupiter.api.Test;
 
 /** The call itself, with a kernel written here; a real library is tested where one is loaded. */
 class GemmTest {
-    /** The naive product behind the signature of cblas_sgemm. */
-    static void sgemm(
-            int order,
-            int transposeA,
-            int transposeB,
-            int m,
-            int n,
-            int k,
+    /** The naive product behind the signature of dnnl_sgemm. */
+    static int sgemm(
+            byte transposeA,
+            byte transposeB,
+            long m,
+            long n,
+            long k,
             float alpha,
             MemorySegment a,
-            int lda,
+            long lda,
             MemorySegment b,
-            int ldb,
+            long ldb,
             float beta,
             MemorySegment c,
-            int ldc) {
+            long ldc) {
         MemorySegment all = MemorySegment.NULL.reinterpret(Long.MAX_VALUE);
         for (int i = 0; i < m; i++) {
             for (int j = 0; j < n; j++) {
                 double sum = 0;
                 for (int p = 0; p < k; p++) {
-                    sum += (double) at(all, a, transposeA == 112 ? p * lda + i : i * lda + p)
-                            * at(all, b, transposeB == 112 ? j * ldb + p : p * ldb + j);
+                    sum += (double) at(all, a, transposeA == 'T' ? p * lda + i : i * lda + p)
+                            * at(all, b, transposeB == 'T' ? j * ldb + p : p * ldb + j);
                 }
                 float old = beta == 0 ? 0 : beta * at(all, c, i * ldc + j);
                 all.set(ValueLayout.JAVA_FLOAT, c.address() + 4L * (i * ldc + j), (float) (alpha * sum + old));
             }
         }
+        return 0;
     }
 
-    private static float at(MemorySegment all, MemorySegment start, int index) {
+    private static float at(MemorySegment all, MemorySegment start, long index) {
         return all.get(ValueLayout.JAVA_FLOAT, start.address() + 4L * index);
     }
 
@@ -60,14 +60,14 @@ class GemmTest {
                                         GemmTest.class,
                                         "sgemm",
                                         MethodType.methodType(
-                                                void.class, int.class, int.class, int.class, int.class, int.class, int.class,
-                                                float.class, MemorySegment.class, int.class, MemorySegment.class, int.class,
-                                                float.class, MemorySegment.class, int.class)),
-                        FunctionDescriptor.ofVoid(
-                                ValueLayout.JAVA_INT, ValueLayout.JAVA_INT, ValueLayout.JAVA_INT, ValueLayout.JAVA_INT,
-                                ValueLayout.JAVA_INT, ValueLayout.JAVA_INT, ValueLayout.JAVA_FLOAT, ValueLayout.ADDRESS,
-                                ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.JAVA_INT, ValueLayout.JAVA_FLOAT,
-                                ValueLayout.ADDRESS, ValueLayout.JAVA_INT),
+                                                int.class, byte.class, byte.class, long.class, long.class, long.class, float.class,
+                                                MemorySegment.class, long.class, MemorySegment.class, long.class, float.class,
+                                                MemorySegment.class, long.class)),
+                        FunctionDescriptor.of(
+                                ValueLayout.JAVA_INT, ValueLayout.JAVA_BYTE, ValueLayout.JAVA_BYTE, ValueLayout.JAVA_LONG,
+                                ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG, ValueLayout.JAVA_FLOAT, ValueLayout.ADDRESS,
+                                ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.JAVA_LONG, ValueLayout.JAVA_FLOAT,
+                                ValueLayout.ADDRESS, ValueLayout.JAVA_LONG),
                         arena);
     }
 

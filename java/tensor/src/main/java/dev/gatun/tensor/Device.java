@@ -46,7 +46,7 @@ public final class Device implements AutoCloseable {
      */
     public static Device cpu(int threads) {
         GatunContext context = GatunContext.cpu(threads);
-        return new Device(context, new OpenBlas());
+        return new Device(context, new OneDnn());
     }
 
     /** Threads an operation uses. */
