@@ -152,7 +152,8 @@ void run_all(int threads, const Op& op, const Elementwise& call, const void* x, 
         float* out = y + position.at[kY] + i * y_stride;
         float* result = scatter ? y_strip : out;
         if (repeat_x) {
-          run_row<true, false>(op, a, b, result, length);
+          // Without a second operand b stands for a, and must not be read beyond its one value either.
+          run_row<true, !Binary>(op, a, b, result, length);
         } else if (repeat_z) {
           run_row<false, true>(op, a, b, result, length);
         } else {
