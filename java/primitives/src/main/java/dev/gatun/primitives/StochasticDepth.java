@@ -59,9 +59,10 @@ public final class StochasticDepth {
 
     private StochasticDepth() {}
 
-    /** Samples that a subset keeps: max(⌊samples (1 − rate)⌋, 1). */
+    /** Samples that a subset keeps: max(⌊samples (1 − rate)⌋, 1), where a rate such as .8 means the decimal: 10 of 50. */
     public static int kept(int samples, double rate) {
-        return Math.max((int) Math.floor(samples * (1 - rate)), 1);
+        // the double nearest to a decimal may lie above it, and the product then just below a whole number
+        return Math.max((int) Math.floor(samples * (1 - rate) + 1e-6), 1);
     }
 
     /**

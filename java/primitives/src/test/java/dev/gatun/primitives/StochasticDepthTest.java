@@ -16,6 +16,8 @@ class StochasticDepthTest {
         assertEquals(9, StochasticDepth.kept(10, 0.1));
         assertEquals(1, StochasticDepth.kept(2, 0.9));
         assertEquals(6, StochasticDepth.kept(8, 0.2));
+        assertEquals(10, StochasticDepth.kept(50, 0.8));
+        assertEquals(8, StochasticDepth.kept(10, 0.2f));
     }
 
     @Test

@@ -33,28 +33,30 @@ public final class DropPath {
         this.form = form;
     }
 
-    /** x + drop(branch(x)). */
+    /** x + drop(branch(x)): a block whose shortcut is its input. */
     public Tensor residual(Pass pass, Tensor x, Layer branch) {
-        return residual(pass, x, branch, null);
+        return residual(pass, x, x, branch, null);
     }
 
     /**
-     * x + drop(γ ⊙ branch(x)).
+     * shortcut + drop(γ ⊙ branch(x)). In training with {@link Form#SUBSET} the branch sees the kept rows of x only, forward and
+     * backward: what it costs and keeps falls with the rate, and statistics that it takes over the batch are those of the kept rows.
      *
-     * @param x (B, ..., C)
-     * @param branch keeps the shape
+     * @param shortcut (B, ..., C), of all rows: x itself, or what a block makes of it where it changes the shape
+     * @param x (B, ...), the branch's input
+     * @param branch from rows of x to rows of the shortcut's shape
      * @param gamma (C), LayerScale; null: 1
      */
-    public Tensor residual(Pass pass, Tensor x, Layer branch, @Nullable Parameter gamma) {
+    public Tensor residual(Pass pass, Tensor shortcut, Tensor x, Layer branch, @Nullable Parameter gamma) {
         Tensor scale = gamma == null ? null : pass.use(gamma);
         if (!pass.training() || rate == 0) {
-            return StochasticDepth.joinMasked(x, branch.forward(pass, x), null, scale);
+            return StochasticDepth.joinMasked(shortcut, branch.forward(pass, x), null, scale);
         }
         if (form == Form.MASK) {
             Tensor mask = StochasticDepth.mask(x.scope(), pass.nextKey(), pass.samples(x.size(0)), rate);
-            return StochasticDepth.joinMasked(x, branch.forward(pass, x), mask, scale);
+            return StochasticDepth.joinMasked(shortcut, branch.forward(pass, x), mask, scale);
         }
         Tensor kept = StochasticDepth.subset(x.scope(), pass.nextKey(), pass.samples(x.size(0)), rate);
-        return StochasticDepth.joinSubset(x, branch.forward(pass, GatherRows.apply(x, kept)), kept, scale);
+        return StochasticDepth.joinSubset(shortcut, branch.forward(pass, GatherRows.apply(x, kept)), kept, scale);
     }
 }

@@ -102,9 +102,9 @@ public final class Pass {
     }
 
     /**
-     * The ids under which the rows of a tensor draw: those of {@link #withSamples}, once for each view where several views of the
-     * batch lie one after the other (the view's number above bit 40, so that a sample's views draw apart). Rows that are no multiple
-     * of the samples, or a pass that was told no samples, draw by row.
+     * The ids under which the rows of a tensor draw: those of {@link #withSamples}, over again where several views of the batch, or
+     * several copies of it, lie one after the other. Rows of one sample draw apart: the first has the sample's id, the k-th has k − 1
+     * above bit 40. Rows that are no multiple of the samples, or a pass that was told no samples, draw by row.
      *
      * @param rows of the tensor
      * @return i64 (rows), in this pass's scope
@@ -113,8 +113,10 @@ public final class Pass {
         return samples.computeIfAbsent(rows, count -> {
             long[] all = new long[Math.toIntExact(count)];
             boolean known = ids.length > 0 && count % ids.length == 0;
+            Map<Long, Long> seen = new HashMap<>();
             for (int row = 0; row < all.length; row++) {
-                all[row] = known ? ids[row % ids.length] | (long) (row / ids.length) << 40 : row;
+                // counted for each id, not by the row: a sampler may put a sample into one batch twice
+                all[row] = known ? ids[row % ids.length] | seen.merge(ids[row % ids.length], 1L, Long::sum) - 1 << 40 : row;
             }
             return scope.ofLongs(all);
         });

@@ -36,9 +36,10 @@ final class ResNet implements Encoder {
         for (int stage = 0; stage < settings.depths().size(); stage++) {
             Parameters layer = parameters.sub("layer" + (stage + 1));
             for (int i = 0; i < settings.depths().get(stage); i++) {
-                float rate = Settings.rate(settings.dropPath(), settings.dropPathRule(), blocks.size(), count);
+                DropPath drop = Settings.drop(
+                        settings.dropPath(), settings.dropPathRule(), settings.dropPathForm(), blocks.size(), count);
                 Block block = new Block(settings, layer.sub(Integer.toString(i)), in, settings.widths().get(stage),
-                        stage > 0 && i == 0 ? 2 : 1, rate);
+                        stage > 0 && i == 0 ? 2 : 1, drop);
                 blocks.add(block);
                 in = block.out;
             }
@@ -67,7 +68,11 @@ final class ResNet implements Encoder {
         return mean.forward(pass, x);
     }
 
-    /** Convolutions with batch norms, which hold the ReLU between them, added to the input and passed through ReLU. */
+    /**
+     * Convolutions with batch norms, which hold the ReLU between them, added to the input and passed through ReLU. Where stochastic
+     * depth keeps a subset, the branch's batch norms normalise by the kept rows and average their statistics; the shortcut's see
+     * all rows.
+     */
     private final class Block {
         private final List<Conv2d> convolutions = new ArrayList<>();
         private final List<BatchNorm> norms = new ArrayList<>();
@@ -76,7 +81,7 @@ final class ResNet implements Encoder {
         private final DropPath drop;
         private final int out;
 
-        Block(ResNetSettings settings, Parameters parameters, int in, int width, int stride, float rate) {
+        Block(ResNetSettings settings, Parameters parameters, int in, int width, int stride, DropPath drop) {
             boolean zero = settings.zeroGamma();
             if (settings.block().equals("basic")) {
                 out = width;
@@ -92,7 +97,7 @@ final class ResNet implements Encoder {
                 shortcut.add(convolution(parameters.sub("downsample.0"), in, out, 1, stride));
                 shortcutNorm.add(new BatchNorm(parameters.sub("downsample.1"), out));
             }
-            drop = new DropPath(rate, DropPath.Form.MASK);
+            this.drop = drop;
         }
 
         private void add(Parameters parameters, int in, int out, int kernel, int stride, boolean last, boolean zeroGamma) {
@@ -107,8 +112,7 @@ final class ResNet implements Encoder {
             for (int i = 0; i < shortcut.size(); i++) {
                 identity = shortcutNorm.get(i).forward(pass, shortcut.get(i).forward(pass, identity));
             }
-            // the branch starts from the block's input also where the shortcut changes that
-            return relu.forward(pass, drop.residual(pass, identity, (p, unused) -> branch(p, x)));
+            return relu.forward(pass, drop.residual(pass, identity, x, this::branch, null));
         }
 
         private Tensor branch(Pass pass, Tensor x) {

@@ -15,6 +15,8 @@ import java.util.List;
  * @param zeroGamma whether the scale of each block's last batch norm starts at 0, so that blocks start as identities
  * @param dropPath rate of stochastic depth; 0: none
  * @param dropPathRule {@code uniform}: the same rate in every block; {@code linear}: rising from 0 at the first block
+ * @param dropPathForm {@code mask}: each sample's residual is dropped on its own; {@code subset}: exactly as many samples as
+ *     the rate says are computed at all, and batch norms of residual branches see those only
  */
 public record ResNetSettings(
         String block,
@@ -23,10 +25,11 @@ public record ResNetSettings(
         String stem,
         boolean zeroGamma,
         double dropPath,
-        String dropPathRule) {
+        String dropPathRule,
+        String dropPathForm) {
     /** ResNet-18 with a stem for small images. */
     public ResNetSettings() {
-        this("basic", List.of(2, 2, 2, 2), List.of(64, 128, 256, 512), "small", false, 0, "uniform");
+        this("basic", List.of(2, 2, 2, 2), List.of(64, 128, 256, 512), "small", false, 0, "uniform", "mask");
     }
 
     /** Checks every value; the message is one line that names the key and what it allows. */
@@ -36,7 +39,7 @@ public record ResNetSettings(
         Settings.sizes(widths, "widths");
         Settings.require(widths.size() == depths.size(), "widths", widths, "as many numbers as depths has");
         Settings.require(stem.equals("small") || stem.equals("imagenet"), "stem", stem, "small or imagenet");
-        Settings.rates(dropPath, dropPathRule);
+        Settings.rates(dropPath, dropPathRule, dropPathForm);
         depths = List.copyOf(depths);
         widths = List.copyOf(widths);
     }

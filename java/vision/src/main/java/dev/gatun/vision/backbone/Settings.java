@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.vision.backbone;
 
+import dev.gatun.tensor.layer.DropPath;
 import java.util.List;
 
 /** Checks that the settings of the backbones share. */
@@ -19,14 +20,21 @@ final class Settings {
                 "a list of at least one number from 1 to 65536");
     }
 
-    static void rates(double dropPath, String dropPathRule) {
+    static void rates(double dropPath, String dropPathRule, String dropPathForm) {
         require(dropPath >= 0 && dropPath < 1, "drop_path", dropPath, "0 (none) to below 1");
         require(dropPathRule.equals("uniform") || dropPathRule.equals("linear"), "drop_path_rule", dropPathRule, "uniform or linear");
+        require(dropPathForm.equals("mask") || dropPathForm.equals("subset"), "drop_path_form", dropPathForm, "mask or subset");
     }
 
     /** The drop rate of a block: the same everywhere, or rising from 0 at the first block to the full rate at the last. */
-    static float rate(double dropPath, String dropPathRule, int block, int blocks) {
-        return (float) (dropPathRule.equals("uniform") || blocks == 1 ? dropPath : dropPath * block / (blocks - 1));
+    static double rate(double dropPath, String dropPathRule, int block, int blocks) {
+        return dropPathRule.equals("uniform") || blocks == 1 ? dropPath : dropPath * block / (blocks - 1);
+    }
+
+    /** Stochastic depth of a block. */
+    static DropPath drop(double dropPath, String dropPathRule, String dropPathForm, int block, int blocks) {
+        return new DropPath(rate(dropPath, dropPathRule, block, blocks),
+                dropPathForm.equals("subset") ? DropPath.Form.SUBSET : DropPath.Form.MASK);
     }
 
     static void images(String family, long[] inputShape) {

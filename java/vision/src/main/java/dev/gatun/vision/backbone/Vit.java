@@ -50,8 +50,9 @@ final class Vit implements Encoder {
         embed = new Conv2d(parameters.sub("patch_embed.proj"), (int) inputShape[2], width, patch, Geometry.of(patch, 0, 1, 1), true,
                 Initializer.fanInUniform());
         for (int i = 0; i < settings.depth(); i++) {
-            float rate = Settings.rate(settings.dropPath(), settings.dropPathRule(), i, settings.depth());
-            blocks.add(new Block(settings, parameters.sub("blocks." + i), rate));
+            DropPath drop = Settings.drop(
+                    settings.dropPath(), settings.dropPathRule(), settings.dropPathForm(), i, settings.depth());
+            blocks.add(new Block(settings, parameters.sub("blocks." + i), drop));
         }
         norm = new LayerNorm(parameters.sub("norm"), width, EPSILON);
     }
@@ -107,7 +108,7 @@ final class Vit implements Encoder {
         private final Linear fc2;
         private final DropPath drop;
 
-        Block(VitSettings settings, Parameters parameters, float rate) {
+        Block(VitSettings settings, Parameters parameters, DropPath drop) {
             int width = settings.width();
             int hidden = (int) (width * settings.mlpRatio());
             norm1 = new LayerNorm(parameters.sub("norm1"), width, EPSILON);
@@ -115,7 +116,7 @@ final class Vit implements Encoder {
             norm2 = new LayerNorm(parameters.sub("norm2"), width, EPSILON);
             fc1 = new Linear(parameters.sub("mlp.fc1"), width, hidden, true, WEIGHTS, Initializer.zeros());
             fc2 = new Linear(parameters.sub("mlp.fc2"), hidden, width, true, WEIGHTS, Initializer.zeros());
-            drop = new DropPath(rate, settings.dropPathForm().equals("subset") ? DropPath.Form.SUBSET : DropPath.Form.MASK);
+            this.drop = drop;
         }
 
         Tensor forward(Pass pass, Tensor x) {

@@ -39,7 +39,6 @@ public record VitSettings(
                 "a divisor of the width " + width + " that leaves at most 128 dimensions a head");
         Settings.require(mlpRatio * width >= 1, "mlp_ratio", mlpRatio, "above 0");
         Settings.require(pooling.equals("token") || pooling.equals("average"), "pooling", pooling, "token or average");
-        Settings.rates(dropPath, dropPathRule);
-        Settings.require(dropPathForm.equals("mask") || dropPathForm.equals("subset"), "drop_path_form", dropPathForm, "mask or subset");
+        Settings.rates(dropPath, dropPathRule, dropPathForm);
     }
 }

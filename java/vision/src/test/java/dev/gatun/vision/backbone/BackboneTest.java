@@ -48,7 +48,7 @@ class BackboneTest {
     }
 
     private static ResNetSettings resNet(String block, List<Integer> depths, List<Integer> widths, String stem) {
-        return new ResNetSettings(block, depths, widths, stem, false, 0, "uniform");
+        return new ResNetSettings(block, depths, widths, stem, false, 0, "uniform", "mask");
     }
 
     /** A network with its parameters; built only if it is to be run. */
@@ -199,36 +199,10 @@ class BackboneTest {
     }
 
     @Test
-    void stochasticDepthDropsByItsKeyInTrainingOnly() {
-        List<Network> nets = List.of(
-                Network.of(new VitProvider(), new VitSettings(4, 12, 3, 3, 2, "token", .5, "uniform", "mask"), 8, 8, 1),
-                Network.of(new VitProvider(), new VitSettings(4, 12, 3, 3, 2, "token", .5, "linear", "subset"), 8, 8, 1),
-                Network.of(new ResNetProvider(),
-                        new ResNetSettings("basic", List.of(3), List.of(4), "small", false, .5, "linear"), 8, 8, 1));
-        for (Network net : nets) {
-            net.build(device);
-            float[] a = train(net, new RandomKey(1, 0, 0));
-            assertArrayEquals(a, train(net, new RandomKey(1, 0, 0)));
-            assertFalse(Arrays.equals(a, train(net, new RandomKey(1, 1, 0))));
-            Tensor x = images(6, 8, 8, 1);
-            assertArrayEquals(net.encoder.forward(Pass.inference(scope), x).toArray(),
-                    net.encoder.forward(Pass.inference(scope), x).toArray());
-        }
-        assertEquals(0f, Settings.rate(.4, "linear", 0, 5));
-        assertEquals(.2f, Settings.rate(.4, "linear", 2, 5));
-        assertEquals(.4f, Settings.rate(.4, "linear", 4, 5));
-        assertEquals(.4f, Settings.rate(.4, "uniform", 0, 5));
-    }
-
-    private float[] train(Network net, RandomKey key) {
-        return net.encoder.forward(Pass.trainingWithoutGradient(scope, key), images(6, 8, 8, 1)).toArray();
-    }
-
-    @Test
     void zeroGammaStartsBlocksAsIdentities() {
-        ResNetSettings settings = new ResNetSettings("basic", List.of(2), List.of(4), "small", true, 0, "uniform");
+        ResNetSettings settings = new ResNetSettings("basic", List.of(2), List.of(4), "small", true, 0, "uniform", "mask");
         Network deep = Network.of(new ResNetProvider(), settings, 8, 8, 1).build(device);
-        ResNetSettings shallowSettings = new ResNetSettings("basic", List.of(1), List.of(4), "small", true, 0, "uniform");
+        ResNetSettings shallowSettings = new ResNetSettings("basic", List.of(1), List.of(4), "small", true, 0, "uniform", "mask");
         Network shallow = Network.of(new ResNetProvider(), shallowSettings, 8, 8, 1).build(device);
         Tensor x = images(2, 8, 8, 1);
         assertArrayEquals(shallow.encoder.forward(Pass.inference(scope), x).toArray(),
@@ -246,6 +220,8 @@ class BackboneTest {
                 () -> new VitSettings(4, 12, 2, 5, 2, "token", 0, "uniform", "mask"));
         refused("drop_path is 1.0; allowed is 0 (none) to below 1",
                 () -> new VitSettings(4, 12, 2, 3, 2, "token", 1, "uniform", "mask"));
+        refused("drop_path_form is some; allowed is mask or subset",
+                () -> new ResNetSettings("basic", List.of(1), List.of(4), "small", false, .5, "uniform", "some"));
         refused("vit encodes images (height, width, channels), not inputs of shape [784]",
                 () -> Network.of(new VitProvider(), TINY_VIT, 784));
     }
