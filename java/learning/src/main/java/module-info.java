@@ -25,6 +25,10 @@ module dev.gatun.learning {
 
     provides dev.gatun.learning.MethodProvider with
             dev.gatun.learning.method.SwavProvider,
+            dev.gatun.learning.method.ByolProvider,
+            dev.gatun.learning.method.DeepClusterProvider,
+            dev.gatun.learning.method.DeepClusterV2Provider,
+            dev.gatun.learning.method.CosubProvider,
             dev.gatun.learning.method.SupervisedProvider;
     provides dev.gatun.learning.OptimizerProvider with
             dev.gatun.learning.optimizer.AdamWProvider,

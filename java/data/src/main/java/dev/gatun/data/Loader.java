@@ -27,10 +27,11 @@ public final class Loader implements AutoCloseable {
     private final Dataset data;
     private final Views views;
     private final int batchSize;
-    private final boolean dropLast;
+    private final long batchesPerEpoch;
     private final long seed;
     private final ExecutorService readers;
     private long orderEpoch = -1;
+    private boolean given;
     private int[] order = {};
     private long aheadStep = -1;
     private List<Future<Element>> ahead = List.of();
@@ -47,23 +48,42 @@ public final class Loader implements AutoCloseable {
      * @throws DataException if an epoch would have no batch
      */
     public Loader(Dataset data, Views views, int batchSize, boolean dropLast, long seed, int readers) {
+        this(data, views, batchSize, batches(data.size(), batchSize, dropLast), seed, readers);
+    }
+
+    private static long batches(int samples, int batchSize, boolean dropLast) {
+        return batchSize < 1 ? 0 : dropLast ? samples / batchSize : (samples + batchSize - 1L) / batchSize;
+    }
+
+    /**
+     * Opens a loader whose epochs have a given number of batches, for instance a multiple of those that make one update.
+     *
+     * @param data the data
+     * @param views how views are made
+     * @param batchSize samples a batch, at least 1
+     * @param batchesPerEpoch at least 1; if it is more than the data fill, an epoch's last batch is smaller
+     * @param seed the experiment's seed
+     * @param readers how many threads read ahead, at least 1; none are started for data in memory
+     * @throws DataException if an epoch would have no batch, or one without a sample
+     */
+    public Loader(Dataset data, Views views, int batchSize, long batchesPerEpoch, long seed, int readers) {
         if (batchSize < 1 || readers < 1) {
             throw new IllegalArgumentException("batch size and readers are at least 1, not " + batchSize + " and " + readers);
         }
-        if (data.size() == 0 || dropLast && data.size() < batchSize) {
+        if (batchesPerEpoch < 1 || (batchesPerEpoch - 1) * batchSize >= data.size()) {
             throw new DataException("data", "an epoch has no batch: " + data.size() + " samples, batches of " + batchSize);
         }
         this.data = data;
         this.views = views;
         this.batchSize = batchSize;
-        this.dropLast = dropLast;
+        this.batchesPerEpoch = batchesPerEpoch;
         this.seed = seed;
         this.readers = Executors.newFixedThreadPool(readers, task -> Thread.ofPlatform().daemon().name("gatun-reader").unstarted(task));
     }
 
     /** The number of batches of an epoch. */
     public long batchesPerEpoch() {
-        return dropLast ? data.size() / batchSize : (data.size() + batchSize - 1) / batchSize;
+        return batchesPerEpoch;
     }
 
     /** The epoch that a global step belongs to, from 0. */
@@ -81,9 +101,34 @@ public final class Loader implements AutoCloseable {
         if (epoch != orderEpoch) {
             order = Shuffle.permutation(seed, epoch, Shuffle.EPOCH, data.size());
             orderEpoch = epoch;
+            given = false;
         }
         int from = Math.toIntExact(step % batchesPerEpoch() * batchSize);
         return Arrays.copyOfRange(order, from, Math.min(from + batchSize, order.length));
+    }
+
+    /**
+     * Says which samples an epoch visits; without it they are a random permutation of all. It holds until a step of another
+     * epoch is asked for, so a caller says it before the epoch's first batch.
+     *
+     * @param epoch which epoch, from 0
+     * @param samples in order, at least as many as the epoch's batches hold, each in [0, data.size()); repetitions are allowed
+     * @throws IllegalArgumentException if there are fewer, or one is out of range
+     */
+    public void order(long epoch, int[] samples) {
+        long needed = Math.min(batchesPerEpoch * batchSize, data.size());
+        if (samples.length < needed) {
+            throw new IllegalArgumentException("an epoch needs " + needed + " samples, got " + samples.length);
+        }
+        for (int sample : samples) {
+            if (sample < 0 || sample >= data.size()) {
+                throw new IllegalArgumentException("sample " + sample + " of " + data.size());
+            }
+        }
+        order = samples.clone();
+        orderEpoch = epoch;
+        given = true;
+        aheadStep = -1;
     }
 
     /**
@@ -112,8 +157,10 @@ public final class Loader implements AutoCloseable {
             Thread.currentThread().interrupt();
             throw new DataException("data", "interrupted while reading a batch", e);
         }
-        aheadStep = step + 1;
-        ahead = submit(indices(aheadStep));
+        // the order of an epoch after a given one is not known yet
+        boolean known = !given || epoch(step + 1) == epoch(step);
+        aheadStep = known ? step + 1 : -1;
+        ahead = known ? submit(indices(aheadStep)) : List.of();
         return new ReadAhead(data, elements);
     }
 

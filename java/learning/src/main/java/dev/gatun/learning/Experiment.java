@@ -33,6 +33,7 @@ public final class Experiment implements AutoCloseable {
     private final Optimizer optimizer;
     private final Schedule schedule;
     private final long stepsPerEpoch;
+    private final long steps;
     private final List<String> warnings = new ArrayList<>();
 
     private Experiment(Pipeline pipeline, Device device, boolean trains) {
@@ -50,19 +51,21 @@ public final class Experiment implements AutoCloseable {
         int batch = pipeline.batch().batch();
         int updates = data.pretrain().size() / batch / pipeline.batch().accumulate();
         stepsPerEpoch = Math.max(updates, 1);
+        steps = pipeline.schedule().steps(stepsPerEpoch);
         if (trains && updates == 0) {
             throw new LearningException("data.batch: an epoch of " + data.pretrain().size() + " samples has no update of "
                     + pipeline.batch().accumulate() + " x " + batch);
         }
         make("method", () -> {
             method.build(new MethodBuild(
-                    encoder, parameters, views.roles(), batch, data.pretrain().classes(), stepsPerEpoch,
-                    pipeline.schedule().epochs(), warnings::add));
+                    encoder, this::encoder, parameters, views.roles(), data.pretrain().size(), batch,
+                    data.pretrain().classes(), stepsPerEpoch, steps, warnings::add));
             return method;
         });
         parameters.build(device, pipeline.seed());
         if (!pipeline.checkpoint().backbone().isEmpty()) {
             Checkpoint.loadBackbone(Path.of(pipeline.checkpoint().backbone()), parameters.sub(BACKBONE));
+            parameters.apart().forEach(apart -> apart.sub(BACKBONE).copyFrom(parameters.sub(BACKBONE)));
         }
         optimizer = make("optimizer",
                 () -> pipeline.optimizer().provider().create(pipeline.optimizer().settings(), parameters));
@@ -127,7 +130,14 @@ public final class Experiment implements AutoCloseable {
      * Opens the loader of the training batches; batch {@code s} is a function of the seed and of {@code s}.
      */
     public Loader loader() {
-        return new Loader(data.pretrain(), views, pipeline.batch().batch(), true, pipeline.seed(), device.threads());
+        return new Loader(
+                data.pretrain(), views, pipeline.batch().batch(), stepsPerEpoch * pipeline.batch().accumulate(), pipeline.seed(),
+                device.threads());
+    }
+
+    /** Epochs of the whole run, the last one begun included. */
+    public int epochs() {
+        return pipeline.schedule().epochs(stepsPerEpoch);
     }
 
     /** What it was made from. */
@@ -182,7 +192,7 @@ public final class Experiment implements AutoCloseable {
 
     /** Updates of the whole run. */
     public long steps() {
-        return stepsPerEpoch * pipeline.schedule().epochs();
+        return steps;
     }
 
     /** What the method found odd when it was built, one line each. */

@@ -3,6 +3,7 @@ package dev.gatun.learning;
 
 import dev.gatun.data.Batch;
 import dev.gatun.tensor.Tensor;
+import java.util.Optional;
 
 /**
  * A way to learn: given the views of a batch, a loss. A method knows neither the device nor the modality nor the trainer;
@@ -35,11 +36,24 @@ public interface Method {
     Tensor loss(Batch batch, Step step);
 
     /**
-     * Called before the first step of every epoch, and again when a resumed run starts inside one.
+     * Called before the first step of every epoch, outside any graph. What it decides must be written to parameters or state:
+     * a run that is resumed inside the epoch does not call it again.
      *
-     * @param epoch which epoch
+     * @param epoch which epoch, and all training samples
      */
     default void beforeEpoch(Epoch epoch) {}
+
+    /**
+     * Which samples an epoch visits, in order; its batches are taken from the front. Called after {@link #beforeEpoch}, and
+     * again when a run is resumed inside the epoch: a function of parameters, state and the epoch's keys alone.
+     *
+     * @param epoch which epoch
+     * @return at least as many ids as the epoch has samples, each in [0, N), repetitions allowed; empty = every sample
+     *     once, in a random order
+     */
+    default Optional<int[]> order(Epoch epoch) {
+        return Optional.empty();
+    }
 
     /**
      * Called before the first loss of an update, outside the graph.

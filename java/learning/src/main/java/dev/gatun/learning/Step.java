@@ -25,6 +25,7 @@ public final class Step {
     private final long index;
     private final long total;
     private final long stepsPerEpoch;
+    private final float learningRate;
     private final Pass pass;
     private final RandomKey key;
     private final Map<String, Double> metrics;
@@ -35,14 +36,17 @@ public final class Step {
      * @param index the global step, counted in updates from 0
      * @param total updates of the run
      * @param stepsPerEpoch updates an epoch
+     * @param learningRate of this update
      * @param pass a training pass on the step's tape
      * @param key key of the step's random decisions
      * @param metrics where logged values go
      */
-    public Step(long index, long total, long stepsPerEpoch, Pass pass, RandomKey key, Map<String, Double> metrics) {
+    public Step(
+            long index, long total, long stepsPerEpoch, float learningRate, Pass pass, RandomKey key, Map<String, Double> metrics) {
         this.index = index;
         this.total = total;
         this.stepsPerEpoch = stepsPerEpoch;
+        this.learningRate = learningRate;
         this.pass = pass;
         this.key = key;
         this.metrics = metrics;
@@ -66,6 +70,11 @@ public final class Step {
     /** The current epoch, from 0. */
     public int epoch() {
         return (int) (index / stepsPerEpoch);
+    }
+
+    /** The learning rate of this update, for parameters that the method updates itself. */
+    public float learningRate() {
+        return learningRate;
     }
 
     /** The training pass that layers are called with; the same for all losses of a step's batch. */

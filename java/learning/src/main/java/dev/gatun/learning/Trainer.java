@@ -39,10 +39,12 @@ public final class Trainer {
     // what the position in the run and the shape of its state depend on
     private static final Set<String> FIXED = Set.of(
             "version", "seed", "data.name", "data.batch", "data.accumulate", "images", "method.name", "optimizer.name",
-            "schedule.epochs");
+            "schedule.epochs",
+            "schedule.steps");
 
     private static final int PASS_STREAM = 1 << 17;
     private static final int METHOD_STREAM = 1 << 18;
+    private static final int EPOCH_STREAM = 1 << 19;
 
     private final Experiment experiment;
     private final Path folder;
@@ -86,13 +88,10 @@ public final class Trainer {
                 Metrics metrics = Metrics.open(folder, first)) {
             Clock clock = new Clock(first == 0 ? 0 : secondsSoFar());
             for (long step = first; step < experiment.steps(); step++) {
-                boolean starts = step % experiment.stepsPerEpoch() == 0;
-                if (starts || step == first) {
-                    int epoch = (int) (step / experiment.stepsPerEpoch());
-                    experiment.method().beforeEpoch(new Epoch(
-                            epoch, experiment.pipeline().schedule().epochs(), epoch * experiment.stepsPerEpoch(), !starts));
-                }
                 Map<String, Double> logged = new LinkedHashMap<>();
+                if (step % experiment.stepsPerEpoch() == 0 || step == first) {
+                    epoch(loader, step, logged);
+                }
                 double loss = step(loader, step, logged);
                 report(metrics, clock, step, loss, logged);
                 boolean last = step + 1 == experiment.steps();
@@ -168,6 +167,22 @@ public final class Trainer {
         return lines.isEmpty() ? 0 : lines.getLast().getOrDefault("seconds", 0.0);
     }
 
+    private void epoch(Loader loader, long step, Map<String, Double> logged) {
+        int index = (int) (step / experiment.stepsPerEpoch());
+        RandomKey key = new RandomKey(experiment.pipeline().seed(), index, EPOCH_STREAM);
+        try (Scope scope = experiment.device().scope().open()) {
+            Method method = experiment.method();
+            var samples = new TrainingSamples(experiment, listener);
+            if (step % experiment.stepsPerEpoch() == 0) {
+                Epoch epoch = new Epoch(index, experiment.epochs(), scope, key, samples);
+                method.beforeEpoch(epoch);
+                logged.putAll(epoch.metrics());
+            }
+            method.order(new Epoch(index, experiment.epochs(), scope, key.child(-1), samples))
+                    .ifPresent(order -> loader.order(index, order));
+        }
+    }
+
     private double step(Loader loader, long index, Map<String, Double> logged) {
         Pipeline pipeline = experiment.pipeline();
         Method method = experiment.method();
@@ -219,8 +234,8 @@ public final class Trainer {
     private Step makeStep(Tape tape, long index, int part, Map<String, Double> logged) {
         RandomKey key = new RandomKey(experiment.pipeline().seed(), index, PASS_STREAM + part);
         return new Step(
-                index, experiment.steps(), experiment.stepsPerEpoch(), Pass.training(tape, key),
-                key.stream(METHOD_STREAM + part), logged);
+                index, experiment.steps(), experiment.stepsPerEpoch(), experiment.schedule().at(index),
+                Pass.training(tape, key), key.stream(METHOD_STREAM + part), logged);
     }
 
     // the parameters are still those of the last good step; the loss is computed once more to find where it broke
@@ -264,7 +279,7 @@ public final class Trainer {
         line.putAll(logged);
         metrics.write(line);
         listener.step(new ProgressListener.Progress(
-                step + 1, experiment.steps(), (int) (step / experiment.stepsPerEpoch()), pipeline.schedule().epochs(),
+                step + 1, experiment.steps(), (int) (step / experiment.stepsPerEpoch()), experiment.epochs(),
                 loss, lr, rate));
         monitor.take(step + 1, loss, logged).forEach(listener::warning);
     }

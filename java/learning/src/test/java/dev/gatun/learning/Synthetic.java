@@ -307,7 +307,7 @@ public final class Synthetic {
                 new Section<>("matrix", new Model(), new Model.Settings()),
                 new Section<>(method.name(), method, settings),
                 new Section<>("adamw", new AdamWProvider(), new AdamWProvider.Settings()),
-                new ScheduleSettings("cosine", epochs, 0, 0, 0, .3),
+                new ScheduleSettings("cosine", epochs, 0, 0, 0, 0, .3),
                 new EvaluationSettings(),
                 new CheckpointSettings());
     }

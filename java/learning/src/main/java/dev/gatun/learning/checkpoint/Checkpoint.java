@@ -210,6 +210,9 @@ public record Checkpoint(long step, Map<String, String> metadata) {
         for (Parameter parameter : parameters.all()) {
             layouts.put(parameter.name(), parameter.fileLayout());
         }
+        if (parameters.isWhole()) {
+            parameters.apart().forEach(apart -> layouts.putAll(layouts(apart)));
+        }
         return layouts;
     }
 

@@ -2,8 +2,7 @@
 package dev.gatun.learning.method;
 
 import dev.gatun.data.Batch;
-import dev.gatun.data.View;
-import dev.gatun.learning.Method;
+import dev.gatun.learning.Classifier;
 import dev.gatun.learning.MethodBuild;
 import dev.gatun.learning.Step;
 import dev.gatun.tensor.Tensor;
@@ -11,17 +10,13 @@ import dev.gatun.tensor.function.CrossEntropy;
 import dev.gatun.tensor.layer.Encoder;
 import dev.gatun.tensor.layer.Layer;
 import dev.gatun.tensor.layer.Linear;
+import dev.gatun.tensor.layer.Pass;
 
 /** Cross-entropy with labels, averaged over the views: what the encoder reaches when it is told the answers. */
-public final class Supervised implements Method {
+public final class Supervised implements Classifier {
     private Encoder encoder;
     private Layer head;
     private int classes;
-
-    @Override
-    public boolean usesLabels() {
-        return true;
-    }
 
     @Override
     public void build(MethodBuild build) {
@@ -32,15 +27,14 @@ public final class Supervised implements Method {
 
     @Override
     public Tensor loss(Batch batch, Step step) {
-        // a label of -1 is none: the sample has neither loss nor gradient
-        Tensor labels = step.scope().ofInts(batch.labels());
-        Tensor loss = null;
-        for (View view : batch.views()) {
-            Tensor logits = head.forward(step.pass(), encoder.forward(step.pass(), view.images()));
-            Tensor term = CrossEntropy.apply(logits, labels);
-            loss = loss == null ? term : loss.add(term);
-        }
+        Tensor logits = logits(step.pass(), MultiView.encode(encoder, batch, step.pass()));
         step.log(Step.UNINFORMED_LOSS, Math.log(classes));
-        return loss.mul(1f / batch.views().size());
+        // a label of -1 is none: the sample has neither loss nor gradient
+        return CrossEntropy.apply(logits, step.scope().ofInts(MultiView.repeat(batch.labels(), batch.views().size())));
+    }
+
+    @Override
+    public Tensor logits(Pass pass, Tensor features) {
+        return head.forward(pass, features);
     }
 }

@@ -18,7 +18,6 @@ import dev.gatun.tensor.layer.Parameter;
 import dev.gatun.tensor.layer.Pass;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.stream.IntStream;
 
 /**
  * SwAV: swapped prediction. Every global view is assigned to prototypes by a balanced clustering of the batch, and the
@@ -43,7 +42,7 @@ public final class Swav implements PrototypeMethod {
     public void build(MethodBuild build) {
         encoder = build.encoder();
         views = build.views();
-        assigned = IntStream.range(0, views.size()).filter(v -> views.get(v).role().equals("global")).boxed().toList();
+        assigned = build.globalViews();
         if (assigned.isEmpty() || views.size() < 2) {
             throw new IllegalArgumentException("swav needs two views or more, one of them global; views has " + views);
         }
@@ -74,7 +73,7 @@ public final class Swav implements PrototypeMethod {
 
     @Override
     public Tensor loss(Batch batch, Step step) {
-        Tensor z = embed(step.pass(), encode(batch, step.pass()));
+        Tensor z = embed(step.pass(), MultiView.encode(encoder, batch, step.pass()));
         Tensor c = step.pass().use(prototypes);
         Tensor scores = z.matmulTransposed(c);
         int b = batch.size();
@@ -105,20 +104,6 @@ public final class Swav implements PrototypeMethod {
         if (step.epoch() < settings.freezeEpochs() || step.index() < settings.freezeSteps()) {
             prototypes.gradient().zero();
         }
-    }
-
-    // one backbone pass per resolution: consecutive views of one size share it, and its batch statistics
-    private Tensor encode(Batch batch, Pass pass) {
-        List<Tensor> features = new ArrayList<>();
-        for (int from = 0, to; from < views.size(); from = to) {
-            to = from + 1;
-            while (to < views.size() && views.get(to).size() == views.get(from).size()) {
-                to++;
-            }
-            Tensor[] images = batch.views().subList(from, to).stream().map(view -> view.images()).toArray(Tensor[]::new);
-            features.add(encoder.forward(pass, images.length == 1 ? images[0] : Tensor.concat(0, images)));
-        }
-        return features.size() == 1 ? features.getFirst() : Tensor.concat(0, features.toArray(Tensor[]::new));
     }
 
     // Sinkhorn over [queue; batch], of which the batch's rows are the codes

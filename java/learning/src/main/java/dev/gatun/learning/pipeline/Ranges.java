@@ -19,6 +19,13 @@ public final class Ranges {
         }
     }
 
+    /** Fails unless {@code value} is in [{@code low}, {@code high}]. */
+    public static void within(String key, double value, double low, double high) {
+        if (!(value >= low && value <= high)) {
+            throw new IllegalArgumentException(key + ": expected " + text(low) + " to " + text(high) + ", got " + text(value));
+        }
+    }
+
     /** Fails unless {@code value} is in [0, 1). */
     public static void part(String key, double value) {
         if (!(value >= 0 && value < 1)) {

@@ -98,15 +98,12 @@ final class ReportCollector {
         if (count < 2 || width < 2) {
             return List.of();
         }
-        float[] values = features.values().slice(0, 0, count).toArray();
-        float[][] rows = new float[count][];
-        for (int i = 0; i < count; i++) {
-            rows[i] = Arrays.copyOfRange(values, i * width, (i + 1) * width);
+        try (Scope scope = features.values().scope().open()) {
+            float[] projected = Pca.project(scope.attach(features.values()).slice(0, 0, count), 2).toArray();
+            return IntStream.range(0, count)
+                    .mapToObj(i -> new Point(projected[2 * i], projected[2 * i + 1], features.labels()[i]))
+                    .toList();
         }
-        double[][] projected = Pca.project(rows, 2);
-        return IntStream.range(0, count)
-                .mapToObj(i -> new Point(projected[i][0], projected[i][1], features.labels()[i]))
-                .toList();
     }
 
     // one query a class where there are classes, then some from all of the data; a sample is no neighbour of itself

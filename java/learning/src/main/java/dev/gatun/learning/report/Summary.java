@@ -48,7 +48,8 @@ public record Summary(Map<String, Object> values) {
         values.put("device", experiment.device().name());
         values.put("threads", experiment.device().threads());
         values.put("images", experiment.data().pretrain().size());
-        values.put("epochs", pipeline.schedule().epochs());
+        values.put("epochs", experiment.epochs());
+        values.put("steps", experiment.steps());
         values.put("seconds_train", seconds);
         values.put("images_per_second", seconds > 0 ? Math.rint(10 * seen / seconds) / 10 : 0);
         put(values, "loss_first", first.get("loss"));

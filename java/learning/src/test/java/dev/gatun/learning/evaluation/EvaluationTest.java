@@ -158,23 +158,23 @@ class EvaluationTest {
     @Test
     void principalComponentsFindTheLongestDirection() {
         SplittableRandom random = new SplittableRandom(1);
-        float[][] rows = new float[400][3];
+        float[] rows = new float[1200];
         double[] along = new double[400];
-        for (int i = 0; i < rows.length; i++) {
+        for (int i = 0; i < 400; i++) {
             along[i] = 5 * random.nextGaussian();
             double across = random.nextGaussian();
-            rows[i][0] = (float) (along[i] * .6 + across * .8 + 10);
-            rows[i][1] = (float) (along[i] * .8 - across * .6);
-            rows[i][2] = 3;
+            rows[3 * i] = (float) (along[i] * .6 + across * .8 + 10);
+            rows[3 * i + 1] = (float) (along[i] * .8 - across * .6);
+            rows[3 * i + 2] = 3;
         }
-        double[][] projected = Pca.project(rows, 2);
+        float[] projected = Pca.project(device.scope().of(rows, 400, 3), 2).toArray();
         double mean = Arrays.stream(along).average().orElseThrow();
         double dot = 0;
         double a = 0;
         double b = 0;
-        for (int i = 0; i < rows.length; i++) {
-            dot += projected[i][0] * (along[i] - mean);
-            a += projected[i][0] * projected[i][0];
+        for (int i = 0; i < 400; i++) {
+            dot += projected[2 * i] * (along[i] - mean);
+            a += projected[2 * i] * projected[2 * i];
             b += (along[i] - mean) * (along[i] - mean);
         }
         // its sign is fixed too

@@ -74,7 +74,8 @@ class SwavTest {
                     return x.slice(1, 0, SIDE).slice(2, 0, SIDE).mean(1).mean(-1);
                 }
             };
-            swav.build(new MethodBuild(encoder, parameters, this.roles, B, 0, STEPS_PER_EPOCH, 3, warnings::add));
+            swav.build(new MethodBuild(
+                    encoder, apart -> encoder, parameters, this.roles, B, B, 0, STEPS_PER_EPOCH, 3 * STEPS_PER_EPOCH, warnings::add));
             parameters.build(device, 5);
         }
 
@@ -93,7 +94,7 @@ class SwavTest {
 
         Step step(Scope scope, long index) {
             RandomKey key = new RandomKey(5, index, 0);
-            return new Step(index, 12, STEPS_PER_EPOCH, Pass.training(Tape.on(scope), key), key, metrics);
+            return new Step(index, 12, STEPS_PER_EPOCH, .1f, Pass.training(Tape.on(scope), key), key, metrics);
         }
 
         /** One step without an update; the loss. */

@@ -151,11 +151,11 @@ class PipelineReaderTest {
 
     @Test
     void theScheduleFollowsTheSettings() {
-        var schedule = new ScheduleSettings("cosine", 4, 1, .5, .1, .3).schedule(2, 10);
+        var schedule = new ScheduleSettings("cosine", 4, 0, 1, .5, .1, .3).schedule(2, 10);
         assertEquals(1.0, schedule.at(0), 1e-6);
         assertEquals(1.5, schedule.at(5), 1e-6);
         assertEquals(2.0, schedule.at(10), 1e-6);
         assertEquals(1.1, schedule.at(25), 1e-6);
-        assertEquals(2.0, new ScheduleSettings("constant", 4, 0, 0, 0, .3).schedule(2, 10).at(39), 0);
+        assertEquals(2.0, new ScheduleSettings("constant", 4, 0, 0, 0, 0, .3).schedule(2, 10).at(39), 0);
     }
 }

@@ -3,6 +3,7 @@ package dev.gatun.tensor.layer;
 
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** A trained tensor: a named part of the flat buffers of its {@link Parameters}. */
@@ -14,6 +15,7 @@ public final class Parameter {
     private final boolean decay;
     private long offset = -1;
     private @Nullable Tensor value;
+    private @Nullable Supplier<Tensor> gradients;
     private @Nullable Tensor gradient;
 
     Parameter(String name, Initializer initializer, FileLayout fileLayout, boolean decay, long... shape) {
@@ -68,6 +70,9 @@ public final class Parameter {
     /** The gradient, to which every backward adds until {@link Parameters#zeroGradients}. */
     public Tensor gradient() {
         built();
+        if (gradient == null) {
+            gradient = gradients.get();
+        }
         return gradient;
     }
 
@@ -75,10 +80,10 @@ public final class Parameter {
         return initializer;
     }
 
-    void place(long at, Tensor values, Tensor gradients) {
+    void place(long at, Tensor values, Supplier<Tensor> gradients) {
         offset = at;
         value = values;
-        gradient = gradients;
+        this.gradients = gradients;
     }
 
     private void built() {

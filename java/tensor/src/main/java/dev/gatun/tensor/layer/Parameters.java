@@ -10,9 +10,11 @@ import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -35,10 +37,27 @@ public final class Parameters {
     public static final int INITIAL_STREAM = 0x1417;
 
     private static final class Store {
+        final String name;
         final Map<String, Parameter> parameters = new LinkedHashMap<>();
         final Map<String, State> states = new LinkedHashMap<>();
+        final Map<String, Parameters> apart = new LinkedHashMap<>();
         @Nullable Tensor values;
         @Nullable Tensor gradients;
+
+        Store(String name) {
+            this.name = name;
+        }
+
+        // a network that is never trained never pays for gradients
+        Tensor gradients() {
+            if (values == null) {
+                throw new TensorException("the parameters have no memory yet: call Parameters.build first");
+            }
+            if (gradients == null) {
+                gradients = values.scope().zeros(values.elements());
+            }
+            return gradients;
+        }
     }
 
     private final Store store;
@@ -51,7 +70,39 @@ public final class Parameters {
 
     /** An empty store. */
     public static Parameters create() {
-        return new Parameters(new Store(), "");
+        return new Parameters(new Store(""), "");
+    }
+
+    /**
+     * A store of its own beside this one, for what this store's optimizer must not touch: a target network that follows by
+     * {@link dev.gatun.tensor.optimizer.Ema}, a head with an update rule of its own. It is built, saved and restored with this
+     * store, under names that start with {@code name}. Initial values are drawn under the names inside: a network that is
+     * declared here as it is in this store starts equal to it.
+     *
+     * @param name not yet the start of another name of this store
+     */
+    public Parameters apart(String name) {
+        if (!isWhole()) {
+            throw new TensorException("apart(" + name + ") is a store beside a whole store, not beside the part " + prefix);
+        }
+        String start = prefix + name + ".";
+        declare(name);
+        if (store.apart.containsKey(start) || tensorNames().anyMatch(other -> other.startsWith(start))) {
+            throw new TensorException("names start with " + start + " already");
+        }
+        Parameters apart = new Parameters(new Store(start), start);
+        store.apart.put(start, apart);
+        return apart;
+    }
+
+    /** The stores that {@link #apart(String)} made, in order. */
+    public List<Parameters> apart() {
+        return List.copyOf(store.apart.values());
+    }
+
+    /** Whether this is a whole store and not a part of one. */
+    public boolean isWhole() {
+        return prefix.equals(store.name);
     }
 
     /** The part of this store whose names start with {@code name} and a dot. */
@@ -107,10 +158,16 @@ public final class Parameters {
         if (store.values != null) {
             throw new TensorException(full + " was declared after build");
         }
-        if (store.parameters.containsKey(full) || store.states.containsKey(full)) {
+        if (store.parameters.containsKey(full)
+                || store.states.containsKey(full)
+                || store.apart.keySet().stream().anyMatch(full::startsWith)) {
             throw new TensorException("two tensors are named " + full);
         }
         return full;
+    }
+
+    private Stream<String> tensorNames() {
+        return Stream.concat(store.parameters.keySet().stream(), store.states.keySet().stream());
     }
 
     /** The parameters of this part in order of declaration. */
@@ -130,11 +187,14 @@ public final class Parameters {
         return all().stream().mapToLong(Parameter::elements).sum();
     }
 
-    /** Parameters and state of this part, in order: what a checkpoint holds of it. */
+    /** Parameters and state of this part, in order, then those of the stores apart: what a checkpoint holds of it. */
     public List<NamedTensor> tensors() {
         List<NamedTensor> tensors = new ArrayList<>();
         all().forEach(p -> tensors.add(new NamedTensor(p.name(), p.value())));
         states().forEach(s -> tensors.add(new NamedTensor(s.name(), s.value())));
+        if (isWhole()) {
+            apart().forEach(apart -> tensors.addAll(apart.tensors()));
+        }
         return tensors;
     }
 
@@ -159,11 +219,13 @@ public final class Parameters {
             total += (p.elements() + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
         }
         store.values = scope.zeros(total);
-        store.gradients = scope.zeros(total);
+        if (store.name.isEmpty()) {
+            store.gradients();
+        }
         RandomKey key = new RandomKey(seed, 0, INITIAL_STREAM);
         offsets.forEach((p, at) -> {
-            p.place(at, store.values.part(at, p.shape()), store.gradients.part(at, p.shape()));
-            p.initializer().fill(p.value(), key.named(p.name()));
+            p.place(at, store.values.part(at, p.shape()), () -> store.gradients().part(at, p.shape()));
+            p.initializer().fill(p.value(), key.named(p.name().substring(store.name.length())));
         });
         for (State s : store.states.values()) {
             Tensor t = scope.zeros(s.dtype(), s.shape());
@@ -172,6 +234,7 @@ public final class Parameters {
             }
             s.place(t);
         }
+        apart().forEach(apart -> apart.build(scope, seed));
     }
 
     /** Whether {@link #build} has been called. */
@@ -189,13 +252,17 @@ public final class Parameters {
 
     /** All gradients, laid out like {@link #values}. */
     public Tensor gradients() {
-        values();
-        return store.gradients;
+        return store.gradients();
     }
 
-    /** Sets the gradients of the whole store to zero: the start of an (accumulated) step. */
+    /** Sets the gradients of the whole store, and of those apart, to zero: the start of an (accumulated) step. */
     public void zeroGradients() {
         gradients().zero();
+        for (Parameters apart : apart()) {
+            if (apart.store.gradients != null) {
+                apart.zeroGradients();
+            }
+        }
     }
 
     /** Tells tapes that all values were overwritten, as an optimizer's sweep does. */
@@ -203,20 +270,20 @@ public final class Parameters {
         store.parameters.values().forEach(p -> p.value().written());
     }
 
-    /** Copies values and state from a store with the same names and shapes, for instance into a target network. */
+    /**
+     * Copies values and state from the tensors of the same names, for instance into a target network.
+     *
+     * @param other a store or part that has at least this one's names, behind its own prefix, with their shapes
+     */
     public void copyFrom(Parameters other) {
-        List<NamedTensor> to = tensors();
-        List<NamedTensor> from = other.tensors();
-        if (to.size() != from.size()) {
-            throw new TensorException("copyFrom: " + from.size() + " tensors for " + to.size());
-        }
-        for (int i = 0; i < to.size(); i++) {
-            String a = to.get(i).name().substring(prefix.length());
-            String b = from.get(i).name().substring(other.prefix.length());
-            if (!a.equals(b)) {
-                throw new TensorException("copyFrom: " + b + " for " + a);
+        Map<String, Tensor> from = new HashMap<>();
+        other.tensors().forEach(t -> from.put(t.name().substring(other.prefix.length()), t.tensor()));
+        for (NamedTensor to : tensors()) {
+            String name = to.name().substring(prefix.length());
+            if (!from.containsKey(name)) {
+                throw new TensorException("copyFrom: " + (other.prefix.isEmpty() ? "the other store" : other.prefix) + " has no " + name);
             }
-            to.get(i).tensor().copyFrom(from.get(i).tensor());
+            to.tensor().copyFrom(from.get(name));
         }
     }
 }

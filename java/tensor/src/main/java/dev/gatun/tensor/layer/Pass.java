@@ -42,6 +42,14 @@ public final class Pass {
         return new Pass(scope, null, key, true);
     }
 
+    /**
+     * A pass beside this one for the same samples, without gradients and with random decisions of its own: for a target network
+     * that sees the batch as this pass's network does.
+     */
+    public Pass withoutGradient() {
+        return new Pass(scope, null, nextKey(), training).withSamples(ids);
+    }
+
     /** Running statistics, nothing random, no gradients. */
     public static Pass inference(Scope scope) {
         return new Pass(scope, null, null, false);

@@ -4,41 +4,90 @@ package dev.gatun.tensor.optimizer;
 import dev.gatun.primitives.Operand;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
+import dev.gatun.tensor.layer.Parameter;
 import dev.gatun.tensor.layer.Parameters;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Exponential moving average of one network's parameters in another of the same shape: θ′ ← τθ′ + (1 − τ)θ, one sweep over the
- * flat buffers. State such as running statistics is not averaged.
+ * Exponential moving average of one network's parameters in another: θ′ ← τθ′ + (1 − τ)θ. Parameters belong together by name;
+ * those that lie side by side in both flat buffers are one sweep. State such as running statistics is not averaged.
  */
 public final class Ema {
+    /** A stretch of both flat buffers. */
+    private record Run(Tensor average, Tensor values) {}
+
+    private record Pair(Parameter average, Parameter values) {
+        long end(Parameter p) {
+            return p.offset() + (p.elements() + Parameters.ALIGNMENT - 1) / Parameters.ALIGNMENT * Parameters.ALIGNMENT;
+        }
+
+        boolean continues(Pair before) {
+            return before.end(before.average) == average.offset() && before.end(before.values) == values.offset();
+        }
+    }
+
     private final Parameters average;
     private final Parameters values;
-    private final Tensor momentum;
+    private final List<Pair> pairs = new ArrayList<>();
+    private List<Run> runs = List.of();
+    private @Nullable Tensor momentum;
 
     /**
-     * @param average the target network's parameters, updated
-     * @param values the online network's parameters
+     * @param average the target network's parameters, updated; usually made by {@link Parameters#apart(String)}. All are declared
+     * @param values the online network's parameters, or more; those behind the names of the average are followed
      */
     public Ema(Parameters average, Parameters values) {
-        if (average.values().elements() != values.values().elements()
-                || average.all().size() != values.all().size()) {
-            throw new TensorException("EMA: the two networks differ: " + average.count() + " and " + values.count() + " values");
-        }
         this.average = average;
         this.values = values;
-        this.momentum = average.values().scope().zeros(1);
+        Map<String, Parameter> online = new HashMap<>();
+        values.all().forEach(p -> online.put(p.name().substring(values.prefix().length()), p));
+        for (Parameter p : average.all()) {
+            String name = p.name().substring(average.prefix().length());
+            Parameter followed = online.get(name);
+            if (followed == null || !Arrays.equals(followed.shape(), p.shape())) {
+                throw new TensorException(
+                        "EMA: " + p + " has nothing to follow: " + (followed == null ? "there is no " + name : followed.toString()));
+            }
+            pairs.add(new Pair(p, followed));
+        }
+        if (pairs.isEmpty()) {
+            throw new TensorException("EMA: " + average.prefix() + " has no parameters yet; declare its network first");
+        }
     }
 
     /** @param tau in [0, 1]: how much of the average is kept */
     public void update(float tau) {
+        if (momentum == null) {
+            momentum = average.values().scope().zeros(1);
+            runs = runs();
+        }
         momentum.fill(tau);
-        dev.gatun.primitives.Optimizer.ema(
-                momentum.device().stream(),
-                average.values().operand(),
-                values.values().operand(),
-                momentum.operand(),
-                Operand.NONE);
+        for (Run run : runs) {
+            dev.gatun.primitives.Optimizer.ema(
+                    momentum.device().stream(), run.average().operand(), run.values().operand(), momentum.operand(), Operand.NONE);
+        }
         average.written();
+    }
+
+    private List<Run> runs() {
+        List<Run> found = new ArrayList<>();
+        for (int from = 0, to; from < pairs.size(); from = to) {
+            to = from + 1;
+            while (to < pairs.size() && pairs.get(to).continues(pairs.get(to - 1))) {
+                to++;
+            }
+            Pair first = pairs.get(from);
+            Pair last = pairs.get(to - 1);
+            long length = last.average.offset() + last.average.elements() - first.average.offset();
+            found.add(new Run(
+                    average.values().part(first.average.offset(), length), values.values().part(first.values.offset(), length)));
+        }
+        return found;
     }
 
     /** The two networks start equal: copies values and state. */

@@ -29,7 +29,7 @@ public abstract class FlatOptimizer implements Optimizer {
     private final Tensor normWorkspace;
 
     FlatOptimizer(Parameters parameters, Predicate<Parameter> decays) {
-        if (!parameters.prefix().isEmpty()) {
+        if (!parameters.isWhole()) {
             throw new TensorException("an optimizer updates a whole store, not the part " + parameters.prefix());
         }
         this.parameters = parameters;

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.learning.method;
+
+import dev.gatun.learning.Method;
+import dev.gatun.learning.MethodProvider;
+import dev.gatun.learning.pipeline.Ranges;
+
+/** Offers {@link DeepCluster} as {@code deepcluster}. */
+public final class DeepClusterProvider implements MethodProvider {
+    /**
+     * The {@code method} section.
+     *
+     * @param clusters K
+     * @param hidden width of the layer between encoder and head; its output before the ReLU is what is clustered
+     * @param components principal components that are kept and whitened before clustering
+     * @param iterations k-means', at the start of every epoch
+     * @param headDecay weight decay of the head, which plain SGD without momentum trains
+     */
+    public record Settings(
+            int clusters,
+            int hidden,
+            int components,
+            int iterations,
+            float headDecay) {
+        /** The paper's settings for AlexNet. */
+        public Settings() {
+            this(10_000, 4096, 256, 20, 1e-5f);
+        }
+
+        /** Checks the values. */
+        public Settings {
+            Ranges.atLeast("clusters", clusters, 2);
+            Ranges.atLeast("hidden", hidden, 1);
+            Ranges.within("components", components, 1, hidden);
+            Ranges.atLeast("iterations", iterations, 1);
+            Ranges.atLeast("head_decay", headDecay, 0);
+        }
+    }
+
+    @Override
+    public String name() {
+        return "deepcluster";
+    }
+
+    @Override
+    public String paper() {
+        return "Caron, Bojanowski, Joulin, Douze: Deep Clustering for Unsupervised Learning of Visual Features, 2018";
+    }
+
+    @Override
+    public Class<? extends Record> settings() {
+        return Settings.class;
+    }
+
+    @Override
+    public Method create(Record settings) {
+        return new DeepCluster((Settings) settings);
+    }
+}
