@@ -19,6 +19,7 @@
 #include "gatun/convolution.h"
 #include "gatun/elementwise.h"
 #include "gatun/gemm.h"
+#include "gatun/info_nce.h"
 #include "gatun/kmeans.h"
 #include "gatun/l2_normalize.h"
 #include "gatun/optimizer.h"
