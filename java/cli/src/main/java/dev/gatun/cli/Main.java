@@ -18,6 +18,7 @@ import picocli.CommandLine.Spec;
         synopsisSubcommandLabel = "COMMAND",
         subcommands = {
             PretrainCommand.class,
+            MethodsCommand.class,
             EvaluateCommand.class,
             EmbedCommand.class,
             DataCommand.class,

@@ -15,11 +15,14 @@ final class Monitor {
     private static final int WINDOW = 20;
 
     private final long stepsPerEpoch;
+    private final String advice;
     private final Map<String, Double> sums = new LinkedHashMap<>();
     private int count;
 
-    Monitor(long stepsPerEpoch) {
+    /** @param advice what to try when the loss is stuck ({@link MethodProvider#advice}); empty = nothing known */
+    Monitor(long stepsPerEpoch, String advice) {
         this.stepsPerEpoch = stepsPerEpoch;
+        this.advice = advice.isEmpty() ? "" : "; try " + advice;
     }
 
     /**
@@ -60,8 +63,8 @@ final class Monitor {
         double uninformed = mean(Step.UNINFORMED_LOSS);
         if (loss > uninformed - .01) {
             warnings.add(text(
-                    "epoch %d: the loss stays at %.3f, that of a method that predicts nothing is %.3f; try a smaller epsilon, "
-                            + "a longer prototype freeze or softer views", epoch, loss, uninformed));
+                    "epoch %d: the loss stays at %.3f, that of a method that predicts nothing is %.3f%s", epoch, loss, uninformed,
+                    advice));
         }
         return warnings;
     }

@@ -64,7 +64,7 @@ public final class Trainer {
         this.experiment = experiment;
         this.folder = folder;
         this.listener = listener;
-        monitor = new Monitor(experiment.stepsPerEpoch());
+        monitor = new Monitor(experiment.stepsPerEpoch(), experiment.pipeline().method().provider().advice());
     }
 
     /** Asks the training to end after the current step, with a checkpoint. May be called from any thread. */

@@ -267,6 +267,26 @@ public final class Synthetic {
         }
 
         @Override
+        public String citation() {
+            return "a test's own";
+        }
+
+        @Override
+        public String needs() {
+            return "2 views";
+        }
+
+        @Override
+        public String config() {
+            return "";
+        }
+
+        @Override
+        public String advice() {
+            return "a stronger pull";
+        }
+
+        @Override
         public Class<? extends Record> settings() {
             return Settings.class;
         }

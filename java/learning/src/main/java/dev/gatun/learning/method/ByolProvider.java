@@ -46,6 +46,26 @@ public final class ByolProvider implements MethodProvider {
     }
 
     @Override
+    public String citation() {
+        return "Grill et al., 2020";
+    }
+
+    @Override
+    public String needs() {
+        return "2 views";
+    }
+
+    @Override
+    public String config() {
+        return "fashion-mnist-byol.yaml";
+    }
+
+    @Override
+    public String advice() {
+        return "";
+    }
+
+    @Override
     public Class<? extends Record> settings() {
         return Settings.class;
     }

@@ -41,6 +41,26 @@ public final class CosubProvider implements MethodProvider {
     }
 
     @Override
+    public String citation() {
+        return "Touvron et al., 2022";
+    }
+
+    @Override
+    public String needs() {
+        return "labels, model.drop_path > 0";
+    }
+
+    @Override
+    public String config() {
+        return "fashion-mnist-cosub.yaml";
+    }
+
+    @Override
+    public String advice() {
+        return "";
+    }
+
+    @Override
     public Class<? extends Record> settings() {
         return Settings.class;
     }

@@ -48,6 +48,26 @@ public final class DeepClusterProvider implements MethodProvider {
     }
 
     @Override
+    public String citation() {
+        return "Caron et al., 2018";
+    }
+
+    @Override
+    public String needs() {
+        return "1 view or more";
+    }
+
+    @Override
+    public String config() {
+        return "fashion-mnist-deepcluster.yaml";
+    }
+
+    @Override
+    public String advice() {
+        return "";
+    }
+
+    @Override
     public Class<? extends Record> settings() {
         return Settings.class;
     }

@@ -51,6 +51,26 @@ public final class DeepClusterV2Provider implements MethodProvider {
     }
 
     @Override
+    public String citation() {
+        return "Caron et al., 2020";
+    }
+
+    @Override
+    public String needs() {
+        return "1 global view or more";
+    }
+
+    @Override
+    public String config() {
+        return "fashion-mnist-deepcluster-v2.yaml";
+    }
+
+    @Override
+    public String advice() {
+        return "";
+    }
+
+    @Override
     public Class<? extends Record> settings() {
         return Settings.class;
     }

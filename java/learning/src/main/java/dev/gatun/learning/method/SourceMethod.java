@@ -125,6 +125,26 @@ public final class SourceMethod implements MethodProvider {
     }
 
     @Override
+    public String citation() {
+        return "your own";
+    }
+
+    @Override
+    public String needs() {
+        return "";
+    }
+
+    @Override
+    public String config() {
+        return "";
+    }
+
+    @Override
+    public String advice() {
+        return "";
+    }
+
+    @Override
     public Class<? extends Record> settings() {
         return Settings.class;
     }

@@ -20,6 +20,26 @@ public final class SupervisedProvider implements MethodProvider {
     }
 
     @Override
+    public String citation() {
+        return "the baseline";
+    }
+
+    @Override
+    public String needs() {
+        return "labels";
+    }
+
+    @Override
+    public String config() {
+        return "fashion-mnist-supervised.yaml";
+    }
+
+    @Override
+    public String advice() {
+        return "";
+    }
+
+    @Override
     public Class<? extends Record> settings() {
         return Settings.class;
     }

@@ -65,6 +65,26 @@ public final class SwavProvider implements MethodProvider {
     }
 
     @Override
+    public String citation() {
+        return "Caron et al., 2020";
+    }
+
+    @Override
+    public String needs() {
+        return "2 views or more, one global";
+    }
+
+    @Override
+    public String config() {
+        return "fashion-mnist-swav.yaml";
+    }
+
+    @Override
+    public String advice() {
+        return "a smaller epsilon, a longer prototype freeze or softer views";
+    }
+
+    @Override
     public Class<? extends Record> settings() {
         return Settings.class;
     }

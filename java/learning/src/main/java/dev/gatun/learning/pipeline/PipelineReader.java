@@ -164,7 +164,7 @@ public final class PipelineReader {
             throw binder.error(key + ".name", "missing; known names: " + String.join(", ", names));
         }
         P provider = null;
-        if (type == MethodProvider.class && chosen.toString().endsWith(".java")) {
+        if (type == MethodProvider.class && Methods.isFile(chosen.toString())) {
             provider = type.cast(SourceMethod.compile(Path.of(chosen.toString())));
         }
         for (P candidate : providers) {
@@ -183,7 +183,7 @@ public final class PipelineReader {
         return new Section<>(chosen.toString(), provider, binder.bind(record, values, key));
     }
 
-    private static <P> List<P> providers(Class<P> type) {
+    static <P> List<P> providers(Class<P> type) {
         List<P> providers = new ArrayList<>();
         ServiceLoader.load(type, PipelineReader.class.getClassLoader()).forEach(providers::add);
         return providers;
