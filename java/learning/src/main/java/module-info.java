@@ -25,6 +25,8 @@ module dev.gatun.learning {
 
     provides dev.gatun.learning.MethodProvider with
             dev.gatun.learning.method.SwavProvider,
+            dev.gatun.learning.method.SimClrProvider,
+            dev.gatun.learning.method.SupConProvider,
             dev.gatun.learning.method.ByolProvider,
             dev.gatun.learning.method.DeepClusterProvider,
             dev.gatun.learning.method.DeepClusterV2Provider,

@@ -113,8 +113,8 @@ public final class DeepCluster implements Method {
     @Override
     public void afterUpdate(Step step) {
         for (Parameter p : head.all()) {
-            p.value().addInPlace(p.value(), -step.learningRate() * settings.headDecay());
-            p.value().addInPlace(p.gradient(), -step.learningRate());
+            p.value().addInPlace(p.value(), -settings.headLr() * settings.headDecay());
+            p.value().addInPlace(p.gradient(), -settings.headLr());
         }
         head.written();
     }

@@ -14,17 +14,19 @@ public final class DeepClusterProvider implements MethodProvider {
      * @param hidden width of the layer between encoder and head; its output before the ReLU is what is clustered
      * @param components principal components that are kept and whitened before clustering
      * @param iterations k-means', at the start of every epoch
-     * @param headDecay weight decay of the head, which plain SGD without momentum trains
+     * @param headLr the head's constant learning rate; plain SGD without momentum trains it
+     * @param headDecay the head's weight decay
      */
     public record Settings(
             int clusters,
             int hidden,
             int components,
             int iterations,
+            float headLr,
             float headDecay) {
         /** The paper's settings for AlexNet. */
         public Settings() {
-            this(10_000, 4096, 256, 20, 1e-5f);
+            this(10_000, 4096, 256, 20, .05f, 1e-5f);
         }
 
         /** Checks the values. */
@@ -33,6 +35,7 @@ public final class DeepClusterProvider implements MethodProvider {
             Ranges.atLeast("hidden", hidden, 1);
             Ranges.within("components", components, 1, hidden);
             Ranges.atLeast("iterations", iterations, 1);
+            Ranges.above("head_lr", headLr, 0);
             Ranges.atLeast("head_decay", headDecay, 0);
         }
     }
