@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tiles hold scores transposed, as in attention: the rows whose result a work item owns are lanes, what they are compared with are rows,
-// so that statistics of an owned row are vertical. Products are divided by the temperature afterwards: the score of a pair is then the
-// same bits whichever of the two is a lane, and in the backward pass as in the forward pass, so that what cancels does so exactly.
+// With two operands each work item owns a chunk of one side and compares it with all of the other. In the self form scores are symmetric:
+// each pair of chunks is visited once, and its tiles count for both.
 #include "kernels/info_nce/info_nce.h"
 
 #include <omp.h>
@@ -14,244 +13,208 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/info_nce/info_nce.cpp"
 #include "hwy/foreach_target.h"
-#include "kernels/attention/attention_tile-inl.h"
+#include "kernels/info_nce/info_nce_tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gatun {
 namespace HWY_NAMESPACE {
-
-using namespace gatun::info_nce;
-
 namespace {
 
-using VI = hn::Vec<I32>;
-
-constexpr int32_t kNoGroup = -1;  // of a lane; a row without a group gets another number, so that the two never meet
-
-HWY_INLINE int64_t vector_lanes() { return static_cast<int64_t>(hn::Lanes(F32())); }
-HWY_INLINE int64_t whole_vectors(int64_t n) { return round_up(n, vector_lanes()); }
-HWY_INLINE int32_t row_group(int32_t group) { return group < 0 ? kNoGroup - 1 : group; }
-
-// One tile of scores: rows [row, row + rows) against the lanes [lane, lane + columns).
-struct ScoreTile {
-  int64_t row, rows, lane, columns, stride;
-  // Whether it holds pairs of a row with itself, in the self form.
-  bool diagonal() const { return row < lane + columns && lane < row + rows; }
-  // The lane, counted from the tile's first, that is row r itself.
-  int32_t self(int64_t r) const { return static_cast<int32_t>(std::clamp<int64_t>(row + r - lane, -1, stride)); }
+struct Range {
+  int64_t begin, end;
+  int64_t count() const { return end - begin; }
 };
 
-void pack_lanes(const InfoNceProblem& p, const InfoNceRows<const float>& from, int64_t begin, int64_t count, int64_t block, float* out) {
-  for (int64_t l = 0; l < count; l += block) {
-    const int64_t columns = std::min(block, count - l);
-    pack_transposed(from.at(begin + l), from.stride, out + l * p.depth, whole_vectors(columns), columns, p.depth, 1.0f);
-  }
-}
+HWY_INLINE Range chunk_range(int64_t chunk, int64_t lanes, int64_t rows) { return {chunk * lanes, std::min((chunk + 1) * lanes, rows)}; }
 
-void pack_groups(const int32_t* groups, int64_t count, int32_t* out) {
-  for (int64_t i = 0; i < count; ++i) out[i] = groups[i] < 0 ? kNoGroup : groups[i];
-  std::fill_n(out + count, whole_vectors(count) - count, kNoGroup);
-}
-
-// e^x for x <= 0 and a little above.
-HWY_INLINE VF power(F32 d, VF x) { return exp2(d, hn::Mul(x, hn::Set(d, kLog2E))); }
-
-void product_tile(const InfoNceProblem& p, const ScoreTile& t, const InfoNceRows<const float>& rows, const float* lanes, float* scores) {
-  attention::Prefetch none;
-  product<false>(rows.at(t.row), rows.stride, lanes, t.stride, scores, t.stride, t.rows, t.stride, p.depth, false, none);
-}
-
-// Adds a tile to the running maximum, sum of powers, sum of positive scores and number of positives of each lane.
-template <bool kDiagonal>
-void add_scores(const ScoreTile& t, float scale, const float* HWY_RESTRICT products, const int32_t* HWY_RESTRICT row_groups,
-                const ForwardScratch& s, int64_t first) {
-  const F32 d;
-  const I32 di;
-  const VF lowest = hn::Set(d, -kInfinity), factor = hn::Set(d, scale);
-  for (int64_t c = 0; c < t.stride; c += vector_lanes()) {
-    const VI index = hn::Iota(di, static_cast<int32_t>(c));
-    const VI group = hn::LoadU(di, s.groups + first + c);
-    const VF before = hn::LoadU(d, s.maximum + first + c);
-    VF largest = lowest;
-    for (int64_t r = 0; r < t.rows; ++r) {
-      VF value = hn::LoadU(d, products + r * t.stride + c);
-      if constexpr (kDiagonal) value = hn::IfThenElse(hn::RebindMask(d, hn::Eq(index, hn::Set(di, t.self(r)))), lowest, value);
-      largest = hn::Max(largest, value);
-    }
-    const VF most = hn::Max(before, hn::Mul(largest, factor));
-    // Only -inf so far: any finite shift keeps the powers 0.
-    const VF shift = hn::IfThenZeroElse(hn::Eq(most, lowest), most);
-    VF total = hn::Zero(d), positive = hn::Zero(d);
-    VI count = hn::LoadU(di, s.counts + first + c);
-    for (int64_t r = 0; r < t.rows; ++r) {
-      VF score = hn::Mul(hn::LoadU(d, products + r * t.stride + c), factor);
-      auto same = hn::Eq(group, hn::Set(di, row_group(row_groups[r])));
-      if constexpr (kDiagonal) {
-        const auto self = hn::Eq(index, hn::Set(di, t.self(r)));
-        score = hn::IfThenElse(hn::RebindMask(d, self), lowest, score);
-        same = hn::AndNot(self, same);
-      }
-      total = hn::Add(total, power(d, hn::Sub(score, shift)));
-      positive = hn::Add(positive, hn::IfThenElseZero(hn::RebindMask(d, same), score));
-      count = hn::Sub(count, hn::VecFromMask(di, same));
-    }
-    const VF shrink = power(d, hn::Sub(before, shift));
-    hn::StoreU(hn::MulAdd(hn::LoadU(d, s.sum + first + c), shrink, total), d, s.sum + first + c);
-    hn::StoreU(hn::Add(hn::LoadU(d, s.positive + first + c), positive), d, s.positive + first + c);
-    hn::StoreU(most, d, s.maximum + first + c);
-    hn::StoreU(count, di, s.counts + first + c);
-  }
-}
-
-// Statistics become losses (in place of the sum) and log-sum-exps (in place of the maximum).
-void finish(const ForwardScratch& s, int64_t count) {
-  const F32 d;
-  const I32 di;
-  for (int64_t c = 0; c < count; c += vector_lanes()) {
-    const VF most = hn::LoadU(d, s.maximum + c), sum = hn::LoadU(d, s.sum + c);
-    const VI positives = hn::LoadU(di, s.counts + c);
-    const VF rest = log(d, sum);
-    const VF lse = hn::Add(most, rest);
-    const VF mean = hn::Div(hn::LoadU(d, s.positive + c), hn::ConvertTo(d, hn::Max(positives, hn::Set(di, 1))));
-    // Not lse - mean: where the positives are the largest scores, the loss is far smaller than both.
-    const VF loss = hn::Add(hn::Sub(most, mean), rest);
-    const auto none = hn::RebindMask(d, hn::Eq(positives, hn::Zero(di)));
-    hn::StoreU(hn::IfThenZeroElse(none, loss), d, s.sum + c);
-    hn::StoreU(hn::IfThenElse(hn::Eq(sum, hn::Zero(d)), hn::Set(d, -kInfinity), lse), d, s.maximum + c);
-  }
-}
-
-void forward_item(const InfoNceProblem& p, int64_t begin, int64_t end, const InfoNceResult& result, const ForwardScratch& s) {
-  const int64_t count = end - begin;
-  const int64_t block = even_part(count, kLanes, vector_lanes());
-  const int64_t tile_rows = even_part(p.keys.rows, kRows, 1);
-  std::fill_n(s.maximum, whole_vectors(count), -kInfinity);
-  for (float* zeros : {s.sum, s.positive}) std::fill_n(zeros, whole_vectors(count), 0.0f);
-  std::fill_n(s.counts, whole_vectors(count), 0);
-  pack_groups(p.query_groups + begin, count, s.groups);
-  pack_lanes(p, p.queries, begin, count, block, s.lanes);
-  for (int64_t row = 0; row < p.keys.rows; row += tile_rows) {
-    for (int64_t l = 0; l < count; l += block) {
-      const int64_t columns = std::min(block, count - l);
-      const ScoreTile t{row, std::min(tile_rows, p.keys.rows - row), begin + l, columns, whole_vectors(columns)};
-      product_tile(p, t, p.keys, s.lanes + l * p.depth, s.scores);
-      const int32_t* groups = p.key_groups + row;
-      if (p.self && t.diagonal()) add_scores<true>(t, 1 / p.temperature, s.scores, groups, s, l);
-      else add_scores<false>(t, 1 / p.temperature, s.scores, groups, s, l);
-    }
-  }
-  finish(s, count);
-  std::copy_n(s.sum, count, result.loss + begin);
-  if (result.lse != nullptr) std::copy_n(s.maximum, count, result.lse + begin);
-  if (result.positives != nullptr) std::copy_n(s.counts, count, result.positives + begin);
-}
-
-// The gradient of a tile's scores, in place of the products. Lanes are queries, or rows are, or in the self form both.
-template <bool kLaneQueries, bool kRowQueries, bool kDiagonal>
-void gradient_tile(const ScoreTile& t, float scale, float* HWY_RESTRICT products, const QueryTerms& q,
-                   const int32_t* HWY_RESTRICT lane_groups, const int32_t* HWY_RESTRICT row_groups) {
-  const F32 d;
-  const I32 di;
-  for (int64_t c = 0; c < t.stride; c += vector_lanes()) {
-    const VI group = hn::LoadU(di, lane_groups + c);
-    const VI index = hn::Iota(di, static_cast<int32_t>(c));
-    VF lse = hn::Zero(d), factor = hn::Zero(d), share = hn::Zero(d);
-    if constexpr (kLaneQueries) {
-      lse = hn::LoadU(d, q.lse + t.lane + c);
-      factor = hn::LoadU(d, q.factor + t.lane + c);
-      share = hn::LoadU(d, q.share + t.lane + c);
-    }
-    for (int64_t r = 0; r < t.rows; ++r) {
-      const VF score = hn::Mul(hn::LoadU(d, products + r * t.stride + c), hn::Set(d, scale));
-      VF weight = hn::Zero(d), taken = share;
-      if constexpr (kLaneQueries) weight = hn::Mul(factor, power(d, hn::Sub(score, lse)));
-      if constexpr (kRowQueries) {
-        const int64_t row = t.row + r;
-        weight = hn::MulAdd(hn::Set(d, q.factor[row]), power(d, hn::Sub(score, hn::Set(d, q.lse[row]))), weight);
-        taken = hn::Add(taken, hn::Set(d, q.share[row]));
-      }
-      const auto same = hn::RebindMask(d, hn::Eq(group, hn::Set(di, row_group(row_groups[r]))));
-      weight = hn::Sub(weight, hn::IfThenElseZero(same, taken));
-      if constexpr (kDiagonal) weight = hn::IfThenZeroElse(hn::RebindMask(d, hn::Eq(index, hn::Set(di, t.self(r)))), weight);
-      hn::StoreU(weight, d, products + r * t.stride + c);
+// Calls tile(t) for all tiles of rows against lanes.
+template <class F>
+HWY_INLINE void for_tiles(const Range& lanes, const Range& rows, F&& tile) {
+  const int64_t block = even_part(lanes.count(), kLanes, vector_lanes());
+  const int64_t height = even_part(rows.count(), kRows, kAlign);
+  for (int64_t row = rows.begin; row < rows.end; row += height) {
+    for (int64_t lane = lanes.begin; lane < lanes.end; lane += block) {
+      const int64_t columns = std::min(block, lanes.end - lane);
+      tile(ScoreTile{row, std::min(height, rows.end - row), lane, columns, whole_vectors(columns)});
     }
   }
 }
 
-// One side of the pairs: its rows, their groups and, where it owns the lanes of a pass, their gradient.
+void pack(const InfoNceProblem& p, const InfoNceRows<const float>& rows, const int32_t* row_groups, const Range& range, float* lanes,
+          int32_t* groups) {
+  pack_groups(row_groups + range.begin, range.count(), groups);
+  pack_lanes(p, rows, range.begin, range.count(), even_part(range.count(), kLanes, vector_lanes()), lanes);
+}
+
+// What the chunk `lanes` of the queries sees of `rows` of the keys.
+void add_to_lanes(const InfoNceProblem& p, const Range& lanes, const Range& rows, const ForwardScratch& s, const Statistics& statistics) {
+  const float scale = 1 / p.temperature;
+  pack(p, p.queries, p.query_groups, lanes, s.lanes, s.groups);
+  for_tiles(lanes, rows, [&](const ScoreTile& t) HWY_ATTR {
+    const int64_t at = t.lane - lanes.begin;
+    product_tile(p, t, p.keys, s.lanes + at * p.depth, s.tile.products);
+    if (p.self && t.diagonal()) {
+      add_lane_powers<true>(t, scale, s.tile.products, statistics, t.lane);
+      add_positives<true, false>(t, scale, s.groups + at, p.key_groups + t.row, s.tile, statistics, t.lane);
+    } else {
+      add_lane_powers<false>(t, scale, s.tile.products, statistics, t.lane);
+      add_positives<false, false>(t, scale, s.groups + at, p.key_groups + t.row, s.tile, statistics, t.lane);
+    }
+  });
+}
+
+// What two different chunks of the self form see of each other.
+void add_to_both(const InfoNceProblem& p, const Range& lanes, const Range& rows, const ForwardScratch& s, const Statistics& statistics) {
+  const float scale = 1 / p.temperature;
+  pack(p, p.queries, p.query_groups, lanes, s.lanes, s.groups);
+  for_tiles(lanes, rows, [&](const ScoreTile& t) HWY_ATTR {
+    const int64_t at = t.lane - lanes.begin;
+    product_tile(p, t, p.keys, s.lanes + at * p.depth, s.tile.products);
+    add_both_powers(t, scale, s.tile, statistics);
+    add_positives<false, true>(t, scale, s.groups + at, p.key_groups + t.row, s.tile, statistics, t.lane);
+  });
+}
+
+void finish_range(const Range& r, const Statistics& statistics, const InfoNceResult& result) {
+  finish(statistics, r.begin, r.count());
+  std::copy_n(statistics.sum + r.begin, r.count(), result.loss + r.begin);
+  if (result.lse != nullptr) std::copy_n(statistics.maximum + r.begin, r.count(), result.lse + r.begin);
+  if (result.positives != nullptr) std::copy_n(statistics.counts + r.begin, r.count(), result.positives + r.begin);
+}
+
+// Rows as a factor of a product: where they lie if they are whole vectors, else packed into scratch.
+HWY_INLINE InfoNceRows<const float> factor_rows(const InfoNceProblem& p, const InfoNceRows<const float>& rows, const Range& range,
+                                                float* scratch) {
+  if (whole_rows(p)) return {rows.at(range.begin), range.count(), rows.stride};
+  const int64_t stride = padded_depth(p);
+  // The padding of `stride` beyond whole vectors is never read.
+  pack_rows(rows.at(range.begin), rows.stride, scratch, stride, range.count(), p.depth);
+  return {scratch, range.count(), stride};
+}
+
+// One side of the pairs.
 struct Side {
   InfoNceRows<const float> rows;
   const int32_t* groups;
 };
 
-template <bool kLaneQueries, bool kRowQueries>
-void backward_item(const InfoNceProblem& p, const Side& lanes, const Side& rows, int64_t begin, int64_t end, const QueryTerms& terms,
-                   const InfoNceRows<float>& gradient, const BackwardScratch& s) {
-  const int64_t depth = whole_vectors(p.depth);
-  const int64_t count = end - begin;
-  const int64_t block = even_part(count, kLanes, vector_lanes());
-  const int64_t tile_rows = even_part(rows.rows.rows, kRows, 1);
-  pack_groups(lanes.groups + begin, count, s.groups);
-  pack_lanes(p, lanes.rows, begin, count, block, s.lanes);
-  std::fill_n(s.gradient, count * depth, 0.0f);
+// The gradient of a chunk of one side, from all rows of the other.
+template <bool kLaneQueries>
+void gradient_of_lanes(const InfoNceProblem& p, const Side& side, const Side& other, const Range& lanes, const QueryTerms& terms,
+                       const InfoNceRows<float>& gradient, const BackwardScratch& s) {
+  const int64_t depth = whole_vectors(p.depth), stride = padded_depth(p);
+  pack(p, side.rows, side.groups, lanes, s.lanes, s.groups);
+  std::fill_n(s.gradient, lanes.count() * stride, 0.0f);
   attention::Prefetch none;
-  for (int64_t row = 0; row < rows.rows.rows; row += tile_rows) {
-    const int64_t height = std::min(tile_rows, rows.rows.rows - row);
-    // Whole vectors of rows are read where they lie, if there are only those.
-    const float* packed = rows.rows.at(row);
-    int64_t packed_stride = rows.rows.stride;
-    if (depth != p.depth) {
-      pack_rows(packed, packed_stride, s.rows, depth, height, p.depth);
-      packed = s.rows;
-      packed_stride = depth;
-    }
-    for (int64_t l = 0; l < count; l += block) {
-      const int64_t columns = std::min(block, count - l);
-      const ScoreTile t{row, height, begin + l, columns, whole_vectors(columns)};
-      product_tile(p, t, rows.rows, s.lanes + l * p.depth, s.weights);
-      if (kLaneQueries && kRowQueries && t.diagonal()) {
-        gradient_tile<kLaneQueries, kRowQueries, true>(t, 1 / p.temperature, s.weights, terms, s.groups + l, rows.groups + row);
-      } else {
-        gradient_tile<kLaneQueries, kRowQueries, false>(t, 1 / p.temperature, s.weights, terms, s.groups + l, rows.groups + row);
-      }
-      product<true>(s.weights, t.stride, packed, packed_stride, s.gradient + l * depth, depth, columns, depth, height, true, none);
-    }
-  }
-  unpack_rows(s.gradient, depth, gradient.at(begin), gradient.stride, count, p.depth, 1.0f, false);
+  InfoNceRows<const float> factor;
+  for_tiles(lanes, {0, other.rows.rows}, [&](const ScoreTile& t) HWY_ATTR {
+    const int64_t at = t.lane - lanes.begin;
+    if (at == 0) factor = factor_rows(p, other.rows, {t.row, t.row + t.rows}, s.rows);
+    product_tile(p, t, other.rows, s.lanes + at * p.depth, s.weights);
+    gradient_tile<kLaneQueries, !kLaneQueries, false>(t, 1 / p.temperature, s.weights, terms, s.groups + at, other.groups + t.row);
+    product<true>(s.weights, t.stride, factor.data, factor.stride, s.gradient + at * stride, stride, t.columns, depth, t.rows, true, none);
+  });
+  unpack_rows(s.gradient, stride, gradient.at(lanes.begin), gradient.stride, lanes.count(), p.depth, 1.0f, false);
 }
 
-template <bool kLaneQueries, bool kRowQueries>
-void backward_pass(int threads, const InfoNceProblem& p, const Side& lanes, const Side& rows, const QueryTerms& terms,
-                   const InfoNceRows<float>& gradient, float* scratch) {
-  const int64_t chunk = chunk_lanes(lanes.rows.rows, p.depth);
-  const int64_t stride = BackwardScratch(nullptr, p).floats;
+// Adds what two chunks of the self form give to each other's gradients; a chunk with itself gives to its lanes only, which are all.
+template <bool kDiagonal>
+void gradient_of_both(const InfoNceProblem& p, const Range& lanes, const Range& rows, const QueryTerms& terms, const InfoNceRows<float>& sums,
+                      const BackwardScratch& s) {
+  const int64_t depth = whole_vectors(p.depth);
+  pack(p, p.queries, p.query_groups, lanes, s.lanes, s.groups);
+  const InfoNceRows<const float> lane_factor = factor_rows(p, p.queries, lanes, s.lane_rows);
+  attention::Prefetch none;
+  InfoNceRows<const float> row_factor;
+  for_tiles(lanes, rows, [&](const ScoreTile& t) HWY_ATTR {
+    const int64_t at = t.lane - lanes.begin;
+    if (at == 0) row_factor = factor_rows(p, p.queries, {t.row, t.row + t.rows}, s.rows);
+    product_tile(p, t, p.queries, s.lanes + at * p.depth, s.weights);
+    gradient_tile<true, true, kDiagonal>(t, 1 / p.temperature, s.weights, terms, s.groups + at, p.query_groups + t.row);
+    product<true>(s.weights, t.stride, row_factor.data, row_factor.stride, sums.at(t.lane), sums.stride, t.columns, depth, t.rows, true, none);
+    if (!kDiagonal) {
+      product<false>(s.weights, t.stride, lane_factor.at(at), lane_factor.stride, sums.at(t.row), sums.stride, t.rows, depth, t.columns, true,
+                     none);
+    }
+  });
+}
+
+template <bool kLaneQueries>
+void backward_pass(int threads, const InfoNceProblem& p, const Side& side, const Side& other, const QueryTerms& terms,
+                   const InfoNceRows<float>& gradient, Carve scratch) {
+  const int64_t chunk = chunk_lanes(side.rows.rows, p.depth), chunks = chunk_count(side.rows.rows, chunk);
+  const int64_t stride = BackwardScratch({nullptr}, p).floats;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-  for (int64_t begin = 0; begin < lanes.rows.rows; begin += chunk) {
-    const BackwardScratch s(scratch + omp_get_thread_num() * stride, p);
-    backward_item<kLaneQueries, kRowQueries>(p, lanes, rows, begin, std::min(begin + chunk, lanes.rows.rows), terms, gradient, s);
+  for (int64_t c = 0; c < chunks; ++c) {
+    const BackwardScratch s({scratch.take(0) + omp_get_thread_num() * stride}, p);
+    gradient_of_lanes<kLaneQueries>(p, side, other, chunk_range(c, chunk, side.rows.rows), terms, gradient, s);
   }
 }
 
 }  // namespace
 
-void info_nce_forward_cpu(int threads, const InfoNceProblem& p, const InfoNceResult& result, float* workspace) {
-  const int64_t chunk = chunk_lanes(p.queries.rows, p.depth);
-  const int64_t stride = ForwardScratch(nullptr, p).floats;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-  for (int64_t begin = 0; begin < p.queries.rows; begin += chunk) {
-    const ForwardScratch s(workspace + omp_get_thread_num() * stride, p);
-    forward_item(p, begin, std::min(begin + chunk, p.queries.rows), result, s);
+void info_nce_forward_cpu(int threads, const InfoNceProblem& p, const InfoNceResult& result, const Statistics& statistics, float* scratch) {
+  const int64_t rows = p.queries.rows;
+  const int64_t chunk = chunk_lanes(rows, p.depth), chunks = chunk_count(rows, chunk);
+  const int64_t stride = ForwardScratch({nullptr}, p).floats;
+  const Tournament tournament{p.self ? chunks : 0};
+#pragma omp parallel num_threads(threads)
+  {
+    const ForwardScratch s({scratch + omp_get_thread_num() * stride}, p);
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t c = 0; c < chunks; ++c) {
+      const Range range = chunk_range(c, chunk, rows);
+      std::fill_n(statistics.maximum + range.begin, whole_vectors(range.count()), -kInfinity);
+      for (float* zeros : {statistics.sum, statistics.positive}) std::fill_n(zeros + range.begin, whole_vectors(range.count()), 0.0f);
+      std::fill_n(statistics.counts + range.begin, whole_vectors(range.count()), 0);
+      add_to_lanes(p, range, p.self ? range : Range{0, p.keys.rows}, s, statistics);
+    }
+    for (int64_t round = 0; round < tournament.rounds(); ++round) {
+#pragma omp for schedule(dynamic, 1)
+      for (int64_t game = 0; game < tournament.games(); ++game) {
+        const Tournament::Pair pair = tournament.pair(round, game);
+        if (pair.played) add_to_both(p, chunk_range(pair.first, chunk, rows), chunk_range(pair.second, chunk, rows), s, statistics);
+      }
+    }
+#pragma omp for schedule(static)
+    for (int64_t c = 0; c < chunks; ++c) finish_range(chunk_range(c, chunk, rows), statistics, result);
   }
 }
 
-void info_nce_backward_cpu(int threads, const InfoNceProblem& p, const InfoNceGradients& g, const QueryTerms& terms, float* scratch) {
-  const Side queries{p.queries, p.query_groups}, keys{p.keys, p.key_groups};
-  if (p.self) {
-    backward_pass<true, true>(threads, p, queries, keys, terms, g.dq, scratch);
+void info_nce_backward_cpu(int threads, const InfoNceProblem& p, const InfoNceGradients& g, const QueryTerms& terms, float* sums,
+                           float* scratch) {
+  if (!p.self) {
+    const Side queries{p.queries, p.query_groups}, keys{p.keys, p.key_groups};
+    backward_pass<true>(threads, p, queries, keys, terms, g.dq, {scratch});
+    if (g.dk.data != nullptr) backward_pass<false>(threads, p, keys, queries, terms, g.dk, {scratch});
     return;
   }
-  backward_pass<true, false>(threads, p, queries, keys, terms, g.dq, scratch);
-  if (g.dk.data != nullptr) backward_pass<false, true>(threads, p, keys, queries, terms, g.dk, scratch);
+  const int64_t rows = p.queries.rows;
+  const int64_t chunk = chunk_lanes(rows, p.depth), chunks = chunk_count(rows, chunk);
+  const int64_t stride = BackwardScratch({nullptr}, p).floats;
+  const InfoNceRows<float> sum = whole_rows(p) ? g.dq : InfoNceRows<float>{sums, rows, padded_depth(p)};
+  const Tournament tournament{chunks};
+#pragma omp parallel num_threads(threads)
+  {
+    const BackwardScratch s({scratch + omp_get_thread_num() * stride}, p);
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t c = 0; c < chunks; ++c) {
+      const Range range = chunk_range(c, chunk, rows);
+      for (int64_t r = range.begin; r < range.end; ++r) std::fill_n(sum.at(r), padded_depth(p), 0.0f);
+      gradient_of_both<true>(p, range, range, terms, sum, s);
+    }
+    for (int64_t round = 0; round < tournament.rounds(); ++round) {
+#pragma omp for schedule(dynamic, 1)
+      for (int64_t game = 0; game < tournament.games(); ++game) {
+        const Tournament::Pair pair = tournament.pair(round, game);
+        if (pair.played) gradient_of_both<false>(p, chunk_range(pair.first, chunk, rows), chunk_range(pair.second, chunk, rows), terms, sum, s);
+      }
+    }
+    if (!whole_rows(p)) {
+#pragma omp for schedule(static)
+      for (int64_t r = 0; r < rows; ++r) std::copy_n(sum.at(r), p.depth, g.dq.at(r));
+    }
+  }
 }
 
 }  // namespace HWY_NAMESPACE
@@ -263,22 +226,37 @@ namespace gatun {
 
 using namespace gatun::info_nce;
 
+namespace {
+
+size_t workspace_bytes(const Carve& shared, int64_t floats_per_thread, const Stream& stream) {
+  return static_cast<size_t>(shared.used + floats_per_thread * stream.threads()) * sizeof(float);
+}
+
+}  // namespace
+
 size_t info_nce_forward_workspace(const Stream& stream, const InfoNceProblem& problem) {
-  return static_cast<size_t>(ForwardScratch(nullptr, problem).floats) * sizeof(float) * static_cast<size_t>(stream.threads());
+  Carve shared{nullptr};
+  const Statistics statistics(shared, problem.queries.rows);
+  return workspace_bytes(shared, ForwardScratch({nullptr}, problem).floats, stream);
 }
 
 void info_nce_forward(const Stream& stream, const InfoNceProblem& problem, const InfoNceResult& result, void* workspace) {
-  GATUN_DISPATCH(info_nce_forward_cpu)(stream.threads(), problem, result, static_cast<float*>(workspace));
+  Carve shared{static_cast<float*>(workspace)};
+  const Statistics statistics(shared, problem.queries.rows);
+  GATUN_DISPATCH(info_nce_forward_cpu)(stream.threads(), problem, result, statistics, shared.take(0));
 }
 
 size_t info_nce_backward_workspace(const Stream& stream, const InfoNceProblem& problem) {
-  const int64_t floats = QueryTerms(nullptr, problem).floats + BackwardScratch(nullptr, problem).floats * stream.threads();
-  return static_cast<size_t>(floats) * sizeof(float);
+  Carve shared{nullptr};
+  const QueryTerms terms(shared, problem.queries.rows);
+  shared.take(padded_sums(problem));
+  return workspace_bytes(shared, BackwardScratch({nullptr}, problem).floats, stream);
 }
 
 void info_nce_backward(const Stream& stream, const InfoNceProblem& problem, const InfoNceGradients& gradients, void* workspace) {
-  float* base = static_cast<float*>(workspace);
-  const QueryTerms terms(base, problem);
+  Carve shared{static_cast<float*>(workspace)};
+  const QueryTerms terms(shared, problem.queries.rows);
+  float* sums = shared.take(padded_sums(problem));
   for (int64_t i = 0; i < problem.queries.rows; ++i) {
     const float lse = gradients.lse[i];
     // A query that was compared with nothing gets weights e^-inf = 0.
@@ -287,7 +265,7 @@ void info_nce_backward(const Stream& stream, const InfoNceProblem& problem, cons
     terms.factor[i] = positives > 0 ? gradients.dloss[i * gradients.dloss_stride] / problem.temperature : 0.0f;
     terms.share[i] = positives > 0 ? terms.factor[i] / static_cast<float>(positives) : 0.0f;
   }
-  GATUN_DISPATCH(info_nce_backward_cpu)(stream.threads(), problem, gradients, terms, base + terms.floats);
+  GATUN_DISPATCH(info_nce_backward_cpu)(stream.threads(), problem, gradients, terms, sums, shared.take(0));
 }
 
 }  // namespace gatun

@@ -21,60 +21,103 @@ constexpr int64_t kLanes = 64;        // lanes of a tile
 constexpr int64_t kRows = 128;        // rows of a tile: with 64 lanes 32 KiB
 constexpr int64_t kMostChunk = 256;   // lanes that one work item owns: a tile of rows is fetched once for all of them
 constexpr int64_t kLongRow = 512;     // from here on the rows of one block of lanes fill the cache
-constexpr int64_t kEnoughItems = 16;  // work items that a small problem is cut into, if it can be
+constexpr int64_t kEnoughItems = 16;  // chunks that a small problem is cut into, if it can be
 
-// Lanes that a work item owns.
+// Lanes that a work item owns; a multiple of kLanes, so that no vector has lanes of two items.
 inline int64_t chunk_lanes(int64_t lanes, int64_t depth) {
   if (depth > kLongRow) return kLanes;
   return std::clamp(round_up(chunk_count(lanes, kEnoughItems), kLanes), kLanes, kMostChunk);
 }
 
-struct ForwardScratch {
-  float *lanes, *maximum, *sum, *positive, *scores;
-  int32_t *groups, *counts;
-  int64_t floats;
-  ForwardScratch(float* base, const InfoNceProblem& p) {
-    Carve carve{base};
-    const int64_t chunk = chunk_lanes(p.queries.rows, p.depth);
-    lanes = carve.take(chunk * p.depth);
-    for (float** piece : {&maximum, &sum, &positive}) *piece = carve.take(chunk);
-    for (int32_t** piece : {&groups, &counts}) *piece = reinterpret_cast<int32_t*>(carve.take(chunk));
-    scores = carve.take(std::min(kRows, p.keys.rows) * kLanes);
-    floats = carve.used;
+// In the self form each pair of chunks is visited once, for both its sides. The pairs are those of a tournament: in a round no chunk plays
+// twice, so the pairs of a round are independent, and each chunk meets the others in an order that depends on their number only.
+struct Tournament {
+  int64_t chunks;
+  int64_t players() const { return chunks + chunks % 2; }  // one sits out if their number is odd
+  int64_t rounds() const { return std::max<int64_t>(players() - 1, 0); }
+  int64_t games() const { return players() / 2; }
+  struct Pair {
+    int64_t first, second;
+    bool played;
+  };
+  Pair pair(int64_t round, int64_t game) const {
+    const int64_t circle = players() - 1;
+    const int64_t a = (round + game) % circle, b = game == 0 ? circle : (round + circle - game) % circle;
+    return {std::min(a, b), std::max(a, b), std::max(a, b) < chunks};
   }
+};
+
+// Of a range of queries: what has been seen of their scores.
+struct Statistics {
+  float *maximum, *sum;  // Σ exp(score - maximum)
+  float* positive;       // sum of positive scores
+  int32_t* counts;       // of positives
+  Statistics(Carve& carve, int64_t rows) {
+    // Whole vectors are read and written.
+    for (float** piece : {&maximum, &sum, &positive}) *piece = carve.take(rows + kAlign);
+    counts = reinterpret_cast<int32_t*>(carve.take(rows + kAlign));
+  }
+};
+
+// What tiles need; of one thread.
+struct TileScratch {
+  float* products;
+  float* across;  // a vector for each row, before it is reduced to one number
+  float *row_most, *row_unit, *row_total, *lane_most, *lane_positive;
+  int32_t* lane_counts;
+  explicit TileScratch(Carve& carve) {
+    products = carve.take(kRows * kLanes);
+    across = carve.take(kRows * kAlign);
+    for (float** piece : {&row_most, &row_unit, &row_total}) *piece = carve.take(kRows);
+    for (float** piece : {&lane_most, &lane_positive}) *piece = carve.take(kLanes);
+    lane_counts = reinterpret_cast<int32_t*>(carve.take(kLanes));
+  }
+};
+
+struct ForwardScratch {
+  float* lanes;
+  int32_t* groups;
+  TileScratch tile;
+  int64_t floats;
+  ForwardScratch(Carve carve, const InfoNceProblem& p)
+      : lanes(carve.take(chunk_lanes(p.queries.rows, p.depth) * p.depth)),
+        groups(reinterpret_cast<int32_t*>(carve.take(chunk_lanes(p.queries.rows, p.depth)))),
+        tile(carve),
+        floats(carve.used) {}
 };
 
 // What the gradient of each query's scores is made of; shared by all threads.
 struct QueryTerms {
   float* lse;
-  float *factor;  // dloss / temperature; 0 without positives
-  float *share;   // factor / |P|
-  int64_t floats;
-  QueryTerms(float* base, const InfoNceProblem& p) {
-    Carve carve{base};
-    // Whole vectors are read.
-    for (float** piece : {&lse, &factor, &share}) *piece = carve.take(p.queries.rows + kAlign);
-    floats = carve.used;
+  float* factor;  // dloss / temperature; 0 without positives
+  float* share;   // factor / |P|
+  QueryTerms(Carve& carve, int64_t rows) {
+    for (float** piece : {&lse, &factor, &share}) *piece = carve.take(rows + kAlign);
   }
 };
 
+// Whether rows consist of whole vectors for every instruction set: then they are read and summed where they lie.
+inline bool whole_rows(const InfoNceProblem& p) { return p.depth % kAlign == 0; }
+inline int64_t padded_depth(const InfoNceProblem& p) { return round_up(p.depth, kAlign); }
+
 struct BackwardScratch {
-  float *lanes, *gradient, *rows, *weights;
+  float *lanes, *lane_rows, *rows, *gradient, *weights;
   int32_t* groups;
   int64_t floats;
-  BackwardScratch(float* base, const InfoNceProblem& p) {
-    Carve carve{base};
-    const int64_t most = std::max(p.queries.rows, p.keys.rows);
-    const int64_t chunk = chunk_lanes(most, p.depth);
-    const int64_t padded = round_up(p.depth, kAlign);
-    const int64_t tile = std::min(kRows, most);
+  BackwardScratch(Carve carve, const InfoNceProblem& p) {
+    const int64_t chunk = chunk_lanes(std::max(p.queries.rows, p.keys.rows), p.depth);
+    const int64_t packed = whole_rows(p) ? 0 : padded_depth(p);
     lanes = carve.take(chunk * p.depth);
-    gradient = carve.take(chunk * padded);
-    rows = carve.take(tile * padded);
-    weights = carve.take(tile * kLanes);
+    lane_rows = carve.take(p.self ? chunk * packed : 0);
+    rows = carve.take(kRows * packed);
+    gradient = carve.take(p.self ? 0 : chunk * padded_depth(p));
+    weights = carve.take(kRows * kLanes);
     groups = reinterpret_cast<int32_t*>(carve.take(chunk));
     floats = carve.used;
   }
 };
+
+// The self form's sums of gradients, where they cannot be kept in dq.
+inline int64_t padded_sums(const InfoNceProblem& p) { return p.self && !whole_rows(p) ? p.queries.rows * padded_depth(p) : 0; }
 
 }  // namespace gatun::info_nce
