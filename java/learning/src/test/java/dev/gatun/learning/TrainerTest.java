@@ -9,7 +9,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.learning.method.SourceMethod;
 import dev.gatun.learning.method.SupervisedProvider;
-import dev.gatun.learning.method.SwavProvider;
 import dev.gatun.learning.pipeline.BatchSettings;
 import dev.gatun.learning.pipeline.CheckpointSettings;
 import dev.gatun.learning.pipeline.Pipeline;
@@ -27,37 +26,11 @@ class TrainerTest {
     @TempDir
     Path folder;
 
-    /** Stops like a kill: by an exception after a step, between two checkpoints. */
-    private record KillAfter(long step) implements ProgressListener {
-        @Override
-        public void step(Progress progress) {
-            if (progress.step() == step) {
-                throw new IllegalStateException("killed");
-            }
-        }
-    }
-
-    private static Pipeline with(Pipeline p, BatchSettings batch, CheckpointSettings checkpoint) {
-        return new Pipeline(
-                p.version(), p.seed(), p.device(), p.precision(), p.data(), batch, p.views(), p.model(), p.method(),
-                p.optimizer(), p.schedule(), p.evaluation(), checkpoint);
-    }
-
-    private static boolean train(Pipeline pipeline, Path folder, boolean resume, ProgressListener listener) {
-        try (Experiment experiment = Experiment.open(pipeline)) {
-            return new Trainer(experiment, folder, listener).train(resume);
-        }
-    }
-
-    private static byte[] checkpoint(Path folder) throws IOException {
-        return Files.readAllBytes(folder.resolve(Trainer.CHECKPOINT));
-    }
-
     @Test
     void learnsAndTwoRunsGiveTheSameBytes() throws IOException {
-        assertTrue(train(Synthetic.pull(96, 6), folder.resolve("a"), false, ProgressListener.SILENT));
-        assertTrue(train(Synthetic.pull(96, 6), folder.resolve("b"), false, ProgressListener.SILENT));
-        assertArrayEquals(checkpoint(folder.resolve("a")), checkpoint(folder.resolve("b")));
+        assertTrue(Runs.train(Synthetic.pull(96, 6), folder.resolve("a"), false, ProgressListener.SILENT));
+        assertTrue(Runs.train(Synthetic.pull(96, 6), folder.resolve("b"), false, ProgressListener.SILENT));
+        assertArrayEquals(Runs.checkpoint(folder.resolve("a")), Runs.checkpoint(folder.resolve("b")));
         List<Map<String, Double>> metrics = Metrics.read(folder.resolve("a"));
         assertEquals(48, metrics.size());
         assertTrue(metrics.getLast().get("loss") < .8 * metrics.getFirst().get("loss"), metrics.toString());
@@ -66,14 +39,14 @@ class TrainerTest {
 
     @Test
     void aKilledAndResumedRunEndsInTheSameBytes() throws IOException {
-        Pipeline pipeline = with(Synthetic.pull(96, 3), new BatchSettings(12, 1), new CheckpointSettings(1, 3, ""));
-        train(pipeline, folder.resolve("whole"), false, ProgressListener.SILENT);
+        Pipeline pipeline = Runs.with(Synthetic.pull(96, 3), new BatchSettings(12, 1), new CheckpointSettings(1, 3, ""));
+        Runs.train(pipeline, folder.resolve("whole"), false, ProgressListener.SILENT);
         for (int kill : new int[] {1, 4, 9, 17, 23}) {
             Path part = folder.resolve("part" + kill);
-            assertThrows(IllegalStateException.class, () -> train(pipeline, part, false, new KillAfter(kill)));
-            assertFalse(java.util.Arrays.equals(checkpoint(part), checkpoint(folder.resolve("whole"))));
-            assertTrue(train(pipeline, part, true, ProgressListener.SILENT));
-            assertArrayEquals(checkpoint(folder.resolve("whole")), checkpoint(part), "killed after step " + kill);
+            assertThrows(Runs.Killed.class, () -> Runs.train(pipeline, part, false, new Runs.KillAfter(kill)));
+            assertFalse(java.util.Arrays.equals(Runs.checkpoint(part), Runs.checkpoint(folder.resolve("whole"))));
+            assertTrue(Runs.train(pipeline, part, true, ProgressListener.SILENT));
+            assertArrayEquals(Runs.checkpoint(folder.resolve("whole")), Runs.checkpoint(part), "killed after step " + kill);
             List<Map<String, Double>> metrics = Metrics.read(part);
             assertEquals(24, metrics.size(), "every step is logged once");
             for (int i = 0; i < metrics.size(); i++) {
@@ -83,19 +56,9 @@ class TrainerTest {
     }
 
     @Test
-    void swavWithItsQueueResumesToTheSameBytes() throws IOException {
-        var settings = new SwavProvider.Settings(8, List.of(8), 6, .1f, .05f, 3, 1, 0, 24, 1);
-        Pipeline pipeline = Synthetic.pipeline(new SwavProvider(), settings, 96, 4);
-        train(pipeline, folder.resolve("whole"), false, ProgressListener.SILENT);
-        assertThrows(IllegalStateException.class, () -> train(pipeline, folder.resolve("part"), false, new KillAfter(21)));
-        assertTrue(train(pipeline, folder.resolve("part"), true, ProgressListener.SILENT));
-        assertArrayEquals(checkpoint(folder.resolve("whole")), checkpoint(folder.resolve("part")));
-    }
-
-    @Test
     void theSupervisedBaselineLearnsTheLabels() {
         Pipeline pipeline = Synthetic.pipeline(new SupervisedProvider(), new SupervisedProvider.Settings(), 96, 30);
-        train(pipeline, folder, false, ProgressListener.SILENT);
+        Runs.train(pipeline, folder, false, ProgressListener.SILENT);
         List<Map<String, Double>> metrics = Metrics.read(folder);
         assertTrue(metrics.getLast().get("loss") < .5 * Math.log(Synthetic.CLASSES), metrics.getLast().toString());
     }
@@ -117,7 +80,7 @@ class TrainerTest {
         Pipeline pipeline = new Pipeline(
                 p.version(), p.seed(), p.device(), p.precision(), p.data(), batch, still, p.model(), p.method(),
                 p.optimizer(), p.schedule(), p.evaluation(), p.checkpoint());
-        train(pipeline, folder.resolve("accumulate"), false, new ProgressListener() {
+        Runs.train(pipeline, folder.resolve("accumulate"), false, new ProgressListener() {
             @Override
             public void step(Progress progress) {
                 losses.add(progress.loss());
@@ -129,7 +92,7 @@ class TrainerTest {
     @Test
     void aRequestedStopEndsWithACheckpointThatResumesToTheSameBytes() throws IOException {
         Pipeline pipeline = Synthetic.pull(96, 2);
-        train(pipeline, folder.resolve("whole"), false, ProgressListener.SILENT);
+        Runs.train(pipeline, folder.resolve("whole"), false, ProgressListener.SILENT);
         Path part = folder.resolve("part");
         try (Experiment experiment = Experiment.open(pipeline)) {
             Trainer[] trainer = new Trainer[1];
@@ -144,17 +107,17 @@ class TrainerTest {
             assertFalse(trainer[0].train(false));
         }
         assertEquals(5, Metrics.read(part).size());
-        assertTrue(train(pipeline, part, true, ProgressListener.SILENT));
-        assertArrayEquals(checkpoint(folder.resolve("whole")), checkpoint(part));
+        assertTrue(Runs.train(pipeline, part, true, ProgressListener.SILENT));
+        assertArrayEquals(Runs.checkpoint(folder.resolve("whole")), Runs.checkpoint(part));
     }
 
     @Test
     void aLossThatIsNotFiniteStopsBeforeTheUpdate() throws IOException {
-        Pipeline pipeline = with(
+        Pipeline pipeline = Runs.with(
                 Synthetic.pipeline(new Synthetic.Pull(), new Synthetic.Pull.Settings(13), 96, 3), new BatchSettings(12, 1),
                 new CheckpointSettings(1, 0, ""));
         LearningException e = assertThrows(
-                LearningException.class, () -> train(pipeline, folder, false, ProgressListener.SILENT));
+                LearningException.class, () -> Runs.train(pipeline, folder, false, ProgressListener.SILENT));
         String message = e.getMessage();
         assertTrue(message.startsWith("step 14: the loss of pull is NaN; first not finite: "), message);
         assertTrue(message.toLowerCase(java.util.Locale.ROOT).contains("sqrt"), message);
@@ -162,7 +125,7 @@ class TrainerTest {
         assertFalse(message.contains("\n"), message);
         // the last good checkpoint is whole: a run without the fault goes on from it, and says that it is another run
         List<String> warnings = new java.util.ArrayList<>();
-        assertTrue(train(Synthetic.pull(96, 3), folder, true, new ProgressListener() {
+        assertTrue(Runs.train(Synthetic.pull(96, 3), folder, true, new ProgressListener() {
             @Override
             public void warning(String text) {
                 warnings.add(text);
@@ -194,31 +157,27 @@ class TrainerTest {
 
     @Test
     void theExampleOfAnOwnMethodLearnsWithoutABuildStep() throws IOException {
-        Path root = Path.of("").toAbsolutePath();
-        while (!Files.exists(root.resolve("examples/MyLoss.java"))) {
-            root = root.getParent();
-        }
-        Path file = root.resolve("examples/MyLoss.java");
+        Path file = Runs.root().resolve("examples/MyLoss.java");
         assertTrue(Files.readAllLines(file).size() <= 40);
         SourceMethod method = SourceMethod.compile(file);
         Pipeline pipeline = Synthetic.pipeline(method, new SourceMethod.Settings(), 96, 8);
-        assertTrue(train(pipeline, folder, false, ProgressListener.SILENT));
+        assertTrue(Runs.train(pipeline, folder, false, ProgressListener.SILENT));
         List<Map<String, Double>> metrics = Metrics.read(folder);
         assertTrue(metrics.getLast().get("loss") < metrics.getFirst().get("loss") - .1, metrics.getLast().toString());
     }
 
     @Test
     void badRunsAreOneLine() throws IOException {
-        assertMessage("no run to resume", () -> train(Synthetic.pull(96, 2), folder.resolve("none"), true, ProgressListener.SILENT));
+        assertMessage("no run to resume", () -> Runs.train(Synthetic.pull(96, 2), folder.resolve("none"), true, ProgressListener.SILENT));
         assertMessage("data.batch: an epoch of 7 samples has no update", () -> Experiment.open(Synthetic.pull(7, 1)));
-        train(Synthetic.pull(96, 2), folder.resolve("run"), false, ProgressListener.SILENT);
+        Runs.train(Synthetic.pull(96, 2), folder.resolve("run"), false, ProgressListener.SILENT);
         assertMessage(
                 "images 96 cannot be resumed with 48",
-                () -> train(Synthetic.pull(48, 2), folder.resolve("run"), true, ProgressListener.SILENT));
+                () -> Runs.train(Synthetic.pull(48, 2), folder.resolve("run"), true, ProgressListener.SILENT));
         Path file = Files.writeString(folder.resolve("file"), "in the way");
         assertMessage(
                 "cannot be created",
-                () -> train(Synthetic.pull(96, 1), file.resolve("run"), false, ProgressListener.SILENT));
+                () -> Runs.train(Synthetic.pull(96, 1), file.resolve("run"), false, ProgressListener.SILENT));
     }
 
     private static void assertMessage(String part, org.junit.jupiter.api.function.Executable body) {

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.learning.method;
 
+import static dev.gatun.learning.method.MethodRun.B;
+import static dev.gatun.learning.method.MethodRun.STEPS_PER_EPOCH;
+import static dev.gatun.learning.method.MethodRun.global;
+import static dev.gatun.learning.method.MethodRun.local;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -8,35 +12,25 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.data.Batch;
-import dev.gatun.data.View;
 import dev.gatun.data.ViewRole;
-import dev.gatun.learning.MethodBuild;
 import dev.gatun.learning.Step;
 import dev.gatun.tensor.Device;
 import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
-import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.function.Sinkhorn;
-import dev.gatun.tensor.layer.Encoder;
 import dev.gatun.tensor.layer.Parameter;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.Pass;
-import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 class SwavTest {
-    private static final int B = 24;
     private static final int K = 10;
     private static final int D = 6;
-    private static final int SIDE = 3;
-    private static final int STEPS_PER_EPOCH = 4;
 
     private final Device device = Device.cpu(1);
 
@@ -49,74 +43,8 @@ class SwavTest {
         return new SwavProvider.Settings(K, List.of(8), D, .1f, .05f, 3, freezeEpochs, 0, queue, 1);
     }
 
-    /** SwAV on an encoder without parameters: features are the flattened pixels. */
-    private final class Run {
-        final Swav swav;
-        final Parameters parameters = Parameters.create();
-        final List<Integer> passes = new ArrayList<>();
-        final List<String> warnings = new ArrayList<>();
-        final Map<String, Double> metrics = new LinkedHashMap<>();
-        final List<ViewRole> roles;
-
-        Run(SwavProvider.Settings settings, ViewRole... roles) {
-            this.roles = List.of(roles);
-            swav = new Swav(settings);
-            Encoder encoder = new Encoder() {
-                @Override
-                public int features() {
-                    return SIDE;
-                }
-
-                @Override
-                public Tensor forward(Pass pass, Tensor x) {
-                    passes.add((int) x.size(0));
-                    // any resolution: the mean over one spatial dimension of the leading corner
-                    return x.slice(1, 0, SIDE).slice(2, 0, SIDE).mean(1).mean(-1);
-                }
-            };
-            swav.build(new MethodBuild(
-                    encoder, apart -> encoder, parameters, this.roles, B, B, 0, STEPS_PER_EPOCH, 3 * STEPS_PER_EPOCH, warnings::add));
-            parameters.build(device, 5);
-        }
-
-        Batch batch(Scope scope, long seed) {
-            SplittableRandom random = new SplittableRandom(seed);
-            List<View> views = new ArrayList<>();
-            for (ViewRole role : roles) {
-                float[] pixels = new float[B * role.size() * role.size()];
-                for (int i = 0; i < pixels.length; i++) {
-                    pixels[i] = (float) random.nextGaussian();
-                }
-                views.add(new View(role.role(), role.size(), scope.of(pixels, B, role.size(), role.size(), 1)));
-            }
-            return new Batch(new long[B], views, new int[0]);
-        }
-
-        Step step(Scope scope, long index) {
-            RandomKey key = new RandomKey(5, index, 0);
-            return new Step(index, 12, STEPS_PER_EPOCH, .1f, Pass.training(Tape.on(scope), key), key, metrics);
-        }
-
-        /** One step without an update; the loss. */
-        float loss(long index, long seed) {
-            try (Scope scope = device.scope().open()) {
-                parameters.zeroGradients();
-                Step step = step(scope, index);
-                swav.beforeStep(step);
-                Tensor loss = swav.loss(batch(scope, seed), step);
-                step.tape().backward(loss);
-                swav.afterBackward(step);
-                return loss.item();
-            }
-        }
-    }
-
-    private static ViewRole global(int size) {
-        return new ViewRole("global", size);
-    }
-
-    private static ViewRole local(int size) {
-        return new ViewRole("local", size);
+    private MethodRun<Swav> run(SwavProvider.Settings settings, ViewRole... roles) {
+        return new MethodRun<>(device, new Swav(settings), roles);
     }
 
     private Tensor scores(long seed, int rows) {
@@ -161,19 +89,19 @@ class SwavTest {
 
     @Test
     void theLossIsThatOfTheAlgorithmInDouble() {
-        Run run = new Run(settings(0, 0), global(5), global(5), local(3));
+        MethodRun<Swav> run = run(settings(0, 0), global(5), global(5), local(3));
         try (Scope scope = device.scope().open()) {
             Step step = run.step(scope, 0);
-            run.swav.beforeStep(step);
+            run.method.beforeStep(step);
             Batch batch = run.batch(scope, 1);
-            float loss = run.swav.loss(batch, step).item();
+            float loss = run.method.loss(batch, step).item();
 
             // the same z and C, then the formulas of the paper in double
             Pass again = Pass.trainingWithoutGradient(scope, new RandomKey(5, 0, 0));
             Tensor features = Tensor.concat(0, batch.views().stream()
-                    .map(view -> view.images().slice(1, 0, SIDE).slice(2, 0, SIDE).mean(1).mean(-1))
+                    .map(view -> MethodRun.features(view.images()))
                     .toArray(Tensor[]::new));
-            float[] z = run.swav.embed(again, features).toArray();
+            float[] z = run.method.embed(again, features).toArray();
             float[] c = stored(run).value().toArray();
             double[][] s = new double[3 * B][K];
             for (int i = 0; i < 3 * B; i++) {
@@ -259,8 +187,8 @@ class SwavTest {
     void theFirstLossIsAboutLnK() {
         // random scores of width 1024 at temperature .1 have variance .1, which adds half of it to the expected loss
         SwavProvider.Settings wide = new SwavProvider.Settings(K, List.of(8), 1024, .1f, .05f, 3, 1, 0, 0, 0);
-        assertEquals(Math.log(K), new Run(wide, global(4), global(4)).loss(0, 3), .1);
-        Run run = new Run(settings(0, 1), global(4), global(4));
+        assertEquals(Math.log(K), run(wide, global(4), global(4)).loss(0, 3), .1);
+        MethodRun<Swav> run = run(settings(0, 1), global(4), global(4));
         run.loss(0, 3);
         assertEquals(Math.log(K), run.metrics.get(Step.UNINFORMED_LOSS));
         assertEquals(K, run.metrics.get(Step.PROTOTYPES));
@@ -272,19 +200,19 @@ class SwavTest {
 
     @Test
     void oneBackbonePassAResolution() {
-        Run run = new Run(settings(0, 0), global(6), global(6), local(4), local(4), local(4));
+        MethodRun<Swav> run = run(settings(0, 0), global(6), global(6), local(4), local(4), local(4));
         run.loss(0, 1);
         assertEquals(List.of(2 * B, 3 * B), run.passes);
     }
 
     @Test
     void prototypesAreShownNormalisedAlsoAfterAnUpdate() {
-        Run run = new Run(settings(0, 0), global(4), global(4));
+        MethodRun<Swav> run = run(settings(0, 0), global(4), global(4));
         float[] longer = new float[K * D];
         java.util.Arrays.fill(longer, 3f);
         stored(run).value().copyFrom(longer);
         try (Scope scope = device.scope().open()) {
-            for (float c : run.swav.prototypes(scope).toArray()) {
+            for (float c : run.method.prototypes(scope).toArray()) {
                 assertEquals(1 / Math.sqrt(D), c, 1e-6);
             }
         }
@@ -293,13 +221,13 @@ class SwavTest {
 
     @Test
     void aQueueThatHoldsNoBatchIsRefused() {
-        var refused = assertThrows(IllegalArgumentException.class, () -> new Run(settings(B - 1, 0), global(4), global(4)));
+        var refused = assertThrows(IllegalArgumentException.class, () -> run(settings(B - 1, 0), global(4), global(4)));
         assertEquals("queue: " + (B - 1) + " rows hold no batch of " + B + "; 0 = no queue", refused.getMessage());
     }
 
     @Test
     void prototypesAreNormalisedBeforeTheStepAndFrozenFirst() {
-        Run run = new Run(settings(0, 1), global(4), global(4));
+        MethodRun<Swav> run = run(settings(0, 1), global(4), global(4));
         run.loss(0, 1);
         float[] c = stored(run).value().toArray();
         for (int k = 0; k < K; k++) {
@@ -316,11 +244,11 @@ class SwavTest {
         assertTrue(gradient(run) > 0, "from the second epoch on they learn");
     }
 
-    private static Parameter stored(Run run) {
+    private static Parameter stored(MethodRun<Swav> run) {
         return run.parameters.sub("prototypes").all().getFirst();
     }
 
-    private static double gradient(Run run) {
+    private static double gradient(MethodRun<Swav> run) {
         double sum = 0;
         for (float g : stored(run).gradient().toArray()) {
             sum += Math.abs(g);
@@ -331,8 +259,8 @@ class SwavTest {
     @Test
     void theQueueStartsWithItsEpochAndCountsOnceFull() {
         // 60 rows are rounded down to two batches; the queue starts in epoch 1
-        Run queued = new Run(settings(60, 0), global(4), global(4));
-        Run plain = new Run(settings(0, 0), global(4), global(4));
+        MethodRun<Swav> queued = run(settings(60, 0), global(4), global(4));
+        MethodRun<Swav> plain = run(settings(0, 0), global(4), global(4));
         assertEquals(2 * B, rows(queued));
         assertEquals(plain.loss(0, 10), queued.loss(0, 10));
         assertEquals(0, count(queued), "not started");
@@ -345,11 +273,11 @@ class SwavTest {
         assertEquals(2 * B, rows(queued));
     }
 
-    private static long rows(Run run) {
+    private static long rows(MethodRun<Swav> run) {
         return run.parameters.sub("queue").states().getFirst().shape()[0];
     }
 
-    private static long count(Run run) {
+    private static long count(MethodRun<Swav> run) {
         return run.parameters.sub("queue").states().get(1).value().toLongArray()[0];
     }
 
@@ -371,39 +299,32 @@ class SwavTest {
 
     @Test
     void tooFewSamplesForThePrototypesAreWarnedOf() {
-        assertEquals(List.of(), new Run(settings(0, 0), global(4), global(4)).warnings);
+        assertEquals(List.of(), run(settings(0, 0), global(4), global(4)).warnings);
         SwavProvider.Settings many = new SwavProvider.Settings(100, List.of(8), D, .1f, .05f, 3, 1, 0, 50, 0);
-        List<String> warnings = new Run(many, global(4), global(4)).warnings;
+        List<String> warnings = run(many, global(4), global(4)).warnings;
         assertEquals(1, warnings.size());
         assertTrue(warnings.getFirst().startsWith("batch 24 and queue 48 hold fewer samples than the 100 prototypes"));
     }
 
     @Test
     void oneViewIsNotEnough() {
-        String message = assertThrows(IllegalArgumentException.class, () -> new Run(settings(0, 0), global(4))).getMessage();
+        String message = assertThrows(IllegalArgumentException.class, () -> run(settings(0, 0), global(4))).getMessage();
         assertTrue(message.startsWith("swav needs two views or more"), message);
-        assertThrows(IllegalArgumentException.class, () -> new Run(settings(0, 0), local(4), local(4)));
+        assertThrows(IllegalArgumentException.class, () -> run(settings(0, 0), local(4), local(4)));
     }
 
     @Test
     void trainingLeavesTheUninformedLoss() {
-        Run run = new Run(new SwavProvider.Settings(4, List.of(16), D, .1f, .05f, 3, 1, 0, 0, 0), global(4), global(4));
+        MethodRun<Swav> run = run(new SwavProvider.Settings(4, List.of(16), D, .1f, .05f, 3, 1, 0, 0, 0), global(4), global(4));
         var optimizer = new dev.gatun.tensor.optimizer.AdamW(run.parameters, 0);
         double last = 0;
         for (int s = 0; s < 60; s++) {
-            try (Scope scope = device.scope().open()) {
-                run.parameters.zeroGradients();
-                Step step = run.step(scope, s);
-                run.swav.beforeStep(step);
-                // both views of a sample show the same: what the views share can be predicted
-                Batch batch = run.batch(scope, s);
-                Batch same = new Batch(batch.ids(), List.of(batch.views().get(0), batch.views().get(0)), batch.labels());
-                Tensor loss = run.swav.loss(same, step);
-                step.tape().backward(loss);
-                run.swav.afterBackward(step);
-                optimizer.step(1e-2f);
-                last = loss.item();
-            }
+            long seed = s;
+            // both views of a sample show the same: what the views share can be predicted
+            last = run.update(s, scope -> {
+                Batch batch = run.batch(scope, seed);
+                return new Batch(batch.ids(), List.of(batch.views().get(0), batch.views().get(0)), batch.labels());
+            }, optimizer, 1e-2f);
         }
         assertTrue(last < Math.log(4) - .3, "loss " + last);
     }
