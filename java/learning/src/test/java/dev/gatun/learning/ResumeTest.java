@@ -17,13 +17,14 @@ import dev.gatun.learning.pipeline.Pipeline;
 import dev.gatun.learning.pipeline.Section;
 import dev.gatun.tensor.Tensor;
 import java.io.IOException;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Proxy;
 import java.lang.reflect.RecordComponent;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Optional;
 import java.util.ServiceLoader;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -92,108 +93,68 @@ class ResumeTest {
     private static List<Kill> kills(long stepsPerEpoch, int parts) {
         long s = stepsPerEpoch;
         return List.of(
-                new Kill("in the first step's loss", "loss", 1),
+                new Kill("in the first step's loss", "after loss", 1),
                 new Kill("after the first step", "step", 1),
                 new Kill("at the end of the first epoch, before the checkpoint", "step", s),
-                new Kill("when the second epoch has begun", "beforeEpoch", 1),
-                new Kill("between the parts of the second epoch's first update", "loss", Math.max(1, parts - 1)),
-                new Kill("before an optimizer's step inside the epoch", "afterBackward", s + s / 2),
-                new Kill("after an optimizer's step inside the epoch", "afterUpdate", s + s / 2),
+                new Kill("when the second epoch has begun", "after beforeEpoch", 1),
+                new Kill("between the parts of the second epoch's first update", "after loss", Math.max(1, parts - 1)),
+                new Kill("before an optimizer's step inside the epoch", "after afterBackward", s + s / 2),
+                new Kill("after an optimizer's step inside the epoch", "before afterUpdate", s + s / 2),
                 new Kill("after a step inside the epoch", "step", s + s / 2 + 1),
                 new Kill("asked to stop at the epoch's end", "stop", 2 * s),
-                new Kill("before the third epoch's order", "order", 2),
-                new Kill("after the third epoch's order", "ordered", 2),
+                new Kill("before the third epoch's order", "before order", 2),
+                new Kill("after the third epoch's order", "after order", 2),
                 new Kill("when the images are looked at", "images", 0),
                 new Kill("asked to stop inside an epoch", "stop", 3 * s - 1),
-                new Kill("when the last epoch has begun", "beforeEpoch", 3));
+                new Kill("when the last epoch has begun", "after beforeEpoch", 3));
     }
 
     /** A moment: a hook of the method, or an event of the trainer, and the step, epoch or call of it, within the resumed run. */
-    private record Kill(String moment, String event, long at) {}
-
-    /** A method that ends its process at a moment. */
-    private record Mortal(MethodProvider provider, Kill kill) implements MethodProvider {
-        @Override
-        public String name() {
-            return provider.name();
+    private record Kill(String moment, String event, long at) {
+        void happens(String what, long when) {
+            if (event.equals(what) && at == when) {
+                throw new Runs.Killed();
+            }
         }
+    }
 
-        @Override
-        public String paper() {
-            return provider.paper();
-        }
+    /** A provider whose method ends its process at a moment; whatever hooks methods have are passed on. */
+    private static MethodProvider mortal(MethodProvider provider, Kill kill) {
+        return (MethodProvider) Proxy.newProxyInstance(
+                ResumeTest.class.getClassLoader(), new Class<?>[] {MethodProvider.class}, (self, called, arguments) -> {
+                    Object result = invoke(called, provider, arguments);
+                    return called.getName().equals("create") ? mortal((Method) result, kill) : result;
+                });
+    }
 
-        @Override
-        public Class<? extends Record> settings() {
-            return provider.settings();
-        }
+    private static Method mortal(Method method, Kill kill) {
+        int[] losses = new int[1];
+        return (Method) Proxy.newProxyInstance(
+                ResumeTest.class.getClassLoader(), new Class<?>[] {Method.class}, (self, called, arguments) -> {
+                    long at = arguments == null ? 0 : switch (arguments[0]) {
+                        case Epoch epoch -> epoch.index();
+                        case Step step -> step.index();
+                        case Batch batch -> ++losses[0];
+                        default -> 0;
+                    };
+                    kill.happens("before " + called.getName(), at);
+                    Object result = invoke(called, method, arguments);
+                    kill.happens("after " + called.getName(), at);
+                    return result;
+                });
+    }
 
-        @Override
-        public Method create(Record settings) {
-            Method method = provider.create(settings);
-            return new Method() {
-                private int losses;
-
-                private void happens(String event, long at) {
-                    if (kill.event().equals(event) && kill.at() == at) {
-                        throw new Runs.Killed();
-                    }
-                }
-
-                @Override
-                public boolean usesLabels() {
-                    return method.usesLabels();
-                }
-
-                @Override
-                public void build(MethodBuild build) {
-                    method.build(build);
-                }
-
-                @Override
-                public Tensor loss(Batch batch, Step step) {
-                    Tensor loss = method.loss(batch, step);
-                    happens("loss", ++losses);
-                    return loss;
-                }
-
-                @Override
-                public void beforeEpoch(Epoch epoch) {
-                    method.beforeEpoch(epoch);
-                    happens("beforeEpoch", epoch.index());
-                }
-
-                @Override
-                public Optional<int[]> order(Epoch epoch) {
-                    happens("order", epoch.index());
-                    Optional<int[]> order = method.order(epoch);
-                    happens("ordered", epoch.index());
-                    return order;
-                }
-
-                @Override
-                public void beforeStep(Step step) {
-                    method.beforeStep(step);
-                }
-
-                @Override
-                public void afterBackward(Step step) {
-                    method.afterBackward(step);
-                    happens("afterBackward", step.index());
-                }
-
-                @Override
-                public void afterUpdate(Step step) {
-                    happens("afterUpdate", step.index());
-                    method.afterUpdate(step);
-                }
-            };
+    private static Object invoke(java.lang.reflect.Method called, Object target, Object[] arguments) throws Throwable {
+        try {
+            return called.invoke(target, arguments);
+        } catch (InvocationTargetException e) {
+            throw e.getCause();
         }
     }
 
     private static boolean trainUntil(Kill kill, Pipeline pipeline, Path part, boolean resume) {
         boolean[] looked = new boolean[1];
-        Pipeline mortal = Runs.with(pipeline, new Mortal(pipeline.method().provider(), kill));
+        Pipeline mortal = Runs.with(pipeline, mortal(pipeline.method().provider(), kill));
         try (Experiment experiment = Experiment.open(mortal)) {
             Trainer[] trainer = new Trainer[1];
             trainer[0] = new Trainer(experiment, part, new ProgressListener() {
@@ -211,9 +172,7 @@ class ResumeTest {
 
                 @Override
                 public void step(Progress progress) {
-                    if (progress.step() == kill.at() && kill.event().equals("step")) {
-                        throw new Runs.Killed();
-                    }
+                    kill.happens("step", progress.step());
                     if (progress.step() == kill.at() && kill.event().equals("stop")) {
                         trainer[0].requestStop();
                     }
@@ -271,25 +230,10 @@ class ResumeTest {
     }
 
     /** Multiplies its loss by something that only the object knows. */
-    private static final class Forgetful implements MethodProvider {
-        @Override
-        public String name() {
-            return "forgetful";
-        }
-
-        @Override
-        public String paper() {
-            return "a test's own";
-        }
-
-        @Override
-        public Class<? extends Record> settings() {
-            return Synthetic.Pull.Settings.class;
-        }
-
+    private static final class Forgetful extends Synthetic.Pull {
         @Override
         public Method create(Record settings) {
-            Method pull = new Synthetic.Pull().create(settings);
+            Method pull = super.create(settings);
             return new Method() {
                 private int epochs;
 

@@ -248,7 +248,7 @@ public final class Synthetic {
     }
 
     /** Pulls the views of an image together and keeps the features' length at one; breaks at a chosen step. */
-    public static final class Pull implements MethodProvider {
+    public static class Pull implements MethodProvider {
         /** When to break. */
         public record Settings(int nanAt) {
             public Settings() {
