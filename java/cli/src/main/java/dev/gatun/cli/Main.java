@@ -18,6 +18,7 @@ import picocli.CommandLine.Spec;
         synopsisSubcommandLabel = "COMMAND",
         subcommands = {
             PretrainCommand.class,
+            TrainCommand.class,
             MethodsCommand.class,
             EvaluateCommand.class,
             EmbedCommand.class,

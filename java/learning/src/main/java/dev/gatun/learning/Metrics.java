@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -21,6 +22,9 @@ import tools.jackson.databind.json.JsonMapper;
 public final class Metrics implements AutoCloseable {
     /** The file's name in a run's folder. */
     public static final String FILE = "metrics.jsonl";
+
+    /** What every line has, whatever the method logs. */
+    public static final Set<String> OF_EVERY_STEP = Set.of("step", "epoch", "loss", "lr", "images_per_second", "seconds");
 
     private static final JsonMapper JSON = JsonMapper.builder().build();
 

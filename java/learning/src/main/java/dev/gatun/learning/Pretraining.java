@@ -4,9 +4,12 @@ package dev.gatun.learning;
 import dev.gatun.data.Dataset;
 import dev.gatun.learning.checkpoint.AtomicFile;
 import dev.gatun.learning.checkpoint.Checkpoint;
+import dev.gatun.learning.evaluation.Classification;
 import dev.gatun.learning.evaluation.Evaluation;
+import dev.gatun.learning.evaluation.Evaluation.Results;
 import dev.gatun.learning.evaluation.Evaluation.Scores;
 import dev.gatun.learning.evaluation.Features;
+import dev.gatun.learning.evaluation.Floors;
 import dev.gatun.learning.pipeline.Pipeline;
 import dev.gatun.learning.pipeline.PipelineReader;
 import dev.gatun.learning.report.NpyWriter;
@@ -18,6 +21,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -31,6 +35,7 @@ public final class Pretraining {
 
     private final Pipeline pipeline;
     private final Path folder;
+    private final Floors floors;
     private final ProgressListener listener;
     private volatile boolean stopRequested;
     private volatile boolean trained;
@@ -44,8 +49,21 @@ public final class Pretraining {
      * @param listener hears the progress
      */
     public Pretraining(Pipeline pipeline, Path folder, ProgressListener listener) {
+        this(pipeline, folder, new Floors(), listener);
+    }
+
+    /**
+     * Describes one of several runs that are scored beside the same floors.
+     *
+     * @param pipeline the experiment
+     * @param folder the run's folder
+     * @param floors scores that need not be computed again; new ones are added
+     * @param listener hears the progress
+     */
+    public Pretraining(Pipeline pipeline, Path folder, Floors floors, ProgressListener listener) {
         this.pipeline = pipeline;
         this.folder = folder;
+        this.floors = floors;
         this.listener = listener;
     }
 
@@ -93,25 +111,22 @@ public final class Pretraining {
                 return Optional.empty();
             }
             Checkpoint.saveBackbone(folder.resolve(BACKBONE), experiment.parameters().sub(Experiment.BACKBONE));
-            return Optional.of(finish(experiment));
+            return Optional.of(finish(experiment, resume));
         } finally {
             trainer = null;
         }
     }
 
-    private Summary finish(Experiment experiment) {
-        Map<String, Scores> scores = scorable(experiment) ? Evaluation.run(experiment, listener) : Map.of();
+    private Summary finish(Experiment experiment, boolean resumed) {
+        // of a resumed run nobody knows what the part before needed
+        OptionalLong peak = resumed ? OptionalLong.empty() : OptionalLong.of(experiment.device().peakBytes());
+        Results results = Evaluation.results(experiment, floors, listener);
         List<Map<String, Double>> metrics = Metrics.read(folder);
-        Summary summary = Summary.of(experiment, metrics, scores);
+        Summary summary = Summary.of(experiment, metrics, results, peak);
         summary.write(folder);
         listener.phase("report", 0);
-        Report.write(experiment, summary, metrics, scores, folder);
+        Report.write(experiment, summary, metrics, results, folder);
         return summary;
-    }
-
-    private static boolean scorable(Experiment experiment) {
-        return experiment.data().train().labelled()
-                && experiment.data().test().map(Dataset::labelled).orElse(false);
     }
 
     /**
@@ -138,7 +153,7 @@ public final class Pretraining {
     }
 
     /**
-     * Scores a run's checkpoint once more.
+     * Scores a run's checkpoint once more; the listener also hears what a classifier itself predicts.
      *
      * @param folder the run's folder
      * @param overrides settings of the form {@code a.b=value}
@@ -147,7 +162,8 @@ public final class Pretraining {
      */
     public static Map<String, Scores> evaluate(Path folder, List<String> overrides, ProgressListener listener) {
         try (Experiment experiment = restore(folder, overrides)) {
-            return Evaluation.run(experiment, listener);
+            Classification.of(experiment, listener);
+            return Evaluation.run(experiment, new Floors(), listener);
         }
     }
 

@@ -19,6 +19,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 
 /**
  * Scores frozen features on a test set: the vote of the nearest neighbours, a linear probe on all labels and one on few.
@@ -43,6 +44,29 @@ public final class Evaluation {
     public record Scores(double knn, double linear, double shot10) {}
 
     /**
+     * All that a run's end measures.
+     *
+     * @param scores by features; empty without labelled test images
+     * @param classification what the method itself predicts, if it does
+     */
+    public record Results(Map<String, Scores> scores, Optional<Classification> classification) {}
+
+    /**
+     * Everything that can be measured of an experiment: the scores, if train and test parts have labels, and the
+     * classifier's own predictions.
+     *
+     * @param experiment a trained (or restored) experiment
+     * @param floors scores that need not be computed again; new ones are added
+     * @param listener hears what is scored, and the scores
+     */
+    public static Results results(Experiment experiment, Floors floors, ProgressListener listener) {
+        Optional<Classification> classification = Classification.of(experiment, listener);
+        boolean scorable = experiment.data().train().labelled()
+                && experiment.data().test().map(Dataset::labelled).orElse(false);
+        return new Results(scorable ? run(experiment, floors, listener) : Map.of(), classification);
+    }
+
+    /**
      * How {@link #run} scores, in words with the experiment's numbers.
      *
      * @param experiment the experiment
@@ -63,11 +87,12 @@ public final class Evaluation {
      * Scores the features that the pipeline's {@code evaluation} section names.
      *
      * @param experiment a trained (or restored) experiment
+     * @param floors scores that need not be computed again; new ones are added
      * @param listener hears which features are scored, and the scores
      * @return scores by features: {@code pixels}, {@code random}, {@code trained}
      * @throws LearningException if the data have no test part or no labels; one line
      */
-    public static Map<String, Scores> run(Experiment experiment, ProgressListener listener) {
+    public static Map<String, Scores> run(Experiment experiment, Floors floors, ProgressListener listener) {
         Dataset train = experiment.data().train();
         Dataset test = experiment.data().test().orElseThrow(() -> new LearningException(
                 "evaluation: data " + experiment.pipeline().data().name() + " have no test part"));
@@ -77,7 +102,7 @@ public final class Evaluation {
         Map<String, Scores> scores = new LinkedHashMap<>();
         for (String features : experiment.pipeline().evaluation().features()) {
             listener.phase("evaluating " + features, train.size() + test.size());
-            Scores result = score(experiment, features, train, test, listener);
+            Scores result = score(experiment, features, train, test, floors, listener);
             scores.put(features, result);
             listener.message(String.format(
                     Locale.ROOT, "%-8s kNN %.1f  linear %.1f  10-shot %.1f", features, result.knn(), result.linear(),
@@ -87,8 +112,7 @@ public final class Evaluation {
     }
 
     private static Scores score(
-            Experiment experiment, String kind, Dataset train, Dataset test, ProgressListener listener) {
-        EvaluationSettings settings = experiment.pipeline().evaluation();
+            Experiment experiment, String kind, Dataset train, Dataset test, Floors floors, ProgressListener listener) {
         Device device = experiment.device();
         try (Scope scope = device.scope().open()) {
             Embedder embedder = switch (kind) {
@@ -96,6 +120,19 @@ public final class Evaluation {
                 case "random" -> untrained(experiment, scope);
                 default -> trained(experiment);
             };
+            return kind.equals("trained")
+                    ? score(experiment, kind, embedder, train, test, listener)
+                    : floors.get(Floors.key(experiment, embedder) + " " + kind,
+                            () -> score(experiment, kind, embedder, train, test, listener));
+        } finally {
+            device.trim();
+        }
+    }
+
+    private static Scores score(
+            Experiment experiment, String kind, Embedder embedder, Dataset train, Dataset test, ProgressListener listener) {
+        EvaluationSettings settings = experiment.pipeline().evaluation();
+        try (Scope scope = experiment.device().scope().open()) {
             Features bank = features(scope, experiment, embedder, train, 0, listener);
             Features queries = features(scope, experiment, embedder, test, train.size(), listener);
             if (kind.equals("pixels")) {
@@ -109,8 +146,6 @@ public final class Evaluation {
                     100 * LinearProbe.fewShot(
                             bank, queries, settings.shots(), FEW_SHOT_EPOCHS, settings.probeLr(), settings.probeBatch(),
                             PROBE_SEED));
-        } finally {
-            device.trim();
         }
     }
 

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.learning.report;
 
+import dev.gatun.learning.Epoch;
 import dev.gatun.learning.Experiment;
+import dev.gatun.learning.Metrics;
 import dev.gatun.learning.Step;
 import dev.gatun.learning.checkpoint.AtomicFile;
+import dev.gatun.learning.evaluation.Evaluation.Results;
 import dev.gatun.learning.evaluation.Evaluation.Scores;
 import dev.gatun.learning.report.ReportData.Picture;
+import dev.gatun.learning.report.ReportData.Predictions;
 import dev.gatun.learning.report.ReportData.Row;
-import java.io.IOException;
-import java.io.InputStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.ToDoubleFunction;
 
 /**
@@ -23,6 +27,19 @@ import java.util.function.ToDoubleFunction;
 public final class Report {
     /** The file's name in a run's folder. */
     public static final String FILE = "report.html";
+
+    private static final int MOST_CHARTS = 12;
+
+    private static final Map<String, String> NAMED = new LinkedHashMap<>();
+
+    static {
+        NAMED.put(Step.SPREAD, "spread of the embeddings (1 is healthy, 0 is collapse)");
+        NAMED.put(Epoch.NMI_PREVIOUS, "agreement with the clusters of the epoch before (NMI)");
+        NAMED.put(Epoch.NMI_LABELS, "agreement of the clusters with the labels (NMI), which the method does not see");
+        NAMED.put(Epoch.CLUSTERS_USED, "clusters that hold a sample");
+        NAMED.put("submodel_distance", "mean squared difference of the two submodels' logits");
+        NAMED.put("gradient_norm", "norm of the gradient");
+    }
 
     private final ReportData data;
     private final StringBuilder page = new StringBuilder();
@@ -37,13 +54,13 @@ public final class Report {
      * @param experiment the trained (or restored) experiment
      * @param summary the run's summary
      * @param metrics the lines of its metrics
-     * @param scores by features; may be empty
+     * @param results what its end measured
      * @param folder the run's folder
      * @throws dev.gatun.learning.LearningException if it cannot be written; one line
      */
     public static void write(
-            Experiment experiment, Summary summary, List<Map<String, Double>> metrics, Map<String, Scores> scores, Path folder) {
-        ReportData data = new ReportCollector(experiment).collect(summary, metrics, scores);
+            Experiment experiment, Summary summary, List<Map<String, Double>> metrics, Results results, Path folder) {
+        ReportData data = new ReportCollector(experiment).collect(summary, metrics, results);
         AtomicFile.write(folder.resolve(FILE), render(data));
     }
 
@@ -58,17 +75,9 @@ public final class Report {
     }
 
     private String render() {
-        page.append("<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'/>")
-                .append("<meta name='viewport' content='width=device-width, initial-scale=1'/><title>")
-                .append(Html.escape(data.title()))
-                .append("</title><style>")
-                .append(resource("report.css"))
-                .append("</style></head><body><main><header><h1>")
-                .append(Html.escape(data.title()))
-                .append("</h1><p>")
-                .append(Html.escape(data.paper()))
-                .append("</p></header>");
+        page.append(Html.open(data.title(), data.paper()));
         tiles();
+        data.classification().ifPresent(this::classification);
         scores();
         curves();
         rows("Views", "What the method sees: a training image, and the random views made from it.", data.views(),
@@ -84,19 +93,16 @@ public final class Report {
         rows("Prototypes", "The training images nearest to some prototypes, from the one that most images are nearest to, to the "
                 + "one that fewest are.", data.prototypes(), "columns small");
         facts();
-        return page.append("</main><script>//<![CDATA[\n")
-                .append(resource("report.js"))
-                .append("//]]></script></body></html>\n")
-                .toString();
+        return page.append(Html.close()).toString();
     }
 
     private void open(String title, String note) {
-        page.append("<section><h2>").append(Html.escape(title)).append("</h2><p class='note'>").append(Html.escape(note))
-                .append("</p>");
+        page.append(Html.section(title, note));
     }
 
     private void tiles() {
         page.append("<div class='tiles'>");
+        data.classification().ifPresent(found -> tile(percent(found.accuracy()), "accuracy, test images"));
         Scores trained = data.scores().get("trained");
         if (trained != null) {
             tile(percent(trained.knn()), "kNN, trained");
@@ -120,6 +126,18 @@ public final class Report {
         return data.summary().get(key) instanceof Number number
                 ? String.format(Locale.ROOT, format, number.doubleValue())
                 : "–";
+    }
+
+    private void classification(Predictions found) {
+        open("Predictions", "The classifier's own predictions of the test images. A row is a class, a column what its images were taken "
+                + "for; colour by the root of the part of the row. Beside it the wrong predictions that it is surest of.");
+        page.append("<div class='predictions'><figure>").append(HeatMap.confusion(found.confusion(), data.classNames()))
+                .append("</figure><div class='mistakes'>");
+        for (Picture mistake : found.mistakes()) {
+            page.append("<div>").append(Html.image(mistake.png(), mistake.title(), "")).append("<span>")
+                    .append(Html.escape(mistake.title())).append("</span></div>");
+        }
+        page.append("</div></div></section>");
     }
 
     private void scores() {
@@ -163,18 +181,36 @@ public final class Report {
 
     private void curves() {
         List<Map<String, Double>> metrics = data.metrics();
-        double uninformed = data.summary().get(Step.UNINFORMED_LOSS) instanceof Number number ? number.doubleValue() : Double.NaN;
-        double prototypes = data.summary().get(Step.PROTOTYPES) instanceof Number number ? number.doubleValue() : Double.NaN;
+        double uninformed = number(Step.UNINFORMED_LOSS);
         String loss = Double.isFinite(uninformed) ? "loss (dashed: predicting nothing)" : "loss";
-        String charts = Charts.line(loss, metrics, "loss", true, uninformed)
-                + Charts.line("learning rate", metrics, "lr", false, Double.NaN)
-                + Charts.line("prototypes used (dashed: all)", metrics, Step.PROTOTYPES_USED, false, prototypes)
-                + Charts.line("spread of the embeddings (1 is healthy, 0 is collapse)", metrics, Step.SPREAD, true, Double.NaN)
-                + Charts.line("images a second", metrics, "images_per_second", false, Double.NaN);
+        StringBuilder charts = new StringBuilder(Charts.line(loss, metrics, "loss", true, uninformed))
+                .append(Charts.line("learning rate", metrics, "lr", false, Double.NaN))
+                .append(Charts.line("prototypes used (dashed: all)", metrics, Step.PROTOTYPES_USED, false, number(Step.PROTOTYPES)));
+        NAMED.forEach((metric, caption) -> charts.append(Charts.line(caption, metrics, metric, true, Double.NaN)));
+        others(metrics).stream()
+                .map(metric -> Charts.line(metric.replace('_', ' '), metrics, metric, true, Double.NaN))
+                .filter(chart -> !chart.isEmpty())
+                .limit(MOST_CHARTS)
+                .forEach(charts::append);
+        charts.append(Charts.line("images a second", metrics, "images_per_second", false, Double.NaN));
         if (!charts.isEmpty()) {
-            open("Training", "By training step. Point at a curve to read it.");
+            open("Training", "By training step where nothing else is said. Point at a curve to read it.");
             page.append("<div class='charts'>").append(charts).append("</div></section>");
         }
+    }
+
+    // what a method logs that nobody here knows
+    private static Set<String> others(List<Map<String, Double>> metrics) {
+        Set<String> names = new LinkedHashSet<>();
+        metrics.forEach(line -> names.addAll(line.keySet()));
+        names.removeAll(Metrics.OF_EVERY_STEP);
+        names.removeAll(NAMED.keySet());
+        names.removeAll(Set.of(Step.UNINFORMED_LOSS, Step.PROTOTYPES, Step.PROTOTYPES_USED));
+        return names;
+    }
+
+    private double number(String key) {
+        return data.summary().get(key) instanceof Number number ? number.doubleValue() : Double.NaN;
     }
 
     private void rows(String title, String note, List<Row> rows, String style) {
@@ -217,17 +253,6 @@ public final class Report {
         if (key.endsWith("_bytes") && value instanceof Number bytes) {
             return String.format(Locale.ROOT, "%.0f MiB", bytes.doubleValue() / (1 << 20));
         }
-        return value instanceof Number number ? Charts.significant(number.doubleValue()) : String.valueOf(value);
-    }
-
-    private static String resource(String name) {
-        try (InputStream stream = Report.class.getResourceAsStream(name)) {
-            if (stream == null) {
-                throw new IllegalStateException("the jar lacks " + name);
-            }
-            return new String(stream.readAllBytes(), StandardCharsets.UTF_8);
-        } catch (IOException e) {
-            throw new IllegalStateException(e);
-        }
+        return value instanceof Number number ? Axes.significant(number.doubleValue()) : String.valueOf(value);
     }
 }

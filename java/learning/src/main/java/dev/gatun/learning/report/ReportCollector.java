@@ -8,6 +8,7 @@ import dev.gatun.data.View;
 import dev.gatun.learning.Experiment;
 import dev.gatun.learning.ProgressListener;
 import dev.gatun.learning.PrototypeMethod;
+import dev.gatun.learning.evaluation.Classification;
 import dev.gatun.learning.evaluation.Evaluation;
 import dev.gatun.learning.evaluation.Features;
 import dev.gatun.learning.evaluation.Neighbours;
@@ -15,6 +16,7 @@ import dev.gatun.learning.evaluation.Pca;
 import dev.gatun.learning.report.ReportData.Mark;
 import dev.gatun.learning.report.ReportData.Picture;
 import dev.gatun.learning.report.ReportData.Point;
+import dev.gatun.learning.report.ReportData.Predictions;
 import dev.gatun.learning.report.ReportData.Row;
 import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
@@ -24,6 +26,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.stream.IntStream;
 
@@ -43,7 +46,7 @@ final class ReportCollector {
         this.experiment = experiment;
     }
 
-    ReportData collect(Summary summary, List<Map<String, Double>> metrics, Map<String, Evaluation.Scores> scores) {
+    ReportData collect(Summary summary, List<Map<String, Double>> metrics, Evaluation.Results results) {
         var pipeline = experiment.pipeline();
         boolean tested = experiment.data().test().isPresent();
         Dataset train = some(experiment.data().train(), BANK);
@@ -53,8 +56,8 @@ final class ReportCollector {
             Features bank = embed(scope, train);
             Features queries = tested ? embed(scope, test) : bank;
             return new ReportData(
-                    title, pipeline.method().provider().paper(), summary.values(), pipeline.toYaml(), metrics, scores,
-                    Evaluation.protocol(experiment), views(), map(queries), test.classNames(), neighbours(train, bank, test, queries),
+                    title, pipeline.method().provider().paper(), summary.values(), pipeline.toYaml(), metrics,
+                    results.scores(), results.classification().map(this::predictions), Evaluation.protocol(experiment), views(), map(queries), test.classNames(), neighbours(train, bank, test, queries),
                     prototypes(train, bank));
         }
     }
@@ -90,6 +93,18 @@ final class ReportCollector {
             }
         }
         return rows;
+    }
+
+    private Predictions predictions(Classification found) {
+        Dataset test = experiment.data().test().orElseThrow();
+        List<Picture> mistakes = found.mistakes().stream()
+                .map(mistake -> new Picture(
+                        picture(test, mistake.index()),
+                        String.format(Locale.ROOT, "%s, taken for %s (%.1f %%)", name(test, mistake.index()),
+                                Charts.className(test.classNames(), mistake.prediction()), 100 * mistake.probability()),
+                        Mark.OTHER))
+                .toList();
+        return new Predictions(found.accuracy(), found.confusion(), mistakes);
     }
 
     private static List<Point> map(Features features) {
@@ -139,7 +154,7 @@ final class ReportCollector {
                             : label == bank.labels()[index] ? Mark.SAME : Mark.OTHER;
                     pictures.add(new Picture(
                             picture(train, index),
-                            String.format(java.util.Locale.ROOT, "%s, cosine %.3f", name(train, index), found.cosines(q)[j]),
+                            String.format(Locale.ROOT, "%s, cosine %.3f", name(train, index), found.cosines(q)[j]),
                             mark));
                 }
             }

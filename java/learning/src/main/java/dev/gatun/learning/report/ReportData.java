@@ -4,6 +4,7 @@ package dev.gatun.learning.report;
 import dev.gatun.learning.evaluation.Evaluation.Scores;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
 /**
  * What a report shows. Images are PNG files.
@@ -14,6 +15,7 @@ import java.util.Map;
  * @param config the resolved pipeline file
  * @param metrics the lines of the run's metrics
  * @param scores by features
+ * @param classification what the method itself predicts of the test images; empty for a method that predicts nothing
  * @param protocol how the scores were made, in a sentence or two
  * @param views samples with the views made from them
  * @param map embeddings on their two principal components; empty without data to embed
@@ -28,6 +30,7 @@ public record ReportData(
         String config,
         List<Map<String, Double>> metrics,
         Map<String, Scores> scores,
+        Optional<Predictions> classification,
         String protocol,
         List<Row> views,
         List<Point> map,
@@ -51,6 +54,15 @@ public record ReportData(
      * @param mark how it relates to the row's image
      */
     public record Picture(byte[] png, String title, Mark mark) {}
+
+    /**
+     * A classifier's predictions.
+     *
+     * @param accuracy top-1, in percent
+     * @param confusion images by [label][prediction]
+     * @param mistakes the surest wrong predictions; a title says both classes
+     */
+    public record Predictions(double accuracy, int[][] confusion, List<Picture> mistakes) {}
 
     /** How an image relates to the one it stands beside. */
     public enum Mark {

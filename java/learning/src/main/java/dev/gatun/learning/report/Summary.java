@@ -2,9 +2,10 @@
 package dev.gatun.learning.report;
 
 import dev.gatun.learning.Experiment;
+import dev.gatun.learning.LearningException;
 import dev.gatun.learning.Metrics;
-import dev.gatun.learning.Step;
 import dev.gatun.learning.checkpoint.AtomicFile;
+import dev.gatun.learning.evaluation.Evaluation.Results;
 import dev.gatun.learning.evaluation.Evaluation.Scores;
 import dev.gatun.learning.pipeline.Pipeline;
 import java.io.IOException;
@@ -13,13 +14,15 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalLong;
+import tools.jackson.core.JacksonException;
 import tools.jackson.databind.SerializationFeature;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
  * What a run was and gave, as {@code summary.json} holds it.
  *
- * @param values numbers, texts and the {@code scores} by key, in order
+ * @param values numbers, texts and the {@code scores} by key, in order; at the end the last value of every metric that the method logged
  */
 public record Summary(Map<String, Object> values) {
     /** The file's name in a run's folder. */
@@ -35,9 +38,11 @@ public record Summary(Map<String, Object> values) {
      *
      * @param experiment the run's experiment
      * @param metrics the lines of its metrics
-     * @param scores by features; may be empty
+     * @param results what its end measured
+     * @param trainingPeak bytes of tensors that the training held at most, if known
      */
-    public static Summary of(Experiment experiment, List<Map<String, Double>> metrics, Map<String, Scores> scores) {
+    public static Summary of(
+            Experiment experiment, List<Map<String, Double>> metrics, Results results, OptionalLong trainingPeak) {
         Pipeline pipeline = experiment.pipeline();
         Map<String, Double> first = metrics.isEmpty() ? Map.of() : metrics.getFirst();
         Map<String, Double> last = metrics.isEmpty() ? Map.of() : metrics.getLast();
@@ -55,17 +60,31 @@ public record Summary(Map<String, Object> values) {
         put(values, "loss_first", first.get("loss"));
         put(values, "loss_last", last.get("loss"));
         put(values, "loss_epoch1_last20", tail(metrics, experiment.stepsPerEpoch()));
-        put(values, Step.UNINFORMED_LOSS, last.get(Step.UNINFORMED_LOSS));
-        put(values, Step.PROTOTYPES, last.get(Step.PROTOTYPES));
-        put(values, Step.PROTOTYPES_USED, last.get(Step.PROTOTYPES_USED));
-        put(values, Step.SPREAD, last.get(Step.SPREAD));
-        values.put("scores", scores(scores));
+        results.classification().ifPresent(found -> {
+            values.put("test_accuracy", Math.rint(found.accuracy() * 100) / 100);
+            put(values, "test_loss", found.loss());
+        });
+        values.put("scores", scores(results.scores()));
         values.put("seed", pipeline.seed());
         values.put("version", VERSION);
         values.put("parameters", experiment.parameters().count());
         values.put("peak_memory_bytes", peakMemory());
         values.put("peak_tensor_bytes", experiment.device().peakBytes());
+        trainingPeak.ifPresent(bytes -> values.put("peak_training_bytes", bytes));
+        logged(metrics).forEach((metric, value) -> {
+            if (!values.containsKey(metric)) {
+                put(values, metric, value);
+            }
+        });
         return new Summary(values);
+    }
+
+    // the last value of everything that the method logged
+    private static Map<String, Double> logged(List<Map<String, Double>> metrics) {
+        Map<String, Double> last = new LinkedHashMap<>();
+        metrics.forEach(last::putAll);
+        last.keySet().removeAll(Metrics.OF_EVERY_STEP);
+        return last;
     }
 
     private static Map<String, Object> scores(Map<String, Scores> scores) {
@@ -112,6 +131,38 @@ public record Summary(Map<String, Object> values) {
     /** The summary as JSON. */
     public String toJson() {
         return JsonMapper.builder().enable(SerializationFeature.INDENT_OUTPUT).build().writeValueAsString(values) + "\n";
+    }
+
+    /**
+     * Reads the summary of a finished run.
+     *
+     * @param folder its folder
+     * @throws dev.gatun.learning.LearningException if there is none or it cannot be read; one line
+     */
+    @SuppressWarnings("unchecked") // an object's keys are texts
+    public static Summary read(Path folder) {
+        Path file = folder.resolve(FILE);
+        try {
+            return new Summary(JsonMapper.builder().build().readValue(Files.readString(file), LinkedHashMap.class));
+        } catch (IOException e) {
+            throw new LearningException(AtomicFile.reason(file, e, "cannot be read"), e);
+        } catch (JacksonException e) {
+            throw new LearningException(file + ": not a summary: " + e.getOriginalMessage(), e);
+        }
+    }
+
+    /**
+     * A number, wherever it is.
+     *
+     * @param path keys from the outside in, such as {@code scores}, {@code trained}, {@code knn}
+     * @return NaN if there is no number
+     */
+    public double number(String... path) {
+        Object node = values;
+        for (String key : path) {
+            node = node instanceof Map<?, ?> map ? map.get(key) : null;
+        }
+        return node instanceof Number number ? number.doubleValue() : Double.NaN;
     }
 
     /**

@@ -18,6 +18,6 @@ for (const figure of document.querySelectorAll('figure[data-points]')) {
 for (const button of document.querySelectorAll('.legend button')) {
   button.addEventListener('click', () => {
     button.classList.toggle('off');
-    document.querySelector('#' + button.dataset.group).classList.toggle('hidden');
+    document.querySelectorAll('g.' + button.dataset.group).forEach(group => group.classList.toggle('hidden'));
   });
 }

@@ -27,6 +27,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.stream.IntStream;
 import javax.xml.parsers.DocumentBuilderFactory;
 import org.junit.jupiter.api.Test;
@@ -53,7 +54,7 @@ class ReportTest {
         scores.put("trained", new Scores(84, 82.5, 69.7));
         return new ReportData(
                 "swav on <data>", "somebody & others", Map.of("uninformed_loss", 4.605, "seconds_train", 12.5, "method", "swav"),
-                "version: 1\ndata: {name: \"<x>\"}\n", metrics, scores, "20 neighbours <vote>", List.of(row),
+                "version: 1\ndata: {name: \"<x>\"}\n", metrics, scores, Optional.empty(), "20 neighbours <vote>", List.of(row),
                 List.of(new Point(1, 2, 0), new Point(-1, 0, 1), new Point(0, 0, -1)), List.of("coat & <hat>", "bag"), List.of(row),
                 List.of(new Row("prototype 3", new byte[0], row.others())));
     }
@@ -86,7 +87,7 @@ class ReportTest {
     void aRunWithoutScoresLabelsOrPrototypesHasAReport() throws Exception {
         ReportData d = data();
         String page = Report.render(new ReportData(
-                d.title(), d.paper(), Map.of("method", "x"), d.config(), List.of(), Map.of(), "", List.of(),
+                d.title(), d.paper(), Map.of("method", "x"), d.config(), List.of(), Map.of(), Optional.empty(), "", List.of(),
                 List.of(new Point(0, 1, -1), new Point(1, 1, -1)), List.of(), List.of(), List.of()));
         Document document = parse(page);
         assertEquals(2, document.getElementsByTagName("circle").getLength());
