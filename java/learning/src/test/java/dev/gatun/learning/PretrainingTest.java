@@ -3,10 +3,14 @@ package dev.gatun.learning;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gatun.learning.evaluation.Classification;
+import dev.gatun.learning.evaluation.Evaluation;
 import dev.gatun.learning.evaluation.Evaluation.Scores;
+import dev.gatun.learning.evaluation.Floors;
 import dev.gatun.learning.pipeline.Pipeline;
 import dev.gatun.learning.pipeline.PipelineReader;
 import dev.gatun.learning.report.Report;
@@ -14,6 +18,7 @@ import dev.gatun.learning.report.Summary;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -106,5 +111,54 @@ class PretrainingTest {
         String message = assertThrows(LearningException.class, body).getMessage();
         assertTrue(message.contains(part), message);
         assertFalse(message.contains("\n"), message);
+    }
+
+    @Test
+    void floorsAreScoredOnceWhereTheyAreEqual() {
+        Floors floors = new Floors();
+        Map<String, Scores> first = scores(floors, List.of());
+        assertEquals(2, floors.known().size());
+        Map<String, Scores> again = scores(floors, List.of("method.nan_at=-2", "data.batch=16"));
+        assertEquals(2, floors.known().size());
+        assertSame(first.get("pixels"), again.get("pixels"));
+        assertSame(first.get("random"), again.get("random"));
+        // another seed is another untrained encoder; another width too
+        assertSame(first.get("pixels"), scores(floors, List.of("seed=4")).get("pixels"));
+        assertEquals(3, floors.known().size());
+        scores(floors, List.of("model.width=5"));
+        assertEquals(4, floors.known().size());
+        // other data or another protocol share nothing
+        scores(floors, List.of("data.images=48"));
+        assertEquals(6, floors.known().size());
+        scores(floors, List.of("evaluation.neighbours=3"));
+        assertEquals(8, floors.known().size());
+    }
+
+    private static Map<String, Scores> scores(Floors floors, List<String> settings) {
+        try (Experiment experiment = Experiment.open(PipelineReader.parse(CONFIG, "some.yaml", settings, null))) {
+            return Evaluation.run(experiment, floors, ProgressListener.SILENT);
+        }
+    }
+
+    @Test
+    void aClassifierIsScoredByItsOwnPredictionsToo() throws IOException {
+        Path run = folder.resolve("run");
+        Pipeline pipeline = PipelineReader.parse(CONFIG, "some.yaml", List.of("schedule.epochs=12"), "supervised");
+        Summary summary = new Pretraining(pipeline, run, ProgressListener.SILENT).run(false).orElseThrow();
+        double accuracy = summary.number("test_accuracy");
+        assertTrue(accuracy > 60 && accuracy <= 100, summary.values().toString());
+        assertTrue(summary.number("test_loss") < Math.log(3), summary.values().toString());
+        assertTrue(summary.number("scores", "trained", "knn") > 0);
+        assertEquals(Math.log(3), summary.number(Step.UNINFORMED_LOSS), 1e-9);
+        assertEquals(summary.toJson(), Summary.read(run).toJson());
+        String page = Files.readString(run.resolve(Report.FILE));
+        assertTrue(page.contains("accuracy, test images") && page.contains("bars taken for bars: "), "tile and matrix");
+
+        // the checkpoint predicts the same
+        try (Experiment experiment = Pretraining.restore(run, List.of())) {
+            Classification found = Classification.of(experiment, ProgressListener.SILENT).orElseThrow();
+            assertEquals(accuracy, found.accuracy(), .005);
+            assertEquals(60, Arrays.stream(found.confusion()).flatMapToInt(Arrays::stream).sum());
+        }
     }
 }

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.gatun.tensor.Device;
 import java.util.Arrays;
 import java.util.Comparator;
+import java.util.List;
 import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
@@ -179,5 +180,35 @@ class EvaluationTest {
         }
         // its sign is fixed too
         assertTrue(dot / Math.sqrt(a * b) > .99);
+    }
+
+    @Test
+    void aClassifiersPredictionsAreCountedAndItsSurestMistakesComeFirst() {
+        float[] logits = {
+            2, 1, 0, // right
+            0, 3, 1, // a 0 taken for 1, rather surely
+            0, 1, .5f, // a 2 taken for 1, less so
+            0, 0, 900, // no label
+            -500, 0, 800 // right, where exp would overflow
+        };
+        int[] labels = {0, 0, 2, -1, 2};
+        Classification found = Classification.of(new Features(device.scope().of(logits, 5, 3), labels, 3)).orElseThrow();
+        assertEquals(50, found.accuracy());
+        double loss = 0;
+        for (int i : new int[] {0, 1, 2}) {
+            double sum = IntStream.range(0, 3).mapToDouble(c -> Math.exp(logits[3 * i + c])).sum();
+            loss += Math.log(sum) - logits[3 * i + labels[i]];
+        }
+        assertEquals(loss / 4, found.loss(), 1e-12);
+        assertArrayEquals(new int[][] {{1, 1, 0}, {0, 0, 0}, {0, 1, 1}}, found.confusion());
+        assertEquals(List.of(1, 2), found.mistakes().stream().map(Classification.Mistake::index).toList());
+        assertEquals(Math.exp(3) / (1 + Math.exp(3) + Math.exp(1)), found.mistakes().getFirst().probability(), 1e-12);
+
+        // a test label that the training data do not have is wrong, whatever is predicted
+        Classification other = Classification.of(new Features(device.scope().of(logits, 5, 3), new int[] {0, 1, 4, -1, 2}, 5)).orElseThrow();
+        assertEquals(75, other.accuracy());
+        assertEquals(5, other.confusion().length);
+        assertEquals(Double.POSITIVE_INFINITY, other.loss());
+        assertTrue(Classification.of(new Features(device.scope().of(logits, 5, 3), new int[] {-1, -1, -1, -1, -1}, 3)).isEmpty());
     }
 }

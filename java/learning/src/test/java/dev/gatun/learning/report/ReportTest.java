@@ -14,6 +14,7 @@ import dev.gatun.learning.evaluation.Evaluation.Scores;
 import dev.gatun.learning.report.ReportData.Mark;
 import dev.gatun.learning.report.ReportData.Picture;
 import dev.gatun.learning.report.ReportData.Point;
+import dev.gatun.learning.report.ReportData.Predictions;
 import dev.gatun.learning.report.ReportData.Row;
 import dev.gatun.tensor.Device;
 import java.io.IOException;
@@ -92,6 +93,51 @@ class ReportTest {
         Document document = parse(page);
         assertEquals(2, document.getElementsByTagName("circle").getLength());
         assertEquals(0, document.getElementsByTagName("table").getLength());
+    }
+
+    @Test
+    void aClassifiersPredictionsAreAMatrixAndItsMistakesPictures() throws Exception {
+        ReportData d = data();
+        Picture mistake = new Picture(new byte[] {1, 2, 3}, "bag, taken for <hat> (99.0 %)", Mark.OTHER);
+        String page = Report.render(new ReportData(
+                d.title(), d.paper(), d.summary(), d.config(), d.metrics(), d.scores(),
+                Optional.of(new Predictions(97.53, new int[][] {{39, 1}, {0, 0}}, List.of(mistake))), d.protocol(), d.views(), d.map(),
+                d.classNames(), d.neighbours(), d.prototypes()));
+        Document document = parse(page);
+        assertEquals(4, document.getElementsByTagName("rect").getLength());
+        assertEquals(9, document.getElementsByTagName("img").getLength());
+        assertTrue(page.contains("<b>97.5</b><span>accuracy, test images"));
+        assertTrue(page.contains("coat &amp; &lt;hat&gt; taken for bag: 1 of 40"));
+        assertFalse(page.contains("<hat>"));
+    }
+
+    @Test
+    void whateverAMethodLogsHasAChart() throws Exception {
+        List<Map<String, Double>> metrics = new ArrayList<>();
+        for (int step = 1; step <= 30; step++) {
+            Map<String, Double> line = new LinkedHashMap<>(Map.of(
+                    "step", (double) step, "epoch", (step - 1) / 10 + 1.0, "loss", 1.0 / step, "lr", .1, "uninformed_loss", 2.0));
+            line.put("nmi_previous", step == 11 ? .4 : step == 21 ? .7 : Double.NaN);
+            if (step % 10 == 1) {
+                line.put("clusters_used", 9.0 + step);
+            }
+            for (int m = 0; m < 20; m++) {
+                line.put("my_<metric>_" + m, (double) step * m);
+            }
+            metrics.add(line);
+        }
+        ReportData d = data();
+        String page = Report.render(new ReportData(
+                d.title(), d.paper(), Map.of(), d.config(), metrics, Map.of(), Optional.empty(), "", List.of(), List.of(), List.of(),
+                List.of(), List.of()));
+        Document document = parse(page);
+        assertTrue(page.contains("<figcaption>clusters that hold a sample, by epoch"));
+        assertTrue(page.contains("agreement with the clusters of the epoch before (NMI), by epoch"));
+        assertTrue(page.contains("epoch 2: 0.4000"));
+        assertEquals(5, document.getElementsByTagName("circle").getLength(), "a dot an epoch");
+        assertTrue(page.contains("<figcaption>my &lt;metric&gt; 11<") && !page.contains("my &lt;metric&gt; 12<"), "up to a dozen");
+        assertFalse(page.contains("prototypes used") || page.contains("spread of") || page.contains("submodels"), "no data, no chart");
+        assertFalse(page.contains("<figcaption>uninformed"));
     }
 
     @Test
