@@ -2,6 +2,7 @@
 package dev.gatun.tensor;
 
 import java.lang.foreign.MemorySegment;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /** One piece of memory on loan from the allocator. A new object a loan, so that a stale tensor sees a dead block, not a reused one. */
@@ -13,6 +14,9 @@ final class Block {
     int index;
     /** Gradients in flight that use it, counted during one backward sweep only. */
     int uses;
+
+    /** Computes the same contents again, in a block of the given scope; null where nobody said how. */
+    @Nullable Function<Scope, Block> remake;
 
     Block(MemorySegment memory) {
         this.memory = memory;

@@ -4,6 +4,7 @@ package dev.gatun.tensor;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.GatunStream;
 import java.util.Arrays;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /** What a {@link Function} knows about one application of it: the scope for results, saved tensors, which gradients are wanted. */
@@ -13,12 +14,15 @@ public final class FunctionContext {
     private final long[][] shapes;
     private Tensor[] saved = new Tensor[0];
     private int[] versions = new int[0];
+    /** What {@link #saved} computed again in this call of backward. */
+    private @Nullable Block[] recomputed = new Block[0];
 
     private Scope scope;
     // during a backward sweep
     private boolean[] wanted;
     private @Nullable Tensor[] accumulators = new Tensor[0];
     private boolean graph;
+    private boolean ownsGradient;
 
     FunctionContext(Function function, Scope scope, boolean[] tracked, long[][] shapes) {
         this.function = function;
@@ -94,6 +98,7 @@ public final class FunctionContext {
     public void save(Tensor... tensors) {
         saved = tensors;
         versions = new int[tensors.length];
+        recomputed = new Block[tensors.length];
         for (int i = 0; i < tensors.length; i++) {
             versions[i] = tensors[i].version();
         }
@@ -106,6 +111,12 @@ public final class FunctionContext {
      */
     public Tensor saved(int index) {
         Tensor t = saved[index];
+        if (!t.isLive() && t.block.remake != null) {
+            if (recomputed[index] == null || recomputed[index].owner == null) {
+                recomputed[index] = t.block.remake.apply(scope);
+            }
+            return t.over(recomputed[index], scope);
+        }
         if (!t.isLive()) {
             throw new TensorException(function.name() + ": the scope of a tensor needed for the gradient was closed before backward");
         }
@@ -115,6 +126,13 @@ public final class FunctionContext {
         }
         // in an ordinary sweep what is computed from it must die with the sweep's inner scope
         return graph ? t : t.alias(scope);
+    }
+
+    /** In backward: {@link #saved} of this index is not read again, so what it had to compute again may go. */
+    public void forget(int index) {
+        if (recomputed[index] != null && !graph) {
+            Scope.release(recomputed[index]);
+        }
     }
 
     /** Whether anything will ask for the gradient of an input. */
@@ -133,11 +151,39 @@ public final class FunctionContext {
     }
 
     /**
-     * In backward: the buffer into which the gradient of this input is accumulated, if there is one (a parameter's gradient). A
-     * function that can add to it directly may do so and return null for the input, which saves a pass over memory.
+     * In backward: the buffer into which the gradient of this input is accumulated, if there is one (a parameter's gradient, or
+     * what later uses of the input have found of it). A function that can add to it directly may do so and return null for the
+     * input, which saves a pass over memory.
      */
     public @Nullable Tensor accumulator(int input) {
         return accumulators.length == 0 ? null : accumulators[input];
+    }
+
+    /**
+     * In backward: memory for a gradient of the same shape as the result's. It is that gradient's own where nothing else needs it,
+     * so what is computed must allow working in place; else it is new.
+     */
+    public Tensor reuse(Tensor gradient) {
+        return ownsGradient ? gradient : empty(gradient.shape());
+    }
+
+    /**
+     * In forward: says how to compute the result again, so that {@link Tensor#release} may give its memory back before backward.
+     *
+     * @param from what the contents are computed from
+     * @param fill writes them into another tensor of the result's type and shape
+     */
+    public void recomputable(Tensor result, Tensor from, Consumer<Tensor> fill) {
+        int version = from.version();
+        result.block.remake = in -> {
+            if (!from.isLive() || from.version() != version) {
+                throw new TensorException(function.name() + ": " + from.describe()
+                        + ", from which a result is computed again for the gradient, was overwritten or closed before backward");
+            }
+            Tensor again = in.empty(result.dtype(), result.shapeArray());
+            fill.accept(again);
+            return again.block;
+        };
     }
 
     Function function() {
@@ -145,7 +191,8 @@ public final class FunctionContext {
     }
 
     /** Prepares one call of backward. */
-    void sweep(Scope in, boolean[] wantedNow, @Nullable Tensor[] into, boolean createGraph) {
+    void sweep(Scope in, boolean[] wantedNow, @Nullable Tensor[] into, boolean createGraph, boolean gradientIsFree) {
+        ownsGradient = gradientIsFree;
         scope = in;
         wanted = wantedNow;
         accumulators = into;

@@ -259,8 +259,8 @@ public final class Tape {
         int last = result.node();
         boolean[] useful = useful(targets, last);
         Tensor[] slots = new Tensor[nodes.size()];
-        boolean[] summed = new boolean[nodes.size()];
         slots[last] = seed;
+        seed.block.uses = 1;
         boolean before = recording;
         recording = createGraph;
         try {
@@ -278,7 +278,7 @@ public final class Tape {
                     }
                     continue;
                 }
-                step(node, gradient, slots, summed, useful, targets, intoLeaves, createGraph, sweep);
+                step(node, gradient, slots, useful, targets[i], intoLeaves, createGraph, sweep);
                 if (!targets[i]) {
                     slots[i] = null;
                     if (!createGraph) {
@@ -308,9 +308,8 @@ public final class Tape {
             Node node,
             Tensor gradient,
             @Nullable Tensor[] slots,
-            boolean[] summed,
             boolean[] useful,
-            boolean[] targets,
+            boolean target,
             boolean intoLeaves,
             boolean createGraph,
             Scope sweep) {
@@ -326,13 +325,15 @@ public final class Tape {
         for (int k = 0; k < wanted.length; k++) {
             int from = node.inputs[k];
             wanted[k] = from >= 0 && useful[from];
-            if (wanted[k] && intoLeaves && nodes.get(from).context == null) {
+            if (wanted[k] && intoLeaves && nodes.get(from).accumulator != null) {
                 into[k] = nodes.get(from).accumulator;
+            } else if (wanted[k] && !createGraph && ownedBySlot(slots[from], sweep)) {
+                into[k] = slots[from];
             }
         }
         Scope inner = createGraph ? sweep : sweep.open();
         try {
-            context.sweep(inner, wanted, into, createGraph);
+            context.sweep(inner, wanted, into, createGraph, !createGraph && !target && ownedBySlot(gradient, sweep));
             Tensor[] gradients = function.backward(context, createGraph ? gradient : inner.attach(gradient));
             if (gradients.length != wanted.length) {
                 throw new TensorException(
@@ -347,7 +348,7 @@ public final class Tape {
                     throw new TensorException(function.name() + ": backward gave " + g.describe() + " for input " + k
                             + " of shape " + Shapes.text(context.inputShape(k)));
                 }
-                add(node.inputs[k], g, slots, summed, createGraph, inner, sweep);
+                add(node.inputs[k], g, slots, createGraph, inner, sweep);
             }
         } finally {
             if (!createGraph) {
@@ -356,8 +357,7 @@ public final class Tape {
         }
     }
 
-    private void add(
-            int to, Tensor g, @Nullable Tensor[] slots, boolean[] summed, boolean createGraph, Scope inner, Scope sweep) {
+    private void add(int to, Tensor g, @Nullable Tensor[] slots, boolean createGraph, Scope inner, Scope sweep) {
         Tensor sum = slots[to];
         if (createGraph) {
             slots[to] = sum == null ? g : sum.add(g);
@@ -365,17 +365,20 @@ public final class Tape {
         }
         if (sum == null) {
             slots[to] = hold(g, inner, sweep);
-        } else if (summed[to]) {
+        } else if (ownedBySlot(sum, sweep) && g.block != sum.block) {
             Kernels.accumulate(sum, g, 1f);
         } else {
-            // the first gradient may be shared with another slot, so the sum gets memory of its own
             Tensor fresh = sweep.empty(sum.shapeArray());
             fresh.block.uses = 1;
             Kernels.sum(sum, g, fresh);
             drop(sum, sweep);
             slots[to] = fresh;
-            summed[to] = true;
         }
+    }
+
+    /** Whether a gradient in flight is used by its one slot only, each element once, so that it may be changed in place. */
+    private static boolean ownedBySlot(@Nullable Tensor g, Scope sweep) {
+        return g != null && g.block.owner == sweep && g.block.uses == 1 && g.isContiguous();
     }
 
     private static Tensor hold(Tensor g, Scope inner, Scope sweep) {

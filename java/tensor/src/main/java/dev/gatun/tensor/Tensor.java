@@ -229,6 +229,18 @@ public final class Tensor {
         return alias(target);
     }
 
+    /**
+     * Gives the memory of this result and its views back before its scope closes. Backward computes the contents again.
+     *
+     * @throws TensorException if the operation did not say how ({@link FunctionContext#recomputable})
+     */
+    public void release() {
+        if (block.remake == null) {
+            throw new TensorException("release: " + describe() + " cannot be computed again");
+        }
+        Scope.release(block);
+    }
+
     // ------------------------------------------------------------------------------------------------- arithmetic
 
     /** Sum, with broadcasting: sizes are equal or 1, shapes aligned at the right. */
@@ -464,6 +476,13 @@ public final class Tensor {
     Tensor view(Scope in, long extraOffset, long[] newShape, long[] newStrides) {
         checkLive();
         return new Tensor(block, in, dtype, offset + extraOffset, newShape, newStrides, version);
+    }
+
+    /** The same view of another block of the same size. */
+    Tensor over(Block other, Scope in) {
+        Tensor t = new Tensor(other, in, dtype, offset, shape, strides, new int[1]);
+        t.trackLike(this);
+        return t;
     }
 
     private void require(DType type) {

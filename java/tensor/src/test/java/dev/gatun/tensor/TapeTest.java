@@ -7,6 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gatun.tensor.function.Activation;
+import dev.gatun.tensor.function.GatherRows;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -66,6 +68,72 @@ class TapeTest {
         GradientCheck.check(in -> in[0].matmulTransposed(in[1].transpose()), a, b);
         GradientCheck.check(in -> in[0].reshape(1, 3, 4).matmul(in[1]), a, b);
         GradientCheck.check(in -> in[0].slice(0, 1, 3).matmul(in[1].slice(1, 1, 4)), a, b);
+    }
+
+    /** Gradients are added to and overwritten in place where one slot owns them; these are the cases where none may. */
+    @Test
+    void sharedGradientsAreNotChangedInPlace() {
+        try (Scope step = scope.open()) {
+            Tape tape = Tape.on(step);
+            Tensor x = tape.watch(step.of(new float[] {2, -3, 5}, 3));
+            // both sides of the sum get the same gradient, and each adds more to its own
+            Tensor a = x.mul(1);
+            Tensor b = x.mul(1);
+            Tensor y = Activation.relu(a).add(b.mul(10)).add(a.add(b));
+            Tensor dy = step.of(new float[] {1, 2, 3}, 3);
+            tape.backward(y, dy);
+            assertArrayEquals(new float[] {1, 2, 3}, dy.toArray());
+            assertArrayEquals(new float[] {13, 24, 39}, tape.gradient(x).toArray());
+            // the seed itself goes to both losses
+            Tensor u = x.square().sum();
+            Tensor v = x.mul(3).sum();
+            List<Tensor> losses = tape.gradients(u.add(v).add(u), List.of(u, v, x), false);
+            assertEquals(2, losses.get(0).item());
+            assertEquals(1, losses.get(1).item());
+            assertArrayEquals(new float[] {11, -9, 23}, losses.get(2).toArray());
+            // the gradient of a result that is asked for stays what it is while that of its input is computed
+            Tensor r = Activation.relu(x);
+            List<Tensor> both = tape.gradients(r.square().sum(), List.of(r, x), false);
+            assertArrayEquals(new float[] {4, 0, 10}, both.get(0).toArray());
+            assertArrayEquals(new float[] {4, 0, 10}, both.get(1).toArray());
+            Tensor shifted = x.add(4);
+            Tensor s = Activation.relu(shifted.add(-2));
+            List<Tensor> kept = tape.gradients(s.sum().add(s.sum()), List.of(s, x), false);
+            assertArrayEquals(new float[] {2, 2, 2}, kept.get(0).toArray());
+            assertArrayEquals(new float[] {2, 0, 2}, kept.get(1).toArray());
+        }
+    }
+
+    @Test
+    void releasedResultsAreComputedAgainForTheGradient() {
+        Tensor indices = scope.ofInts(new int[] {2, 0});
+        float[] expected = null;
+        for (boolean release : new boolean[] {false, true}) {
+            Tape tape = Tape.on(scope.open());
+            Tensor x = tape.watch(irregular(scope, -2, 2, 3, 4));
+            Tensor rows = GatherRows.apply(x, indices);
+            Tensor y = rows.reshape(4, 2).matmulTransposed(rows.slice(1, 0, 2)).square().sum();
+            long live = device.liveBytes();
+            if (release) {
+                rows.release();
+                assertTrue(device.liveBytes() < live);
+                assertThrows(TensorException.class, rows::toArray);
+            }
+            tape.backward(y);
+            float[] gradient = tape.gradient(x).toArray();
+            assertArrayEquals(expected == null ? gradient : expected, gradient);
+            expected = gradient;
+            assertEquals("release: f32(3, 4) cannot be computed again",
+                    assertThrows(TensorException.class, () -> x.square().release()).getMessage());
+        }
+        Tape tape = Tape.on(scope.open());
+        Tensor source = irregular(scope, -2, 2, 3, 4);
+        Tensor rows = GatherRows.apply(tape.watch(source), indices);
+        Tensor y = rows.square().sum();
+        rows.release();
+        source.fill(1);
+        assertEquals("GatherRows: f32(3, 4), from which a result is computed again for the gradient, was overwritten or closed before backward",
+                assertThrows(TensorException.class, () -> tape.backward(y)).getMessage());
     }
 
     @Test

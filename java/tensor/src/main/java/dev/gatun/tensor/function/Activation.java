@@ -49,7 +49,7 @@ public final class Activation implements Function {
 
     @Override
     public Tensor[] backward(FunctionContext c, Tensor... g) {
-        Tensor dx = c.empty(c.inputShape(0));
+        Tensor dx = c.reuse(g[0]);
         dev.gatun.primitives.Activation.backward(
                 c.stream(), kind, c.saved(0).operand(), c.dense(g[0]).operand(), dx.operand());
         return new Tensor[] {dx};

@@ -78,20 +78,13 @@ public final class Convolution implements Function {
         Tensor dw = null;
         Tensor db = null;
         boolean bias = c.inputs() > 2 && c.needsGradient(2);
-        try (Scope work = c.scope().open()) {
-            if (c.needsGradient(0)) {
-                dx = c.empty(c.inputShape(0));
-                Tensor w = c.saved(1);
-                long bytes = dev.gatun.primitives.Convolution.backwardDataWorkspace(
-                        c.stream(), dy.operand(), w.operand(), dx.operand(), geometry);
-                dev.gatun.primitives.Convolution.backwardData(
-                        c.stream(), dy.operand(), w.operand(), dx.operand(), geometry, work.empty(DType.U8, bytes).segment());
-            }
-            if (c.needsGradient(1) || bias) {
-                dw = c.empty(c.inputShape(1));
-                db = bias ? c.empty(c.inputShape(2)) : null;
-                Tensor x = c.saved(0);
-                Operand dbias = db == null ? Operand.NONE : db.operand();
+        // the weights first: their workspace, and an input that was computed again, are gone before dx needs memory
+        if (c.needsGradient(1) || bias) {
+            dw = c.empty(c.inputShape(1));
+            db = bias ? c.empty(c.inputShape(2)) : null;
+            Tensor x = c.saved(0);
+            Operand dbias = db == null ? Operand.NONE : db.operand();
+            try (Scope work = c.scope().open()) {
                 long bytes = dev.gatun.primitives.Convolution.backwardWeightsWorkspace(
                         c.stream(), x.operand(), dy.operand(), dw.operand(), dbias, geometry);
                 dev.gatun.primitives.Convolution.backwardWeights(
@@ -102,6 +95,17 @@ public final class Convolution implements Function {
                         dbias,
                         geometry,
                         work.empty(DType.U8, bytes).segment());
+            }
+            c.forget(0);
+        }
+        if (c.needsGradient(0)) {
+            dx = c.empty(c.inputShape(0));
+            Tensor w = c.saved(1);
+            try (Scope work = c.scope().open()) {
+                long bytes = dev.gatun.primitives.Convolution.backwardDataWorkspace(
+                        c.stream(), dy.operand(), w.operand(), dx.operand(), geometry);
+                dev.gatun.primitives.Convolution.backwardData(
+                        c.stream(), dy.operand(), w.operand(), dx.operand(), geometry, work.empty(DType.U8, bytes).segment());
             }
         }
         return c.inputs() > 2 ? new Tensor[] {dx, dw, db} : new Tensor[] {dx, dw};

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor.function;
 
+import dev.gatun.primitives.Operand;
 import dev.gatun.tensor.Function;
 import dev.gatun.tensor.FunctionContext;
 import dev.gatun.tensor.Tensor;
+import org.jspecify.annotations.Nullable;
 
 /** Rows picked by index: y[i] = x[indices[i]]. */
 public final class GatherRows implements Function {
@@ -28,14 +30,28 @@ public final class GatherRows implements Function {
     public Tensor forward(FunctionContext c, Tensor... in) {
         long[] shape = in[0].shape();
         shape[0] = indices.elements();
-        Tensor y = c.scope().empty(in[0].dtype(), shape);
-        dev.gatun.primitives.GatherRows.forward(c.stream(), c.dense(in[0]).operand(), indices.operand(), y.operand());
+        Tensor x = c.dense(in[0]).detach();
+        Tensor y = c.scope().empty(x.dtype(), shape);
+        gather(x, y);
         c.save(indices);
+        c.recomputable(y, x, again -> gather(x, again));
         return y;
     }
 
+    private void gather(Tensor x, Tensor y) {
+        dev.gatun.primitives.GatherRows.forward(y.device().stream(), x.operand(), indices.operand(), y.operand());
+    }
+
     @Override
-    public Tensor[] backward(FunctionContext c, Tensor... g) {
+    public @Nullable Tensor[] backward(FunctionContext c, Tensor... g) {
+        Tensor others = c.accumulator(0);
+        if (others != null && others.rank() > 1) {
+            // the rows that nothing picked are not touched: with a shortcut around a branch on some rows, these are most of the work
+            Operand sum = others.operand();
+            dev.gatun.primitives.StochasticDepth.forward(c.stream(), sum, c.dense(g[0]).operand(), c.saved(0).operand(),
+                    Operand.NONE, Operand.NONE, sum, 1f);
+            return new Tensor[] {null};
+        }
         Tensor dx = c.empty(c.inputShape(0));
         dev.gatun.primitives.GatherRows.backward(
                 c.stream(), c.dense(g[0]).operand(), c.saved(0).operand(), dx.operand());

@@ -12,14 +12,18 @@ import org.jspecify.annotations.Nullable;
 
 /** Residual branches that are dropped at random for each sample, joined to their input with LayerScale in one pass over memory. */
 public final class StochasticDepth implements Function {
+    private static final dev.gatun.primitives.Activation.Function RELU = dev.gatun.primitives.Activation.Function.RELU;
+
     private final @Nullable Tensor indices;
     private final @Nullable Tensor mask;
     private final float scale;
+    private final boolean relu;
 
-    private StochasticDepth(@Nullable Tensor indices, @Nullable Tensor mask, float scale) {
+    private StochasticDepth(@Nullable Tensor indices, @Nullable Tensor mask, float scale, boolean relu) {
         this.indices = indices;
         this.mask = mask;
         this.scale = scale;
+        this.relu = relu;
     }
 
     /**
@@ -62,28 +66,30 @@ public final class StochasticDepth implements Function {
     }
 
     /**
-     * y = x + mask · gamma ⊙ residual for each sample.
+     * y = x + mask · gamma ⊙ residual for each sample, then a ReLU if wanted, which keeps nothing but y.
      *
      * @param x (B, ..., C)
      * @param residual shape of x
      * @param mask (B) of {@link #mask}, or null: 1
      * @param gamma (C) LayerScale's factor of each channel, or null: 1
      */
-    public static Tensor joinMasked(Tensor x, Tensor residual, @Nullable Tensor mask, @Nullable Tensor gamma) {
-        return join(new StochasticDepth(null, mask, 1f), x, residual, gamma);
+    public static Tensor joinMasked(
+            Tensor x, Tensor residual, @Nullable Tensor mask, @Nullable Tensor gamma, boolean relu) {
+        return join(new StochasticDepth(null, mask, 1f, relu), x, residual, gamma);
     }
 
     /**
-     * y = x, and where sample s is indices[i]: y[s] += B / n · gamma ⊙ residual[i].
+     * y = x, and where sample s is indices[i]: y[s] += B / n · gamma ⊙ residual[i]; then a ReLU if wanted.
      *
      * @param x (B, ..., C)
      * @param residual (n, ..., C): the branch of the samples that {@code indices} picked
      * @param indices i32 (n) of {@link #subset}
      * @param gamma (C), or null: 1
      */
-    public static Tensor joinSubset(Tensor x, Tensor residual, Tensor indices, @Nullable Tensor gamma) {
+    public static Tensor joinSubset(
+            Tensor x, Tensor residual, Tensor indices, @Nullable Tensor gamma, boolean relu) {
         float scale = (float) ((double) x.size(0) / indices.elements());
-        return join(new StochasticDepth(indices, null, scale), x, residual, gamma);
+        return join(new StochasticDepth(indices, null, scale, relu), x, residual, gamma);
     }
 
     private static Tensor join(StochasticDepth function, Tensor x, Tensor residual, @Nullable Tensor gamma) {
@@ -100,8 +106,13 @@ public final class StochasticDepth implements Function {
         Operand gamma = in.length > 2 ? in[2].operand() : Operand.NONE;
         dev.gatun.primitives.StochasticDepth.forward(
                 c.stream(), c.dense(in[0]).operand(), c.dense(in[1]).operand(), operand(indices), operand(mask), gamma, y.operand(), scale);
+        if (relu) {
+            dev.gatun.primitives.Activation.forward(c.stream(), RELU, y.operand(), y.operand());
+        }
         if (in.length > 2) {
-            c.save(c.dense(in[1]), in[2]);
+            c.save(y, c.dense(in[1]), in[2]);
+        } else {
+            c.save(y);
         }
         return y;
     }
@@ -111,12 +122,22 @@ public final class StochasticDepth implements Function {
         boolean scaled = c.inputs() > 2;
         boolean wantsGamma = scaled && c.needsGradient(2);
         Tensor dy = c.dense(g[0]);
+        if (relu) {
+            // y is positive where what went into the ReLU was
+            Tensor inside = c.reuse(g[0]);
+            dev.gatun.primitives.Activation.backward(
+                    c.stream(), RELU, c.saved(0).operand(), dy.operand(), inside.operand());
+            dy = inside;
+        }
+        if (!scaled && mask == null && indices == null) {
+            return new Tensor[] {dy, dy};
+        }
         Tensor dresidual = null;
         Tensor dgamma = wantsGamma ? c.empty(c.inputShape(2)) : null;
         if (c.needsGradient(1) || wantsGamma) {
             dresidual = c.empty(c.inputShape(1));
-            Operand gamma = scaled ? c.saved(1).operand() : Operand.NONE;
-            Operand residual = wantsGamma ? c.saved(0).operand() : Operand.NONE;
+            Operand gamma = scaled ? c.saved(2).operand() : Operand.NONE;
+            Operand residual = wantsGamma ? c.saved(1).operand() : Operand.NONE;
             try (Scope work = c.scope().open()) {
                 long bytes = dev.gatun.primitives.StochasticDepth.backwardWorkspace(
                         c.stream(),

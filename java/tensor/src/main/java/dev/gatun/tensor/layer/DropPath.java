@@ -23,14 +23,26 @@ public final class DropPath {
 
     private final double rate;
     private final Form form;
+    private final boolean relu;
 
-    /** @param rate probability that a sample's branch is dropped, in [0, 1) */
+    /** Without a ReLU. */
     public DropPath(double rate, Form form) {
+        this(rate, form, false);
+    }
+
+    /**
+     * With or without a ReLU.
+     *
+     * @param rate probability that a sample's branch is dropped, in [0, 1)
+     * @param relu whether a ReLU follows, which then takes no memory of its own
+     */
+    public DropPath(double rate, Form form, boolean relu) {
         if (!(rate >= 0 && rate < 1)) {
             throw new TensorException("drop path: rate " + rate + " is not in [0, 1)");
         }
         this.rate = rate;
         this.form = form;
+        this.relu = relu;
     }
 
     /** x + drop(branch(x)): a block whose shortcut is its input. */
@@ -39,24 +51,28 @@ public final class DropPath {
     }
 
     /**
-     * shortcut + drop(γ ⊙ branch(x)). In training with {@link Form#SUBSET} the branch sees the kept rows of x only, forward and
+     * shortcut + drop(γ ⊙ branch(x)), and a ReLU if this has one. In training with {@link Form#SUBSET} the branch sees the kept rows of x only, forward and
      * backward: what it costs and keeps falls with the rate, and statistics that it takes over the batch are those of the kept rows.
      *
      * @param shortcut (B, ..., C), of all rows: x itself, or what a block makes of it where it changes the shape
      * @param x (B, ...), the branch's input
-     * @param branch from rows of x to rows of the shortcut's shape
+     * @param branch from rows of x to rows of the shortcut's shape; it must not keep its input beyond the call
      * @param gamma (C), LayerScale; null: 1
      */
     public Tensor residual(Pass pass, Tensor shortcut, Tensor x, Layer branch, @Nullable Parameter gamma) {
         Tensor scale = gamma == null ? null : pass.use(gamma);
         if (!pass.training() || rate == 0) {
-            return StochasticDepth.joinMasked(shortcut, branch.forward(pass, x), null, scale);
+            return StochasticDepth.joinMasked(shortcut, branch.forward(pass, x), null, scale, relu);
         }
         if (form == Form.MASK) {
             Tensor mask = StochasticDepth.mask(x.scope(), pass.nextKey(), pass.samples(x.size(0)), rate);
-            return StochasticDepth.joinMasked(shortcut, branch.forward(pass, x), mask, scale);
+            return StochasticDepth.joinMasked(shortcut, branch.forward(pass, x), mask, scale, relu);
         }
         Tensor kept = StochasticDepth.subset(x.scope(), pass.nextKey(), pass.samples(x.size(0)), rate);
-        return StochasticDepth.joinSubset(shortcut, branch.forward(pass, GatherRows.apply(x, kept)), kept, scale);
+        Tensor some = GatherRows.apply(x, kept);
+        Tensor y = StochasticDepth.joinSubset(shortcut, branch.forward(pass, some), kept, scale, relu);
+        // the branch's first operation needs it once more in backward; until then x has the same rows
+        some.release();
+        return y;
     }
 }

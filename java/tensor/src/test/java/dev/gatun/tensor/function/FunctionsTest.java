@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.primitives.Convolution.Geometry;
+import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Pooling.Window;
 import dev.gatun.tensor.Device;
 import dev.gatun.tensor.GradientCheck;
@@ -16,6 +17,7 @@ import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
+import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -195,19 +197,42 @@ class FunctionsTest {
                 () -> BatchNorm.apply(scope.zeros(1, 3), gamma, beta, mean, variance, .1f, 1e-5, false));
     }
 
+    /** The result and the gradients of x, the residual and gamma. */
+    private float[][] joined(Tensor x, Tensor residual, Tensor of, Tensor gamma, Tensor dy, boolean fused) {
+        Tape tape = Tape.on(scope);
+        Tensor[] in = {tape.watch(x), tape.watch(residual), tape.watch(gamma)};
+        Tensor y = of.dtype() == DType.I32
+                ? StochasticDepth.joinSubset(in[0], in[1], of, in[2], fused)
+                : StochasticDepth.joinMasked(in[0], in[1], of, in[2], fused);
+        y = fused ? y : Activation.relu(y);
+        float[] given = dy.toArray();
+        tape.backward(y, dy);
+        assertArrayEquals(given, dy.toArray());
+        return new float[][] {
+            y.toArray(), tape.gradient(in[0]).toArray(), tape.gradient(in[1]).toArray(), tape.gradient(in[2]).toArray()
+        };
+    }
+
     @Test
     void stochasticDepth() {
         Tensor x = irregular(-1, 1, 4, 2, 3);
         Tensor r = irregular(-1, 1, 4, 2, 3);
         Tensor gamma = irregular(.5f, 2, 3);
         Tensor mask = scope.of(new float[] {0, 2, 2, 0});
-        GradientCheck.check(in -> StochasticDepth.joinMasked(in[0], in[1], mask, in[2]), x, r, gamma);
-        GradientCheck.check(in -> StochasticDepth.joinMasked(in[0], in[1], null, null), x, r);
+        GradientCheck.check(in -> StochasticDepth.joinMasked(in[0], in[1], mask, in[2], false), x, r, gamma);
+        GradientCheck.check(in -> StochasticDepth.joinMasked(in[0], in[1], null, null, false), x, r);
         Tensor kept = scope.ofInts(new int[] {3, 1});
         Tensor part = irregular(-2, 1, 2, 2, 3);
-        GradientCheck.check(in -> StochasticDepth.joinSubset(in[0], in[1], kept, in[2]), x, part, gamma);
-        GradientCheck.check(in -> StochasticDepth.joinSubset(in[0], in[1], kept, null), x, part);
-        float[] y = StochasticDepth.joinSubset(x, part, kept, null).toArray();
+        GradientCheck.check(in -> StochasticDepth.joinSubset(in[0], in[1], kept, in[2], false), x, part, gamma);
+        GradientCheck.check(in -> StochasticDepth.joinSubset(in[0], in[1], kept, null, false), x, part);
+        // with a ReLU: the same values and gradients as with one behind it; differences cannot check its kink
+        Tensor dy = irregular(-1, 1, 4, 2, 3);
+        for (Tensor of : new Tensor[] {mask, kept}) {
+            float[][] fused = joined(x, of == kept ? part : r, of, gamma, dy, true);
+            assertArrayEquals(joined(x, of == kept ? part : r, of, gamma, dy, false), fused);
+            assertFalse(Arrays.equals(dy.toArray(), fused[1]));
+        }
+        float[] y = StochasticDepth.joinSubset(x, part, kept, null, false).toArray();
         assertEquals(x.toArray()[18] + 2 * part.toArray()[0], y[18], 1e-6f);
         assertEquals(x.toArray()[0], y[0]);
         // exact numbers and frequencies
@@ -309,7 +334,7 @@ class FunctionsTest {
                 x -> CrossEntropy.rows(x, codes, 1f),
                 x -> LayerNorm.apply(x, one, one, 1e-6),
                 x -> BatchNorm.apply(x, one, one, scope.zeros(6), scope.zeros(6), .1f, 1e-5, true),
-                x -> StochasticDepth.joinMasked(x, x, mask, one),
+                x -> StochasticDepth.joinMasked(x, x, mask, one, false),
                 x -> GatherRows.apply(x, picked),
                 x -> Pooling.globalAverage(x.reshape(3, 2, 1, 6)),
                 x -> Convolution.apply(x.reshape(3, 2, 1, 6), irregular(-1, 1, 2, 1, 1, 6), Geometry.of(1, 0)));

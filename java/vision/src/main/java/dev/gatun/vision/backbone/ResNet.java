@@ -10,7 +10,6 @@ import dev.gatun.tensor.layer.Initializer;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.Pass;
 import dev.gatun.tensor.layer.Pool2d;
-import dev.gatun.tensor.layer.Relu;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -18,7 +17,6 @@ import java.util.List;
 final class ResNet implements Encoder {
     private static final int EXPANSION = 4;
 
-    private final Relu relu = new Relu();
     private final Pool2d mean = Pool2d.globalAverage();
     private final Conv2d stem;
     private final BatchNorm stemNorm;
@@ -37,7 +35,7 @@ final class ResNet implements Encoder {
             Parameters layer = parameters.sub("layer" + (stage + 1));
             for (int i = 0; i < settings.depths().get(stage); i++) {
                 DropPath drop = Settings.drop(
-                        settings.dropPath(), settings.dropPathRule(), settings.dropPathForm(), blocks.size(), count);
+                        settings.dropPath(), settings.dropPathRule(), settings.dropPathForm(), blocks.size(), count, true);
                 Block block = new Block(settings, layer.sub(Integer.toString(i)), in, settings.widths().get(stage),
                         stage > 0 && i == 0 ? 2 : 1, drop);
                 blocks.add(block);
@@ -112,7 +110,7 @@ final class ResNet implements Encoder {
             for (int i = 0; i < shortcut.size(); i++) {
                 identity = shortcutNorm.get(i).forward(pass, shortcut.get(i).forward(pass, identity));
             }
-            return relu.forward(pass, drop.residual(pass, identity, x, this::branch, null));
+            return drop.residual(pass, identity, x, this::branch, null);
         }
 
         private Tensor branch(Pass pass, Tensor x) {

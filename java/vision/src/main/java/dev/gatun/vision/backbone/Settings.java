@@ -31,10 +31,11 @@ final class Settings {
         return dropPathRule.equals("uniform") || blocks == 1 ? dropPath : dropPath * block / (blocks - 1);
     }
 
-    /** Stochastic depth of a block. */
-    static DropPath drop(double dropPath, String dropPathRule, String dropPathForm, int block, int blocks) {
+    /** Stochastic depth of a block, with a ReLU behind it or not. */
+    static DropPath drop(
+            double dropPath, String dropPathRule, String dropPathForm, int block, int blocks, boolean relu) {
         return new DropPath(rate(dropPath, dropPathRule, block, blocks),
-                dropPathForm.equals("subset") ? DropPath.Form.SUBSET : DropPath.Form.MASK);
+                dropPathForm.equals("subset") ? DropPath.Form.SUBSET : DropPath.Form.MASK, relu);
     }
 
     static void images(String family, long[] inputShape) {

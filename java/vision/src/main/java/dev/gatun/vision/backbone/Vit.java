@@ -51,7 +51,7 @@ final class Vit implements Encoder {
                 Initializer.fanInUniform());
         for (int i = 0; i < settings.depth(); i++) {
             DropPath drop = Settings.drop(
-                    settings.dropPath(), settings.dropPathRule(), settings.dropPathForm(), i, settings.depth());
+                    settings.dropPath(), settings.dropPathRule(), settings.dropPathForm(), i, settings.depth(), false);
             blocks.add(new Block(settings, parameters.sub("blocks." + i), drop));
         }
         norm = new LayerNorm(parameters.sub("norm"), width, EPSILON);
