@@ -5,6 +5,8 @@ import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.layer.BatchNorm;
 import dev.gatun.tensor.layer.Conv2d;
 import dev.gatun.tensor.layer.Encoder;
+import dev.gatun.tensor.layer.Identity;
+import dev.gatun.tensor.layer.Layer;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.Pass;
 import dev.gatun.tensor.layer.Pool2d;
@@ -15,12 +17,14 @@ import java.util.List;
 final class ConvNet implements Encoder {
     private record Stage(Conv2d convolution, BatchNorm norm) {} // the norm ends in the ReLU
 
+    private final Layer input;
     private final List<Stage> stages = new ArrayList<>();
     private final Pool2d mean = Pool2d.globalAverage();
     private final int features;
 
     ConvNet(ConvNetSettings settings, Parameters parameters, int channels) {
-        int in = channels;
+        input = settings.sobel() ? new Sobel(channels) : new Identity();
+        int in = settings.sobel() ? Sobel.CHANNELS : channels;
         for (int out : settings.widths()) {
             int number = stages.size() + 1;
             stages.add(new Stage(
@@ -38,6 +42,7 @@ final class ConvNet implements Encoder {
 
     @Override
     public Tensor forward(Pass pass, Tensor x) {
+        x = input.forward(pass, x);
         for (Stage stage : stages) {
             x = stage.norm.forward(pass, stage.convolution.forward(pass, x));
         }

@@ -6,7 +6,9 @@ import dev.gatun.tensor.layer.BatchNorm;
 import dev.gatun.tensor.layer.Conv2d;
 import dev.gatun.tensor.layer.DropPath;
 import dev.gatun.tensor.layer.Encoder;
+import dev.gatun.tensor.layer.Identity;
 import dev.gatun.tensor.layer.Initializer;
+import dev.gatun.tensor.layer.Layer;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.Pass;
 import dev.gatun.tensor.layer.Pool2d;
@@ -18,6 +20,7 @@ final class ResNet implements Encoder {
     private static final int EXPANSION = 4;
 
     private final Pool2d mean = Pool2d.globalAverage();
+    private final Layer input;
     private final Conv2d stem;
     private final BatchNorm stemNorm;
     private final List<Pool2d> stemPool;
@@ -25,9 +28,10 @@ final class ResNet implements Encoder {
     private final int features;
 
     ResNet(ResNetSettings settings, Parameters parameters, int channels) {
+        input = settings.sobel() ? new Sobel(channels) : new Identity();
         boolean small = settings.stem().equals("small");
         int in = settings.widths().getFirst();
-        stem = convolution(parameters.sub("conv1"), channels, in, small ? 3 : 7, small ? 1 : 2);
+        stem = convolution(parameters.sub("conv1"), settings.sobel() ? Sobel.CHANNELS : channels, in, small ? 3 : 7, small ? 1 : 2);
         stemNorm = new BatchNorm(parameters.sub("bn1"), in, true);
         stemPool = small ? List.of() : List.of(Pool2d.max(3, 2, 1));
         int count = settings.depths().stream().mapToInt(Integer::intValue).sum();
@@ -56,7 +60,7 @@ final class ResNet implements Encoder {
 
     @Override
     public Tensor forward(Pass pass, Tensor x) {
-        x = stemNorm.forward(pass, stem.forward(pass, x));
+        x = stemNorm.forward(pass, stem.forward(pass, input.forward(pass, x)));
         for (Pool2d pool : stemPool) {
             x = pool.forward(pass, x);
         }

@@ -17,6 +17,8 @@ import java.util.List;
  * @param dropPathRule {@code uniform}: the same rate in every block; {@code linear}: rising from 0 at the first block
  * @param dropPathForm {@code mask}: each sample's residual is dropped on its own; {@code subset}: exactly as many samples as
  *     the rate says are computed at all, and batch norms of residual branches see those only
+ * @param sobel whether the first convolution sees edges (the fixed Sobel filters of the mean over the channels, as DeepCluster v1
+ *     does) in place of the image
  */
 public record ResNetSettings(
         String block,
@@ -26,10 +28,11 @@ public record ResNetSettings(
         boolean zeroGamma,
         double dropPath,
         String dropPathRule,
-        String dropPathForm) {
+        String dropPathForm,
+        boolean sobel) {
     /** ResNet-18 with a stem for small images. */
     public ResNetSettings() {
-        this("basic", List.of(2, 2, 2, 2), List.of(64, 128, 256, 512), "small", false, 0, "uniform", "mask");
+        this("basic", List.of(2, 2, 2, 2), List.of(64, 128, 256, 512), "small", false, 0, "uniform", "mask", false);
     }
 
     /** Checks every value; the message is one line that names the key and what it allows. */

@@ -48,7 +48,7 @@ class BackboneTest {
     }
 
     private static ResNetSettings resNet(String block, List<Integer> depths, List<Integer> widths, String stem) {
-        return new ResNetSettings(block, depths, widths, stem, false, 0, "uniform", "mask");
+        return new ResNetSettings(block, depths, widths, stem, false, 0, "uniform", "mask", false);
     }
 
     /** A network with its parameters; built only if it is to be run. */
@@ -134,7 +134,7 @@ class BackboneTest {
 
     private List<Network> tinyNetworks() {
         return List.of(
-                Network.of(new ConvNetProvider(), new ConvNetSettings(List.of(4, 6)), 8, 8, 3),
+                Network.of(new ConvNetProvider(), new ConvNetSettings(List.of(4, 6), false), 8, 8, 3),
                 Network.of(new ResNetProvider(), resNet("basic", List.of(1, 2), List.of(4, 6), "small"), 8, 8, 3),
                 Network.of(new ResNetProvider(), resNet("bottleneck", List.of(1, 1), List.of(4, 6), "imagenet"), 16, 16, 3),
                 Network.of(new VitProvider(), TINY_VIT, 8, 8, 3),
@@ -200,9 +200,9 @@ class BackboneTest {
 
     @Test
     void zeroGammaStartsBlocksAsIdentities() {
-        ResNetSettings settings = new ResNetSettings("basic", List.of(2), List.of(4), "small", true, 0, "uniform", "mask");
+        ResNetSettings settings = new ResNetSettings("basic", List.of(2), List.of(4), "small", true, 0, "uniform", "mask", false);
         Network deep = Network.of(new ResNetProvider(), settings, 8, 8, 1).build(device);
-        ResNetSettings shallowSettings = new ResNetSettings("basic", List.of(1), List.of(4), "small", true, 0, "uniform", "mask");
+        ResNetSettings shallowSettings = new ResNetSettings("basic", List.of(1), List.of(4), "small", true, 0, "uniform", "mask", false);
         Network shallow = Network.of(new ResNetProvider(), shallowSettings, 8, 8, 1).build(device);
         Tensor x = images(2, 8, 8, 1);
         assertArrayEquals(shallow.encoder.forward(Pass.inference(scope), x).toArray(),
@@ -211,7 +211,7 @@ class BackboneTest {
 
     @Test
     void badSettingsAndInputsAreNamed() {
-        refused("widths is []; allowed is a list of at least one number from 1 to 65536", () -> new ConvNetSettings(List.of()));
+        refused("widths is []; allowed is a list of at least one number from 1 to 65536", () -> new ConvNetSettings(List.of(), false));
         refused("block is wide; allowed is basic or bottleneck",
                 () -> resNet("wide", List.of(1), List.of(4), "small"));
         refused("widths is [4]; allowed is as many numbers as depths has",
@@ -221,7 +221,7 @@ class BackboneTest {
         refused("drop_path is 1.0; allowed is 0 (none) to below 1",
                 () -> new VitSettings(4, 12, 2, 3, 2, "token", 1, "uniform", "mask"));
         refused("drop_path_form is some; allowed is mask or subset",
-                () -> new ResNetSettings("basic", List.of(1), List.of(4), "small", false, .5, "uniform", "some"));
+                () -> new ResNetSettings("basic", List.of(1), List.of(4), "small", false, .5, "uniform", "some", false));
         refused("vit encodes images (height, width, channels), not inputs of shape [784]",
                 () -> Network.of(new VitProvider(), TINY_VIT, 784));
     }
