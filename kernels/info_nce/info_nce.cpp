@@ -40,38 +40,37 @@ HWY_INLINE void for_tiles(const Range& lanes, const Range& rows, F&& tile) {
   }
 }
 
-void pack(const InfoNceProblem& p, const InfoNceRows<const float>& rows, const int32_t* row_groups, const Range& range, float* lanes,
-          int32_t* groups) {
-  pack_groups(row_groups + range.begin, range.count(), groups);
-  pack_lanes(p, rows, range.begin, range.count(), even_part(range.count(), kLanes, vector_lanes()), lanes);
+void pack(const InfoNceProblem& p, const InfoNceRows<const float>& rows, const int32_t* groups, const Range& range, const Lanes& out) {
+  pack_groups(groups + range.begin, range.count(), out.groups);
+  pack_lanes(p, rows, range.begin, range.count(), even_part(range.count(), kLanes, vector_lanes()), out.data);
 }
 
-// What the chunk `lanes` of the queries sees of `rows` of the keys.
-void add_to_lanes(const InfoNceProblem& p, const Range& lanes, const Range& rows, const ForwardScratch& s, const Statistics& statistics) {
+// What the chunk `lanes` of the queries, packed, sees of `rows` of the keys.
+void add_to_lanes(const InfoNceProblem& p, const Range& lanes, const Lanes& packed, const Range& rows, const TileScratch& s,
+                  const Statistics& statistics) {
   const float scale = 1 / p.temperature;
-  pack(p, p.queries, p.query_groups, lanes, s.lanes, s.groups);
   for_tiles(lanes, rows, [&](const ScoreTile& t) HWY_ATTR {
     const int64_t at = t.lane - lanes.begin;
-    product_tile(p, t, p.keys, s.lanes + at * p.depth, s.tile.products);
+    product_tile(p, t, p.keys, packed.data + at * p.depth, s.products);
     if (p.self && t.diagonal()) {
-      add_lane_powers<true>(t, scale, s.tile.products, statistics, t.lane);
-      add_positives<true, false>(t, scale, s.groups + at, p.key_groups + t.row, s.tile, statistics, t.lane);
+      add_lane_powers<true>(t, scale, s.products, statistics, t.lane);
+      add_positives<true, false>(t, scale, packed.groups + at, p.key_groups + t.row, s, statistics, t.lane);
     } else {
-      add_lane_powers<false>(t, scale, s.tile.products, statistics, t.lane);
-      add_positives<false, false>(t, scale, s.groups + at, p.key_groups + t.row, s.tile, statistics, t.lane);
+      add_lane_powers<false>(t, scale, s.products, statistics, t.lane);
+      add_positives<false, false>(t, scale, packed.groups + at, p.key_groups + t.row, s, statistics, t.lane);
     }
   });
 }
 
 // What two different chunks of the self form see of each other.
-void add_to_both(const InfoNceProblem& p, const Range& lanes, const Range& rows, const ForwardScratch& s, const Statistics& statistics) {
+void add_to_both(const InfoNceProblem& p, const Range& lanes, const Lanes& packed, const Range& rows, const TileScratch& s,
+                 const Statistics& statistics) {
   const float scale = 1 / p.temperature;
-  pack(p, p.queries, p.query_groups, lanes, s.lanes, s.groups);
   for_tiles(lanes, rows, [&](const ScoreTile& t) HWY_ATTR {
     const int64_t at = t.lane - lanes.begin;
-    product_tile(p, t, p.keys, s.lanes + at * p.depth, s.tile.products);
-    add_both_powers(t, scale, s.tile, statistics);
-    add_positives<false, true>(t, scale, s.groups + at, p.key_groups + t.row, s.tile, statistics, t.lane);
+    product_tile(p, t, p.keys, packed.data + at * p.depth, s.products);
+    add_both_powers(t, scale, s, statistics);
+    add_positives<false, true>(t, scale, packed.groups + at, p.key_groups + t.row, s, statistics, t.lane);
   });
 }
 
@@ -103,15 +102,15 @@ template <bool kLaneQueries>
 void gradient_of_lanes(const InfoNceProblem& p, const Side& side, const Side& other, const Range& lanes, const QueryTerms& terms,
                        const InfoNceRows<float>& gradient, const BackwardScratch& s) {
   const int64_t depth = whole_vectors(p.depth), stride = padded_depth(p);
-  pack(p, side.rows, side.groups, lanes, s.lanes, s.groups);
+  pack(p, side.rows, side.groups, lanes, s.lanes);
   std::fill_n(s.gradient, lanes.count() * stride, 0.0f);
   attention::Prefetch none;
   InfoNceRows<const float> factor;
   for_tiles(lanes, {0, other.rows.rows}, [&](const ScoreTile& t) HWY_ATTR {
     const int64_t at = t.lane - lanes.begin;
     if (at == 0) factor = factor_rows(p, other.rows, {t.row, t.row + t.rows}, s.rows);
-    product_tile(p, t, other.rows, s.lanes + at * p.depth, s.weights);
-    gradient_tile<kLaneQueries, !kLaneQueries, false>(t, 1 / p.temperature, s.weights, terms, s.groups + at, other.groups + t.row);
+    product_tile(p, t, other.rows, s.lanes.data + at * p.depth, s.weights);
+    gradient_tile<kLaneQueries, !kLaneQueries, false>(t, 1 / p.temperature, s.weights, terms, s.lanes.groups + at, other.groups + t.row);
     product<true>(s.weights, t.stride, factor.data, factor.stride, s.gradient + at * stride, stride, t.columns, depth, t.rows, true, none);
   });
   unpack_rows(s.gradient, stride, gradient.at(lanes.begin), gradient.stride, lanes.count(), p.depth, 1.0f, false);
@@ -119,18 +118,17 @@ void gradient_of_lanes(const InfoNceProblem& p, const Side& side, const Side& ot
 
 // Adds what two chunks of the self form give to each other's gradients; a chunk with itself gives to its lanes only, which are all.
 template <bool kDiagonal>
-void gradient_of_both(const InfoNceProblem& p, const Range& lanes, const Range& rows, const QueryTerms& terms, const InfoNceRows<float>& sums,
-                      const BackwardScratch& s) {
+void gradient_of_both(const InfoNceProblem& p, const Range& lanes, const Lanes& packed, const Range& rows, const QueryTerms& terms,
+                      const InfoNceRows<float>& sums, const BackwardScratch& s) {
   const int64_t depth = whole_vectors(p.depth);
-  pack(p, p.queries, p.query_groups, lanes, s.lanes, s.groups);
   const InfoNceRows<const float> lane_factor = factor_rows(p, p.queries, lanes, s.lane_rows);
   attention::Prefetch none;
   InfoNceRows<const float> row_factor;
   for_tiles(lanes, rows, [&](const ScoreTile& t) HWY_ATTR {
     const int64_t at = t.lane - lanes.begin;
     if (at == 0) row_factor = factor_rows(p, p.queries, {t.row, t.row + t.rows}, s.rows);
-    product_tile(p, t, p.queries, s.lanes + at * p.depth, s.weights);
-    gradient_tile<true, true, kDiagonal>(t, 1 / p.temperature, s.weights, terms, s.groups + at, p.query_groups + t.row);
+    product_tile(p, t, p.queries, packed.data + at * p.depth, s.weights);
+    gradient_tile<true, true, kDiagonal>(t, 1 / p.temperature, s.weights, terms, packed.groups + at, p.query_groups + t.row);
     product<true>(s.weights, t.stride, row_factor.data, row_factor.stride, sums.at(t.lane), sums.stride, t.columns, depth, t.rows, true, none);
     if (!kDiagonal) {
       product<false>(s.weights, t.stride, lane_factor.at(at), lane_factor.stride, sums.at(t.row), sums.stride, t.rows, depth, t.columns, true,
@@ -153,10 +151,11 @@ void backward_pass(int threads, const InfoNceProblem& p, const Side& side, const
 
 }  // namespace
 
-void info_nce_forward_cpu(int threads, const InfoNceProblem& p, const InfoNceResult& result, const Statistics& statistics, float* scratch) {
+void info_nce_forward_cpu(int threads, const InfoNceProblem& p, const InfoNceResult& result, const ForwardState& state, float* scratch) {
   const int64_t rows = p.queries.rows;
   const int64_t chunk = chunk_lanes(rows, p.depth), chunks = chunk_count(rows, chunk);
   const int64_t stride = ForwardScratch({nullptr}, p).floats;
+  const Statistics& statistics = state.statistics;
   const Tournament tournament{p.self ? chunks : 0};
 #pragma omp parallel num_threads(threads)
   {
@@ -167,13 +166,17 @@ void info_nce_forward_cpu(int threads, const InfoNceProblem& p, const InfoNceRes
       std::fill_n(statistics.maximum + range.begin, whole_vectors(range.count()), -kInfinity);
       for (float* zeros : {statistics.sum, statistics.positive}) std::fill_n(zeros + range.begin, whole_vectors(range.count()), 0.0f);
       std::fill_n(statistics.counts + range.begin, whole_vectors(range.count()), 0);
-      add_to_lanes(p, range, p.self ? range : Range{0, p.keys.rows}, s, statistics);
+      const Lanes packed = p.self ? state.lanes.from(range.begin, p.depth) : s.lanes;
+      pack(p, p.queries, p.query_groups, range, packed);
+      add_to_lanes(p, range, packed, p.self ? range : Range{0, p.keys.rows}, s.tile, statistics);
     }
     for (int64_t round = 0; round < tournament.rounds(); ++round) {
 #pragma omp for schedule(dynamic, 1)
       for (int64_t game = 0; game < tournament.games(); ++game) {
         const Tournament::Pair pair = tournament.pair(round, game);
-        if (pair.played) add_to_both(p, chunk_range(pair.first, chunk, rows), chunk_range(pair.second, chunk, rows), s, statistics);
+        if (!pair.played) continue;
+        const Range first = chunk_range(pair.first, chunk, rows), second = chunk_range(pair.second, chunk, rows);
+        add_to_both(p, first, state.lanes.from(first.begin, p.depth), second, s.tile, statistics);
       }
     }
 #pragma omp for schedule(static)
@@ -181,18 +184,18 @@ void info_nce_forward_cpu(int threads, const InfoNceProblem& p, const InfoNceRes
   }
 }
 
-void info_nce_backward_cpu(int threads, const InfoNceProblem& p, const InfoNceGradients& g, const QueryTerms& terms, float* sums,
+void info_nce_backward_cpu(int threads, const InfoNceProblem& p, const InfoNceGradients& g, const BackwardState& state,
                            float* scratch) {
   if (!p.self) {
     const Side queries{p.queries, p.query_groups}, keys{p.keys, p.key_groups};
-    backward_pass<true>(threads, p, queries, keys, terms, g.dq, {scratch});
-    if (g.dk.data != nullptr) backward_pass<false>(threads, p, keys, queries, terms, g.dk, {scratch});
+    backward_pass<true>(threads, p, queries, keys, state.terms, g.dq, {scratch});
+    if (g.dk.data != nullptr) backward_pass<false>(threads, p, keys, queries, state.terms, g.dk, {scratch});
     return;
   }
   const int64_t rows = p.queries.rows;
   const int64_t chunk = chunk_lanes(rows, p.depth), chunks = chunk_count(rows, chunk);
   const int64_t stride = BackwardScratch({nullptr}, p).floats;
-  const InfoNceRows<float> sum = whole_rows(p) ? g.dq : InfoNceRows<float>{sums, rows, padded_depth(p)};
+  const InfoNceRows<float> sum = whole_rows(p) ? g.dq : InfoNceRows<float>{state.sums, rows, padded_depth(p)};
   const Tournament tournament{chunks};
 #pragma omp parallel num_threads(threads)
   {
@@ -201,13 +204,17 @@ void info_nce_backward_cpu(int threads, const InfoNceProblem& p, const InfoNceGr
     for (int64_t c = 0; c < chunks; ++c) {
       const Range range = chunk_range(c, chunk, rows);
       for (int64_t r = range.begin; r < range.end; ++r) std::fill_n(sum.at(r), padded_depth(p), 0.0f);
-      gradient_of_both<true>(p, range, range, terms, sum, s);
+      const Lanes packed = state.lanes.from(range.begin, p.depth);
+      pack(p, p.queries, p.query_groups, range, packed);
+      gradient_of_both<true>(p, range, packed, range, state.terms, sum, s);
     }
     for (int64_t round = 0; round < tournament.rounds(); ++round) {
 #pragma omp for schedule(dynamic, 1)
       for (int64_t game = 0; game < tournament.games(); ++game) {
         const Tournament::Pair pair = tournament.pair(round, game);
-        if (pair.played) gradient_of_both<false>(p, chunk_range(pair.first, chunk, rows), chunk_range(pair.second, chunk, rows), terms, sum, s);
+        if (!pair.played) continue;
+        const Range first = chunk_range(pair.first, chunk, rows), second = chunk_range(pair.second, chunk, rows);
+        gradient_of_both<false>(p, first, state.lanes.from(first.begin, p.depth), second, state.terms, sum, s);
       }
     }
     if (!whole_rows(p)) {
@@ -236,27 +243,26 @@ size_t workspace_bytes(const Carve& shared, int64_t floats_per_thread, const Str
 
 size_t info_nce_forward_workspace(const Stream& stream, const InfoNceProblem& problem) {
   Carve shared{nullptr};
-  const Statistics statistics(shared, problem.queries.rows);
+  const ForwardState state(shared, problem);
   return workspace_bytes(shared, ForwardScratch({nullptr}, problem).floats, stream);
 }
 
 void info_nce_forward(const Stream& stream, const InfoNceProblem& problem, const InfoNceResult& result, void* workspace) {
   Carve shared{static_cast<float*>(workspace)};
-  const Statistics statistics(shared, problem.queries.rows);
-  GATUN_DISPATCH(info_nce_forward_cpu)(stream.threads(), problem, result, statistics, shared.take(0));
+  const ForwardState state(shared, problem);
+  GATUN_DISPATCH(info_nce_forward_cpu)(stream.threads(), problem, result, state, shared.take(0));
 }
 
 size_t info_nce_backward_workspace(const Stream& stream, const InfoNceProblem& problem) {
   Carve shared{nullptr};
-  const QueryTerms terms(shared, problem.queries.rows);
-  shared.take(padded_sums(problem));
+  const BackwardState state(shared, problem);
   return workspace_bytes(shared, BackwardScratch({nullptr}, problem).floats, stream);
 }
 
 void info_nce_backward(const Stream& stream, const InfoNceProblem& problem, const InfoNceGradients& gradients, void* workspace) {
   Carve shared{static_cast<float*>(workspace)};
-  const QueryTerms terms(shared, problem.queries.rows);
-  float* sums = shared.take(padded_sums(problem));
+  const BackwardState state(shared, problem);
+  const QueryTerms& terms = state.terms;
   for (int64_t i = 0; i < problem.queries.rows; ++i) {
     const float lse = gradients.lse[i];
     // A query that was compared with nothing gets weights e^-inf = 0.
@@ -265,7 +271,7 @@ void info_nce_backward(const Stream& stream, const InfoNceProblem& problem, cons
     terms.factor[i] = positives > 0 ? gradients.dloss[i * gradients.dloss_stride] / problem.temperature : 0.0f;
     terms.share[i] = positives > 0 ? terms.factor[i] / static_cast<float>(positives) : 0.0f;
   }
-  GATUN_DISPATCH(info_nce_backward_cpu)(stream.threads(), problem, gradients, terms, sums, shared.take(0));
+  GATUN_DISPATCH(info_nce_backward_cpu)(stream.threads(), problem, gradients, state, shared.take(0));
 }
 
 }  // namespace gatun

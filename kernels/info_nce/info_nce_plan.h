@@ -19,14 +19,15 @@ using attention::round_up;
 
 constexpr int64_t kLanes = 64;        // lanes of a tile
 constexpr int64_t kRows = 128;        // rows of a tile: with 64 lanes 32 KiB
-constexpr int64_t kMostChunk = 256;   // lanes that one work item owns: a tile of rows is fetched once for all of them
+constexpr int64_t kLeastChunk = 64;   // lanes that one work item owns: whole vectors, so that none is shared
+constexpr int64_t kMostChunk = 256;   // a tile of rows is fetched once for all of them
 constexpr int64_t kLongRow = 512;     // from here on the rows of one block of lanes fill the cache
 constexpr int64_t kEnoughItems = 16;  // chunks that a small problem is cut into, if it can be
 
-// Lanes that a work item owns; a multiple of kLanes, so that no vector has lanes of two items.
+// Lanes that a work item owns.
 inline int64_t chunk_lanes(int64_t lanes, int64_t depth) {
-  if (depth > kLongRow) return kLanes;
-  return std::clamp(round_up(chunk_count(lanes, kEnoughItems), kLanes), kLanes, kMostChunk);
+  if (depth > kLongRow) return kLeastChunk;
+  return std::clamp(round_up(chunk_count(lanes, kEnoughItems), kLeastChunk), kLeastChunk, kMostChunk);
 }
 
 // In the self form each pair of chunks is visited once, for both its sides. The pairs are those of a tournament: in a round no chunk plays
@@ -74,19 +75,37 @@ struct TileScratch {
   }
 };
 
-struct ForwardScratch {
-  float* lanes;
+// Rows as lanes: transposed by blocks, with their groups. In the self form each chunk is packed once, for all that are compared with it
+// (a vector more than there are rows); with two operands a thread packs the chunk that it works on.
+struct Lanes {
+  float* data;
   int32_t* groups;
-  TileScratch tile;
-  int64_t floats;
-  ForwardScratch(Carve carve, const InfoNceProblem& p)
-      : lanes(carve.take(chunk_lanes(p.queries.rows, p.depth) * p.depth)),
-        groups(reinterpret_cast<int32_t*>(carve.take(chunk_lanes(p.queries.rows, p.depth)))),
-        tile(carve),
-        floats(carve.used) {}
+  Lanes(Carve& carve, int64_t rows, int64_t depth)
+      : data(carve.take(rows * depth)), groups(reinterpret_cast<int32_t*>(carve.take(rows))) {}
+  Lanes(float* data, int32_t* groups) : data(data), groups(groups) {}
+  Lanes from(int64_t row, int64_t depth) const { return {data + row * depth, groups + row}; }
 };
 
-// What the gradient of each query's scores is made of; shared by all threads.
+inline int64_t shared_lanes(const InfoNceProblem& p) { return p.self ? p.queries.rows + kAlign : 0; }
+inline int64_t thread_lanes(const InfoNceProblem& p) {
+  return p.self ? 0 : chunk_lanes(std::max(p.queries.rows, p.keys.rows), p.depth);
+}
+
+// Shared by all threads.
+struct ForwardState {
+  Statistics statistics;
+  Lanes lanes;
+  ForwardState(Carve& carve, const InfoNceProblem& p) : statistics(carve, p.queries.rows), lanes(carve, shared_lanes(p), p.depth) {}
+};
+
+struct ForwardScratch {
+  Lanes lanes;
+  TileScratch tile;
+  int64_t floats;
+  ForwardScratch(Carve carve, const InfoNceProblem& p) : lanes(carve, thread_lanes(p), p.depth), tile(carve), floats(carve.used) {}
+};
+
+// What the gradient of each query's scores is made of.
 struct QueryTerms {
   float* lse;
   float* factor;  // dloss / temperature; 0 without positives
@@ -100,24 +119,31 @@ struct QueryTerms {
 inline bool whole_rows(const InfoNceProblem& p) { return p.depth % kAlign == 0; }
 inline int64_t padded_depth(const InfoNceProblem& p) { return round_up(p.depth, kAlign); }
 
+// The self form's sums of gradients, where they cannot be kept in dq.
+inline int64_t padded_sums(const InfoNceProblem& p) { return p.self && !whole_rows(p) ? p.queries.rows * padded_depth(p) : 0; }
+
+// Shared by all threads.
+struct BackwardState {
+  QueryTerms terms;
+  Lanes lanes;
+  float* sums;
+  BackwardState(Carve& carve, const InfoNceProblem& p)
+      : terms(carve, p.queries.rows), lanes(carve, shared_lanes(p), p.depth), sums(carve.take(padded_sums(p))) {}
+};
+
 struct BackwardScratch {
-  float *lanes, *lane_rows, *rows, *gradient, *weights;
-  int32_t* groups;
+  Lanes lanes;
+  float *lane_rows, *rows, *gradient, *weights;
   int64_t floats;
-  BackwardScratch(Carve carve, const InfoNceProblem& p) {
+  BackwardScratch(Carve carve, const InfoNceProblem& p) : lanes(carve, thread_lanes(p), p.depth) {
     const int64_t chunk = chunk_lanes(std::max(p.queries.rows, p.keys.rows), p.depth);
     const int64_t packed = whole_rows(p) ? 0 : padded_depth(p);
-    lanes = carve.take(chunk * p.depth);
     lane_rows = carve.take(p.self ? chunk * packed : 0);
     rows = carve.take(kRows * packed);
     gradient = carve.take(p.self ? 0 : chunk * padded_depth(p));
     weights = carve.take(kRows * kLanes);
-    groups = reinterpret_cast<int32_t*>(carve.take(chunk));
     floats = carve.used;
   }
 };
-
-// The self form's sums of gradients, where they cannot be kept in dq.
-inline int64_t padded_sums(const InfoNceProblem& p) { return p.self && !whole_rows(p) ? p.queries.rows * padded_depth(p) : 0; }
 
 }  // namespace gatun::info_nce
