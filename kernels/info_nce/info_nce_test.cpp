@@ -161,13 +161,18 @@ TEST_CASE("info_nce matches the double reference with two operands") {
   }
 }
 
-TEST_CASE("info_nce of many rows of one group, of long rows' scores, and of large groups") {
+TEST_CASE("info_nce of many rows of one group, of large scores, and of large groups") {
   check(Problem(true, 513, 513, 32, 200, 1));
   check(Problem(false, 100, 700, 24, 201, 2));
   Problem scaled(true, 90, 90, 40, 202);
   for (float& x : scaled.q) x *= 20;  // scores of thousands
   scaled.k = scaled.q;
   check(scaled);
+  // Largest scores so far apart within a tile that no common shift would do.
+  Problem uneven(true, 200, 200, 24, 203);
+  for (size_t i = 0; i < uneven.q.size(); ++i) uneven.q[i] *= i / 24 % 5 == 0 ? 9.0f : 0.01f;
+  uneven.k = uneven.q;
+  check(uneven);
 }
 
 TEST_CASE("info_nce without queries, keys, partners or positives") {
