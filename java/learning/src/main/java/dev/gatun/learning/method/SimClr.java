@@ -23,7 +23,9 @@ public final class SimClr extends Contrastive {
 
     @Override
     Layer head(Parameters parameters, int features) {
-        return Heads.normalisedProjection(parameters, features, settings.hidden(), settings.output());
+        return settings.outputNorm()
+                ? Heads.normalisedProjection(parameters, features, settings.hidden(), settings.output())
+                : Heads.projection(parameters, features, settings.hidden(), settings.output());
     }
 
     @Override

@@ -13,15 +13,17 @@ public final class SimClrProvider implements MethodProvider {
      *
      * @param hidden widths of the projection head's hidden layers, each with batch norm and ReLU
      * @param output D, the embedding's width
+     * @param outputNorm whether a batch norm follows the head's last layer, as in the authors' code
      * @param temperature of the softmax over the batch
      */
     public record Settings(
             List<Integer> hidden,
             int output,
+            boolean outputNorm,
             float temperature) {
         /** The paper's settings for ResNet-50. */
         public Settings() {
-            this(List.of(2048), 128, .1f);
+            this(List.of(2048), 128, true, .1f);
         }
 
         /** Checks the values. */
