@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "kernels/attention/attention_tile-inl.h"
 #include "kernels/info_nce/info_nce_plan.h"
@@ -97,21 +98,36 @@ void add_lane_powers(const ScoreTile& t, float scale, const float* HWY_RESTRICT 
   }
 }
 
+// Calls group(c, vectors) for the lanes of a tile, four vectors at a time where there are as many: what is gathered along rows is then
+// written once for four.
+template <class F>
+HWY_INLINE void for_lane_groups(const ScoreTile& t, F&& group) {
+  const int64_t lanes = vector_lanes();
+  int64_t c = 0;
+  for (; c + 4 * lanes <= t.columns; c += 4 * lanes) group(c, std::integral_constant<int, 4>());
+  for (; c < t.stride; c += lanes) group(c, std::integral_constant<int, 1>());
+}
+
 // Largest score of each row and lane of a tile. Returns the largest of them if no other is so far below it that its powers would vanish
 // beside it, else NaN.
 float tile_maximum(const ScoreTile& t, float scale, const TileScratch& s) {
   const F32 d;
   const int64_t lanes = vector_lanes();
   constexpr float kSpread = 20;
-  for (int64_t c = 0; c < t.stride; c += lanes) {
-    VF largest = hn::Set(d, -kInfinity);
+  for_lane_groups(t, [&](int64_t c, auto vectors) HWY_ATTR {
+    VF largest[vectors];
+    for (int v = 0; v < vectors; ++v) largest[v] = hn::Set(d, -kInfinity);
     for (int64_t r = 0; r < t.rows; ++r) {
-      const VF product = hn::LoadU(d, s.products + r * t.stride + c);
-      largest = hn::Max(largest, product);
-      hn::StoreU(c == 0 ? product : hn::Max(hn::LoadU(d, s.across + r * lanes), product), d, s.across + r * lanes);
+      VF row = c == 0 ? hn::Set(d, -kInfinity) : hn::LoadU(d, s.across + r * lanes);
+      for (int v = 0; v < vectors; ++v) {
+        const VF product = hn::LoadU(d, s.products + r * t.stride + c + v * lanes);
+        largest[v] = hn::Max(largest[v], product);
+        row = hn::Max(row, product);
+      }
+      hn::StoreU(row, d, s.across + r * lanes);
     }
-    hn::StoreU(hn::Mul(largest, hn::Set(d, scale)), d, s.lane_most + c);
-  }
+    for (int v = 0; v < vectors; ++v) hn::StoreU(hn::Mul(largest[v], hn::Set(d, scale)), d, s.lane_most + c + v * lanes);
+  });
   float most = -kInfinity, least = kInfinity;
   for (int64_t r = 0; r < t.rows; ++r) {
     s.row_most[r] = scale * max_lanes(d, hn::LoadU(d, s.across + r * lanes));
@@ -128,23 +144,32 @@ void add_both_powers(const ScoreTile& t, float scale, const TileScratch& s, cons
   const I32 di;
   const int64_t lanes = vector_lanes();
   const VF factor = hn::Set(d, scale);
+  const auto end = hn::Set(di, static_cast<int32_t>(t.columns));
   const float most = tile_maximum(t, scale, s);
   const bool shared = !std::isnan(most);
   for (int64_t r = 0; r < t.rows; ++r) s.row_unit[r] = shared ? most : s.row_most[r] == -kInfinity ? 0.0f : s.row_most[r];
-  for (int64_t c = 0; c < t.stride; c += lanes) {
-    const auto real = hn::RebindMask(d, hn::Lt(hn::Iota(di, static_cast<int32_t>(c)), hn::Set(di, static_cast<int32_t>(t.columns))));
-    VF total = hn::Zero(d);
+  for_lane_groups(t, [&](int64_t c, auto vectors) HWY_ATTR {
+    VF total[vectors];
+    for (int v = 0; v < vectors; ++v) total[v] = hn::Zero(d);
     for (int64_t r = 0; r < t.rows; ++r) {
-      const VF score = hn::Mul(hn::LoadU(d, s.products + r * t.stride + c), factor);
-      const VF weight = hn::IfThenElseZero(real, power(d, hn::Sub(score, hn::Set(d, s.row_unit[r]))));
-      total = hn::Add(total, weight);
-      hn::StoreU(c == 0 ? weight : hn::Add(hn::LoadU(d, s.across + r * lanes), weight), d, s.across + r * lanes);
+      const VF unit = hn::Set(d, s.row_unit[r]);
+      VF row = c == 0 ? hn::Zero(d) : hn::LoadU(d, s.across + r * lanes);
+      for (int v = 0; v < vectors; ++v) {
+        const VF score = hn::Mul(hn::LoadU(d, s.products + r * t.stride + c + v * lanes), factor);
+        VF weight = power(d, hn::Sub(score, unit));
+        // Only a single vector can have lanes that are no rows.
+        if (vectors == 1) weight = hn::IfThenElseZero(hn::RebindMask(d, hn::Lt(hn::Iota(di, static_cast<int32_t>(c)), end)), weight);
+        total[v] = hn::Add(total[v], weight);
+        row = hn::Add(row, weight);
+      }
+      hn::StoreU(row, d, s.across + r * lanes);
     }
-    if (shared) {
-      float* at = statistics.maximum + t.lane + c;
-      add_to_sum(d, at, statistics.sum + t.lane + c, hn::LoadU(d, s.lane_most + c), hn::Set(d, most), total);
+    for (int v = 0; shared && v < vectors; ++v) {
+      const int64_t at = c + v * lanes;
+      add_to_sum(d, statistics.maximum + t.lane + at, statistics.sum + t.lane + at, hn::LoadU(d, s.lane_most + at), hn::Set(d, most),
+                 total[v]);
     }
-  }
+  });
   if (!shared) add_lane_powers<false>(t, scale, s.products, statistics, t.lane);
   for (int64_t r = 0; r < t.rows; ++r) s.row_total[r] = sum_lanes(d, hn::LoadU(d, s.across + r * lanes));
   for (int64_t r = 0; r < t.rows; r += lanes) {
