@@ -43,7 +43,6 @@ abstract class Contrastive implements Method {
         Pass pass = step.pass();
         Tensor z = L2Normalize.apply(head.forward(pass, MultiView.encode(encoder, batch, pass)));
         step.log(Step.SPREAD, Spread.of(z.detach()));
-        int views = batch.views().size();
-        return InfoNce.apply(z, step.scope().ofInts(MultiView.repeat(groups(batch), views)), temperature);
+        return InfoNce.apply(z, MultiView.repeat(groups(batch), batch, step.scope()), temperature);
     }
 }

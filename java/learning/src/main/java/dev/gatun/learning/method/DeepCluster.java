@@ -2,7 +2,6 @@
 package dev.gatun.learning.method;
 
 import dev.gatun.data.Batch;
-import dev.gatun.data.View;
 import dev.gatun.learning.Epoch;
 import dev.gatun.learning.Method;
 import dev.gatun.learning.MethodBuild;
@@ -25,7 +24,6 @@ import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.Pass;
 import dev.gatun.tensor.layer.State;
 import java.util.Optional;
-import java.util.stream.LongStream;
 
 /**
  * DeepCluster: before every epoch the features of all images are whitened and clustered by k-means, the clusters become the
@@ -95,18 +93,13 @@ public final class DeepCluster implements Method {
 
     @Override
     public Tensor loss(Batch batch, Step step) {
-        int[] ids = LongStream.of(batch.ids()).mapToInt(Math::toIntExact).toArray();
-        Tensor targets = GatherRows.apply(step.scope().attach(clusters.value()), step.scope().ofInts(ids));
         int count = count();
         Tensor w = step.pass().use(weight).slice(0, 0, count);
         Tensor b = step.pass().use(bias).slice(0, 0, count);
-        Tensor loss = null;
-        for (View view : batch.views()) {
-            Tensor term = CrossEntropy.apply(Activation.relu(features(step.pass(), view.images())).linear(w, b), targets);
-            loss = loss == null ? term : loss.add(term);
-        }
+        Tensor features = MultiView.encode(this::features, batch, step.pass());
         step.log(Step.UNINFORMED_LOSS, Math.log(count));
-        return loss.mul(1f / batch.views().size());
+        return CrossEntropy.apply(
+                Activation.relu(features).linear(w, b), MultiView.gather(clusters, batch, step.scope()));
     }
 
     // the head's own optimizer: plain SGD, since a momentum would be that of the last epoch's head

@@ -25,7 +25,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
-import java.util.stream.LongStream;
 
 /**
  * DeepCluster-v2: before every epoch spherical k-means clusters the embeddings that the epoch before left in memory; all views
@@ -97,26 +96,25 @@ public final class DeepClusterV2 implements PrototypeMethod {
     public Tensor loss(Batch batch, Step step) {
         Tensor z = embed(step.pass(), MultiView.encode(encoder, batch, step.pass()));
         int b = batch.size();
-        int[] ids = LongStream.of(batch.ids()).mapToInt(Math::toIntExact).toArray();
-        Tensor samples = step.scope().ofInts(MultiView.repeat(ids, batch.views().size()));
         Tensor loss = null;
         double uninformed = 0;
         for (int h = 0; h < prototypes.size(); h++) {
             Tensor scores = z.matmulTransposed(step.scope().attach(prototypes.get(h).value()));
-            Tensor targets = GatherRows.apply(step.scope().attach(clusters.get(h).value()), samples);
+            Tensor targets = MultiView.gather(clusters.get(h), batch, step.scope());
             Tensor term = CrossEntropy.apply(scores, targets, settings.temperature());
             loss = loss == null ? term : loss.add(term);
             uninformed += Math.log(settings.prototypes().get(h)) / prototypes.size();
         }
         for (int i = 0; i < banks.size(); i++) {
-            remember(banks.get(i).value(), ids, z.detach().slice(0, (long) remembered.get(i) * b, (remembered.get(i) + 1L) * b));
+            remember(banks.get(i).value(), batch, z.detach().slice(0, (long) remembered.get(i) * b, (remembered.get(i) + 1L) * b));
         }
         step.log(Step.SPREAD, Spread.of(z.detach()));
         step.log(Step.UNINFORMED_LOSS, uninformed);
         return loss.mul(1f / prototypes.size());
     }
 
-    private static void remember(Tensor bank, int[] ids, Tensor rows) {
+    private static void remember(Tensor bank, Batch batch, Tensor rows) {
+        int[] ids = MultiView.indices(batch);
         IntStream.range(0, ids.length).forEach(i -> bank.slice(0, ids[i], ids[i] + 1L).copyFrom(rows.slice(0, i, i + 1L)));
     }
 

@@ -3,11 +3,15 @@ package dev.gatun.learning.method;
 
 import dev.gatun.data.Batch;
 import dev.gatun.data.View;
+import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.function.GatherRows;
 import dev.gatun.tensor.layer.Layer;
 import dev.gatun.tensor.layer.Pass;
+import dev.gatun.tensor.layer.State;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.LongStream;
 
 /** All views of a batch through one network. */
 public final class MultiView {
@@ -39,17 +43,35 @@ public final class MultiView {
     }
 
     /**
-     * Numbers of the samples, once for each view.
+     * Numbers of the batch's samples, such as labels, once for each view.
      *
-     * @param numbers one a sample
-     * @param views how many views
-     * @return (V·B), view-major
+     * @param numbers one a sample of the batch
+     * @param batch V views of B samples
+     * @param scope where the result lives
+     * @return i32 (V·B), view-major
      */
-    static int[] repeat(int[] numbers, int views) {
-        int[] all = new int[numbers.length * views];
-        for (int v = 0; v < views; v++) {
-            System.arraycopy(numbers, 0, all, v * numbers.length, numbers.length);
+    public static Tensor repeat(int[] numbers, Batch batch, Scope scope) {
+        int[] all = new int[numbers.length * batch.views().size()];
+        for (int from = 0; from < all.length; from += numbers.length) {
+            System.arraycopy(numbers, 0, all, from, numbers.length);
         }
-        return all;
+        return scope.ofInts(all);
+    }
+
+    /**
+     * What is known of the batch's samples, such as their clusters, once for each view.
+     *
+     * @param known i32 (N), one for every training sample
+     * @param batch V views of B samples
+     * @param scope where the result lives
+     * @return i32 (V·B), view-major
+     */
+    public static Tensor gather(State known, Batch batch, Scope scope) {
+        return GatherRows.apply(scope.attach(known.value()), repeat(indices(batch), batch, scope));
+    }
+
+    /** The batch's samples as rows of what is known of all training samples. */
+    static int[] indices(Batch batch) {
+        return LongStream.of(batch.ids()).mapToInt(Math::toIntExact).toArray();
     }
 }
