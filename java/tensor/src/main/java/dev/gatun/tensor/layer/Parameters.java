@@ -87,7 +87,7 @@ public final class Parameters {
         }
         String start = prefix + name + ".";
         declare(name);
-        if (store.apart.containsKey(start) || tensorNames().anyMatch(other -> other.startsWith(start))) {
+        if (Stream.concat(tensorNames(), store.apart.keySet().stream()).anyMatch(other -> other.startsWith(start))) {
             throw new TensorException("names start with " + start + " already");
         }
         Parameters apart = new Parameters(new Store(start), start);
@@ -258,11 +258,15 @@ public final class Parameters {
     /** Sets the gradients of the whole store, and of those apart, to zero: the start of an (accumulated) step. */
     public void zeroGradients() {
         gradients().zero();
-        for (Parameters apart : apart()) {
-            if (apart.store.gradients != null) {
-                apart.zeroGradients();
-            }
+        apart().forEach(Parameters::zeroUsedGradients);
+    }
+
+    // a store that nothing was learnt in has no gradients, but those apart from it may
+    private void zeroUsedGradients() {
+        if (store.gradients != null) {
+            store.gradients.zero();
         }
+        apart().forEach(Parameters::zeroUsedGradients);
     }
 
     /** Tells tapes that all values were overwritten, as an optimizer's sweep does. */
