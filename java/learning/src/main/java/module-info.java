@@ -11,11 +11,15 @@ module dev.gatun.learning {
 
     exports dev.gatun.learning;
     exports dev.gatun.learning.checkpoint;
+    exports dev.gatun.learning.comparison;
     exports dev.gatun.learning.evaluation;
     exports dev.gatun.learning.method;
     exports dev.gatun.learning.optimizer;
     exports dev.gatun.learning.pipeline;
     exports dev.gatun.learning.report;
+
+    opens dev.gatun.learning.comparison to
+            tools.jackson.databind;
 
     uses dev.gatun.data.DatasetProvider;
     uses dev.gatun.data.ViewsProvider;

@@ -19,6 +19,7 @@ import picocli.CommandLine.Spec;
         subcommands = {
             PretrainCommand.class,
             TrainCommand.class,
+            CompareCommand.class,
             MethodsCommand.class,
             EvaluateCommand.class,
             EmbedCommand.class,

@@ -167,7 +167,8 @@ public final class Trainer {
         return lines.isEmpty() ? 0 : lines.getLast().getOrDefault("seconds", 0.0);
     }
 
-    private void epoch(Loader loader, long step, Map<String, Double> logged) {
+    /** What happens before a step that begins an epoch, or is the first after a resume. */
+    void epoch(Loader loader, long step, Map<String, Double> logged) {
         int index = (int) (step / experiment.stepsPerEpoch());
         RandomKey key = new RandomKey(experiment.pipeline().seed(), index, EPOCH_STREAM);
         try (Scope scope = experiment.device().scope().open()) {

@@ -52,6 +52,18 @@ public record Pipeline(
             "version", "seed", "device", "precision", "data", "views", "model", "method", "optimizer", "schedule",
             "evaluation", "checkpoint");
 
+    /**
+     * The same pipeline with another seed and length.
+     *
+     * @param seed key of every random decision
+     * @param steps updates of the run
+     */
+    public Pipeline with(long seed, long steps) {
+        return new Pipeline(
+                version, seed, device, precision, data, batch, views, model, method, optimizer, schedule.withSteps(steps), evaluation,
+                checkpoint);
+    }
+
     /** The pipeline as a mapping of plain values, in the order of {@link #KEYS}. */
     public Map<String, Object> toMap() {
         Map<String, Object> map = new LinkedHashMap<>();

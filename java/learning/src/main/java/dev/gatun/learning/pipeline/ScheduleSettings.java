@@ -43,6 +43,15 @@ public record ScheduleSettings(String name, int epochs, long steps, double warmu
     }
 
     /**
+     * The same course over another length.
+     *
+     * @param steps updates of the run
+     */
+    public ScheduleSettings withSteps(long steps) {
+        return new ScheduleSettings(name, epochs, steps, warmupEpochs, start, end, rise);
+    }
+
+    /**
      * Updates of the whole run.
      *
      * @param stepsPerEpoch updates an epoch

@@ -73,9 +73,9 @@ final class Charts {
      *
      * @param caption the chart's title
      * @param curves the curves
-     * @param shown further points that the frame must hold, to give several charts one scale
+     * @param last where the frame ends, so that several charts have one scale; it starts at 0
      */
-    static String curves(String caption, List<Curve> curves, List<double[]> shown) {
+    static String curves(String caption, List<Curve> curves, double last) {
         List<Curve> drawn = curves.stream()
                 .filter(curve -> curve.points().size() > 1)
                 .map(curve -> new Curve(curve.colour(), average(thin(curve.points()))))
@@ -83,7 +83,8 @@ final class Charts {
         if (drawn.isEmpty()) {
             return "";
         }
-        List<double[]> all = new ArrayList<>(shown);
+        double height = drawn.getFirst().points().getFirst()[1];
+        List<double[]> all = new ArrayList<>(List.of(new double[] {0, height}, new double[] {last, height}));
         drawn.forEach(curve -> all.addAll(curve.points()));
         Axes axes = Axes.around(all);
         StringBuilder svg = new StringBuilder("<figure><figcaption>").append(Html.escape(caption)).append("</figcaption>")

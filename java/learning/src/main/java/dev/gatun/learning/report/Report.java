@@ -8,6 +8,7 @@ import dev.gatun.learning.Step;
 import dev.gatun.learning.checkpoint.AtomicFile;
 import dev.gatun.learning.evaluation.Evaluation.Results;
 import dev.gatun.learning.evaluation.Evaluation.Scores;
+import dev.gatun.learning.report.ReportData.Mark;
 import dev.gatun.learning.report.ReportData.Picture;
 import dev.gatun.learning.report.ReportData.Predictions;
 import dev.gatun.learning.report.ReportData.Row;
@@ -225,15 +226,20 @@ public final class Report {
                 page.append(Html.image(row.image(), row.label(), "")).append("<span class='arrow'>→</span>");
             }
             for (Picture picture : row.others()) {
-                page.append(Html.image(picture.png(), picture.title(), switch (picture.mark()) {
-                    case NONE -> "";
-                    case SAME -> "same";
-                    case OTHER -> "other";
-                }));
+                page.append(Html.image(picture.png(), picture.title(), style(picture.mark())));
             }
             page.append("</div>");
         }
         page.append("</div></section>");
+    }
+
+    /** The style of an image with a mark. */
+    static String style(Mark mark) {
+        return switch (mark) {
+            case NONE -> "";
+            case SAME -> "same";
+            case OTHER -> "other";
+        };
     }
 
     private void facts() {

@@ -62,6 +62,19 @@ final class ReportCollector {
         }
     }
 
+    /** The part of a report that several runs can show of the same images. */
+    ComparisonData.Gallery gallery() {
+        boolean tested = experiment.data().test().isPresent();
+        Dataset train = some(experiment.data().train(), BANK);
+        Dataset test = tested ? some(experiment.data().test().get(), POINTS) : train;
+        try (Scope scope = experiment.device().scope().open()) {
+            Features bank = embed(scope, train);
+            Features queries = tested ? embed(scope, test) : bank;
+            return new ComparisonData.Gallery(
+                    map(queries), test.classNames(), neighbours(train, bank, test, queries), experiment.views().roles().size());
+        }
+    }
+
     // evenly from the whole: folders list one class after the other
     static Dataset some(Dataset data, int limit) {
         return data.size() <= limit ? data : Subset.of(data, spread(data.size(), limit));
