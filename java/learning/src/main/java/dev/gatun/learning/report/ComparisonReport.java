@@ -71,6 +71,20 @@ public final class ComparisonReport {
         return Charts.colour(data.entrants().indexOf(entrant), data.entrants().size());
     }
 
+    // without what all names begin with, for charts
+    private String shortName(Entrant entrant) {
+        List<String> names = data.entrants().stream().map(Entrant::name).toList();
+        int dash = entrant.name().lastIndexOf('-');
+        while (dash >= 0) {
+            String start = entrant.name().substring(0, dash + 1);
+            if (names.size() > 1 && names.stream().allMatch(name -> name.startsWith(start))) {
+                return entrant.name().substring(dash + 1);
+            }
+            dash = entrant.name().lastIndexOf('-', dash - 1);
+        }
+        return entrant.name();
+    }
+
     private static String name(String name, String colour) {
         return "<i class='swatch' style='background:" + colour + "'></i>" + Html.escape(name);
     }
@@ -113,12 +127,12 @@ public final class ComparisonReport {
         page.append("<div class='charts bars'>");
         for (String[] score : SCORES) {
             List<Dots.Bar> bars = data.entrants().stream()
-                    .map(entrant -> new Dots.Bar(entrant.name(), colour(entrant), entrant.spread("scores", "trained", score[0])))
+                    .map(entrant -> new Dots.Bar(shortName(entrant), colour(entrant), entrant.spread("scores", "trained", score[0])))
                     .toList();
             page.append(Dots.chart(score[1] + " (dashed: floors)", bars, floorLines(score[0])));
         }
         page.append(Dots.chart("accuracy of the classifier itself", data.entrants().stream()
-                .map(entrant -> new Dots.Bar(entrant.name(), colour(entrant), entrant.spread("test_accuracy")))
+                .map(entrant -> new Dots.Bar(shortName(entrant), colour(entrant), entrant.spread("test_accuracy")))
                 .toList(), List.of())).append("</div></section>");
     }
 

@@ -5,6 +5,7 @@ import static dev.gatun.learning.report.Axes.format;
 
 import dev.gatun.learning.report.ComparisonData.Spread;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.stream.DoubleStream;
 
@@ -15,6 +16,7 @@ final class Dots {
     private static final int RIGHT = 44;
     private static final int ROW = 26;
     private static final int TOP = 20;
+    private static final int WORD = 56;
 
     private Dots() {}
 
@@ -43,6 +45,7 @@ final class Dots {
         }
         List<Floor> drawn = new ArrayList<>(floors);
         drawn.removeIf(floor -> !Double.isFinite(floor.value()));
+        drawn.sort(Comparator.comparingDouble(Floor::value));
         double low = DoubleStream.concat(
                         shown.stream().mapToDouble(bar -> bar.values().low()), drawn.stream().mapToDouble(Floor::value))
                 .min()
@@ -62,6 +65,15 @@ final class Dots {
             svg.append(format("<line class='grid' x1='%.1f' x2='%.1f' y1='%d' y2='%d'/>", x.at(v), x.at(v), TOP, bottom));
             svg.append(format("<text x='%.1f' y='%d' text-anchor='middle'>%.0f</text>", x.at(v), bottom + 15, v));
         }
+        double labelled = Double.NEGATIVE_INFINITY;
+        for (Floor floor : drawn) {
+            double at = x.at(floor.value());
+            svg.append(format("<line class='reference' x1='%.1f' x2='%.1f' y1='%d' y2='%d'/>", at, at, TOP - 2, bottom));
+            if (Math.abs(at - labelled) > WORD) {
+                svg.append(format("<text x='%.1f' y='%d' text-anchor='middle'>%s</text>", at, TOP - 6, Html.escape(floor.name())));
+                labelled = at;
+            }
+        }
         for (int i = 0; i < shown.size(); i++) {
             Bar bar = shown.get(i);
             double y = TOP + ROW * (i + .5);
@@ -71,12 +83,7 @@ final class Dots {
             for (double value : bar.values().values()) {
                 svg.append(format("<circle cx='%.1f' cy='%.1f' r='3.2' fill='%s'/>", x.at(value), y, bar.colour()));
             }
-            svg.append(format("<text x='%.1f' y='%.1f'>%.1f</text>", x.at(bar.values().high()) + 8, y + 4, bar.values().mean()));
-        }
-        for (Floor floor : drawn) {
-            svg.append(format("<line class='reference' x1='%.1f' x2='%.1f' y1='%d' y2='%d'/>",
-                    x.at(floor.value()), x.at(floor.value()), TOP - 2, bottom));
-            svg.append(format("<text x='%.1f' y='%d' text-anchor='middle'>%s</text>", x.at(floor.value()), TOP - 6, Html.escape(floor.name())));
+            svg.append(format("<text class='value' x='%.1f' y='%.1f'>%.1f</text>", x.at(bar.values().high()) + 8, y + 4, bar.values().mean()));
         }
         return svg.append("</svg></figure>").toString();
     }
