@@ -105,7 +105,7 @@ final class Axes {
         if (clean != 0 && step < 1e-4) {
             return format("%.0e", clean);
         }
-        if (step >= 1000) {
+        if (step >= 1000 && clean != 0) {
             return Math.abs(clean) >= 1e6 ? format("%.4gM", clean / 1e6).replaceAll("\\.?0+M", "M") : format("%.0fk", clean / 1e3);
         }
         int digits = Math.max(0, (int) Math.ceil(-Math.log10(step) - 1e-9));

@@ -330,6 +330,7 @@ public final class ComparisonReport {
         page.append(Html.section("Nearest neighbours", "The same images asked of every encoder, and the training images whose features are "
                 + "nearest in cosine, nearest first." + (classes ? " Green: of the same class; red: of another." : "")
                 + (data.seeds() > 1 ? " Of the first seed." : "")));
+        legend();
         page.append("<div class='columns'>");
         answers.forEach((key, rows) -> {
             page.append("<div class='query'><div class='asked'>").append(key).append("<span>")
@@ -344,9 +345,7 @@ public final class ComparisonReport {
             });
             page.append("</div></div>");
         });
-        page.append("</div>");
-        legend();
-        page.append("</section>");
+        page.append("</div></section>");
     }
 
     private void fairPlay() {
@@ -361,7 +360,7 @@ public final class ComparisonReport {
         shared("parameters", "parameters");
         shared("training images", "images");
         shared("seeds", "seed");
-        page.append("</div><pre>").append(Html.escape(data.command())).append("</pre>");
+        page.append("</div><pre class='wrapped'>").append(Html.escape(data.command())).append("</pre>");
         page.append("<details><summary>each run alone</summary><pre>");
         data.entrants().forEach(entrant -> entrant.runs().forEach(run -> page.append(Html.escape(run.command())).append("\n")));
         page.append("</pre></details>");
