@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.learning.method;
 
-import dev.gatun.learning.Method;
-import dev.gatun.learning.MethodProvider;
+import dev.gatun.learning.MethodEntry;
 import dev.gatun.learning.pipeline.Ranges;
 import java.util.List;
 
 /** Offers {@link Byol} as {@code byol}. */
-public final class ByolProvider implements MethodProvider {
+public final class ByolProvider extends MethodEntry<ByolProvider.Settings> {
     /**
      * The {@code method} section.
      *
@@ -28,50 +27,23 @@ public final class ByolProvider implements MethodProvider {
 
         /** Checks the values. */
         public Settings {
-            hidden.forEach(width -> Ranges.atLeast("hidden", width, 1));
-            Ranges.atLeast("output", output, 1);
+            Ranges.head(hidden, output);
             Ranges.within("tau", tau, 0, 1);
         }
     }
 
-    @Override
-    public String name() {
-        return "byol";
-    }
-
-    @Override
-    public String paper() {
-        return "Grill, Strub, Altche, Tallec, Richemond, Buchatskaya, Doersch, Pires, Guo, Azar, Piot, Kavukcuoglu, Munos, "
-                + "Valko: Bootstrap Your Own Latent, 2020";
-    }
-
-    @Override
-    public String citation() {
-        return "Grill et al., 2020";
-    }
-
-    @Override
-    public String needs() {
-        return "2 views";
-    }
-
-    @Override
-    public String config() {
-        return "fashion-mnist-byol.yaml";
-    }
-
-    @Override
-    public String advice() {
-        return "";
-    }
-
-    @Override
-    public Class<? extends Record> settings() {
-        return Settings.class;
-    }
-
-    @Override
-    public Method create(Record settings) {
-        return new Byol((Settings) settings);
+    /** Found by {@link java.util.ServiceLoader}. */
+    public ByolProvider() {
+        super(
+                new About(
+                        "byol",
+                        "Grill, Strub, Altche, Tallec, Richemond, Buchatskaya, Doersch, Pires, Guo, Azar, Piot, Kavukcuoglu, Munos, "
+                        + "Valko: Bootstrap Your Own Latent, 2020",
+                        "Grill et al., 2020",
+                        "2 views",
+                        "fashion-mnist-byol.yaml",
+                        ""),
+                Settings.class,
+                Byol::new);
     }
 }

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.learning.method;
 
-import dev.gatun.learning.Method;
-import dev.gatun.learning.MethodProvider;
+import dev.gatun.learning.MethodEntry;
 import dev.gatun.learning.pipeline.Ranges;
 
 /** Offers {@link Cosub} as {@code cosub}. */
-public final class CosubProvider implements MethodProvider {
+public final class CosubProvider extends MethodEntry<CosubProvider.Settings> {
     /**
      * The {@code method} section.
      *
@@ -30,43 +29,17 @@ public final class CosubProvider implements MethodProvider {
         }
     }
 
-    @Override
-    public String name() {
-        return "cosub";
-    }
-
-    @Override
-    public String paper() {
-        return "Touvron, Cord, Oquab, Bojanowski, Verbeek, Jegou: Co-training 2^L Submodels for Visual Recognition, 2022";
-    }
-
-    @Override
-    public String citation() {
-        return "Touvron et al., 2022";
-    }
-
-    @Override
-    public String needs() {
-        return "labels, model.drop_path > 0";
-    }
-
-    @Override
-    public String config() {
-        return "fashion-mnist-cosub.yaml";
-    }
-
-    @Override
-    public String advice() {
-        return "";
-    }
-
-    @Override
-    public Class<? extends Record> settings() {
-        return Settings.class;
-    }
-
-    @Override
-    public Method create(Record settings) {
-        return new Cosub((Settings) settings);
+    /** Found by {@link java.util.ServiceLoader}. */
+    public CosubProvider() {
+        super(
+                new About(
+                        "cosub",
+                        "Touvron, Cord, Oquab, Bojanowski, Verbeek, Jegou: Co-training 2^L Submodels for Visual Recognition, 2022",
+                        "Touvron et al., 2022",
+                        "labels, model.drop_path > 0",
+                        "fashion-mnist-cosub.yaml",
+                        ""),
+                Settings.class,
+                Cosub::new);
     }
 }

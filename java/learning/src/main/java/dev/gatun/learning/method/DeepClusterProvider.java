@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.learning.method;
 
-import dev.gatun.learning.Method;
-import dev.gatun.learning.MethodProvider;
+import dev.gatun.learning.MethodEntry;
 import dev.gatun.learning.pipeline.Ranges;
 
 /** Offers {@link DeepCluster} as {@code deepcluster}. */
-public final class DeepClusterProvider implements MethodProvider {
+public final class DeepClusterProvider extends MethodEntry<DeepClusterProvider.Settings> {
     /**
      * The {@code method} section.
      *
@@ -40,43 +39,17 @@ public final class DeepClusterProvider implements MethodProvider {
         }
     }
 
-    @Override
-    public String name() {
-        return "deepcluster";
-    }
-
-    @Override
-    public String paper() {
-        return "Caron, Bojanowski, Joulin, Douze: Deep Clustering for Unsupervised Learning of Visual Features, 2018";
-    }
-
-    @Override
-    public String citation() {
-        return "Caron et al., 2018";
-    }
-
-    @Override
-    public String needs() {
-        return "1 view or more";
-    }
-
-    @Override
-    public String config() {
-        return "fashion-mnist-deepcluster.yaml";
-    }
-
-    @Override
-    public String advice() {
-        return "";
-    }
-
-    @Override
-    public Class<? extends Record> settings() {
-        return Settings.class;
-    }
-
-    @Override
-    public Method create(Record settings) {
-        return new DeepCluster((Settings) settings);
+    /** Found by {@link java.util.ServiceLoader}. */
+    public DeepClusterProvider() {
+        super(
+                new About(
+                        "deepcluster",
+                        "Caron, Bojanowski, Joulin, Douze: Deep Clustering for Unsupervised Learning of Visual Features, 2018",
+                        "Caron et al., 2018",
+                        "1 view or more",
+                        "fashion-mnist-deepcluster.yaml",
+                        ""),
+                Settings.class,
+                DeepCluster::new);
     }
 }

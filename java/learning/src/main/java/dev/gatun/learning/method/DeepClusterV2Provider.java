@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.learning.method;
 
-import dev.gatun.learning.Method;
-import dev.gatun.learning.MethodProvider;
+import dev.gatun.learning.MethodEntry;
 import dev.gatun.learning.pipeline.Ranges;
 import java.util.List;
 
 /** Offers {@link DeepClusterV2} as {@code deepcluster_v2}. */
-public final class DeepClusterV2Provider implements MethodProvider {
+public final class DeepClusterV2Provider extends MethodEntry<DeepClusterV2Provider.Settings> {
     /**
      * The {@code method} section.
      *
@@ -32,51 +31,24 @@ public final class DeepClusterV2Provider implements MethodProvider {
         public Settings {
             prototypes.forEach(k -> Ranges.atLeast("prototypes", k, 2));
             Ranges.atLeast("prototypes: clusterings", prototypes.size(), 1);
-            hidden.forEach(width -> Ranges.atLeast("hidden", width, 1));
-            Ranges.atLeast("output", output, 1);
+            Ranges.head(hidden, output);
             Ranges.above("temperature", temperature, 0);
             Ranges.atLeast("iterations", iterations, 1);
         }
     }
 
-    @Override
-    public String name() {
-        return "deepcluster_v2";
-    }
-
-    @Override
-    public String paper() {
-        return "Caron, Misra, Mairal, Goyal, Bojanowski, Joulin: Unsupervised Learning of Visual Features by Contrasting "
-                + "Cluster Assignments, 2020, section 4 and appendix (DeepCluster-v2)";
-    }
-
-    @Override
-    public String citation() {
-        return "Caron et al., 2020";
-    }
-
-    @Override
-    public String needs() {
-        return "1 global view or more";
-    }
-
-    @Override
-    public String config() {
-        return "fashion-mnist-deepcluster-v2.yaml";
-    }
-
-    @Override
-    public String advice() {
-        return "";
-    }
-
-    @Override
-    public Class<? extends Record> settings() {
-        return Settings.class;
-    }
-
-    @Override
-    public Method create(Record settings) {
-        return new DeepClusterV2((Settings) settings);
+    /** Found by {@link java.util.ServiceLoader}. */
+    public DeepClusterV2Provider() {
+        super(
+                new About(
+                        "deepcluster_v2",
+                        "Caron, Misra, Mairal, Goyal, Bojanowski, Joulin: Unsupervised Learning of Visual Features by Contrasting "
+                        + "Cluster Assignments, 2020, section 4 and appendix (DeepCluster-v2)",
+                        "Caron et al., 2020",
+                        "1 global view or more",
+                        "fashion-mnist-deepcluster-v2.yaml",
+                        ""),
+                Settings.class,
+                DeepClusterV2::new);
     }
 }

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.learning.method;
 
-import dev.gatun.learning.Method;
-import dev.gatun.learning.MethodProvider;
+import dev.gatun.learning.MethodEntry;
 import dev.gatun.learning.pipeline.Ranges;
 import java.util.List;
 
 /** Offers {@link SimClr} as {@code simclr}. */
-public final class SimClrProvider implements MethodProvider {
+public final class SimClrProvider extends MethodEntry<SimClrProvider.Settings> {
     /**
      * The {@code method} section.
      *
@@ -28,49 +27,22 @@ public final class SimClrProvider implements MethodProvider {
 
         /** Checks the values. */
         public Settings {
-            hidden.forEach(width -> Ranges.atLeast("hidden", width, 1));
-            Ranges.atLeast("output", output, 1);
+            Ranges.head(hidden, output);
             Ranges.above("temperature", temperature, 0);
         }
     }
 
-    @Override
-    public String name() {
-        return "simclr";
-    }
-
-    @Override
-    public String paper() {
-        return "Chen, Kornblith, Norouzi, Hinton: A Simple Framework for Contrastive Learning of Visual Representations, 2020";
-    }
-
-    @Override
-    public String citation() {
-        return "Chen et al., 2020";
-    }
-
-    @Override
-    public String needs() {
-        return "2 views";
-    }
-
-    @Override
-    public String config() {
-        return "fashion-mnist-simclr.yaml";
-    }
-
-    @Override
-    public String advice() {
-        return "softer views, a larger batch or temperature";
-    }
-
-    @Override
-    public Class<? extends Record> settings() {
-        return Settings.class;
-    }
-
-    @Override
-    public Method create(Record settings) {
-        return new SimClr((Settings) settings);
+    /** Found by {@link java.util.ServiceLoader}. */
+    public SimClrProvider() {
+        super(
+                new About(
+                        "simclr",
+                        "Chen, Kornblith, Norouzi, Hinton: A Simple Framework for Contrastive Learning of Visual Representations, 2020",
+                        "Chen et al., 2020",
+                        "2 views",
+                        "fashion-mnist-simclr.yaml",
+                        "softer views, a larger batch or temperature"),
+                Settings.class,
+                SimClr::new);
     }
 }

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.learning.method;
 
-import dev.gatun.learning.Method;
-import dev.gatun.learning.MethodProvider;
+import dev.gatun.learning.MethodEntry;
 import dev.gatun.learning.pipeline.Ranges;
 import java.util.List;
 
 /** Offers {@link SupCon} as {@code supcon}. */
-public final class SupConProvider implements MethodProvider {
+public final class SupConProvider extends MethodEntry<SupConProvider.Settings> {
     /**
      * The {@code method} section.
      *
@@ -26,49 +25,22 @@ public final class SupConProvider implements MethodProvider {
 
         /** Checks the values. */
         public Settings {
-            hidden.forEach(width -> Ranges.atLeast("hidden", width, 1));
-            Ranges.atLeast("output", output, 1);
+            Ranges.head(hidden, output);
             Ranges.above("temperature", temperature, 0);
         }
     }
 
-    @Override
-    public String name() {
-        return "supcon";
-    }
-
-    @Override
-    public String paper() {
-        return "Khosla, Teterwak, Wang, Sarna, Tian, Isola, Maschinot, Liu, Krishnan: Supervised Contrastive Learning, 2020";
-    }
-
-    @Override
-    public String citation() {
-        return "Khosla et al., 2020";
-    }
-
-    @Override
-    public String needs() {
-        return "2 views, labels";
-    }
-
-    @Override
-    public String config() {
-        return "fashion-mnist-supcon.yaml";
-    }
-
-    @Override
-    public String advice() {
-        return "";
-    }
-
-    @Override
-    public Class<? extends Record> settings() {
-        return Settings.class;
-    }
-
-    @Override
-    public Method create(Record settings) {
-        return new SupCon((Settings) settings);
+    /** Found by {@link java.util.ServiceLoader}. */
+    public SupConProvider() {
+        super(
+                new About(
+                        "supcon",
+                        "Khosla, Teterwak, Wang, Sarna, Tian, Isola, Maschinot, Liu, Krishnan: Supervised Contrastive Learning, 2020",
+                        "Khosla et al., 2020",
+                        "2 views, labels",
+                        "fashion-mnist-supcon.yaml",
+                        ""),
+                Settings.class,
+                SupCon::new);
     }
 }

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.learning.method;
 
-import dev.gatun.learning.Method;
-import dev.gatun.learning.MethodProvider;
+import dev.gatun.learning.MethodEntry;
 import dev.gatun.learning.pipeline.Ranges;
 import java.util.List;
 
 /** Offers {@link Swav} as {@code swav}. */
-public final class SwavProvider implements MethodProvider {
+public final class SwavProvider extends MethodEntry<SwavProvider.Settings> {
     /**
      * The {@code method} section.
      *
@@ -41,8 +40,7 @@ public final class SwavProvider implements MethodProvider {
         /** Checks the values. */
         public Settings {
             Ranges.atLeast("prototypes", prototypes, 2);
-            hidden.forEach(width -> Ranges.atLeast("hidden", width, 1));
-            Ranges.atLeast("output", output, 1);
+            Ranges.head(hidden, output);
             Ranges.above("temperature", temperature, 0);
             Ranges.above("epsilon", epsilon, 0);
             Ranges.atLeast("iterations", iterations, 1);
@@ -53,44 +51,18 @@ public final class SwavProvider implements MethodProvider {
         }
     }
 
-    @Override
-    public String name() {
-        return "swav";
-    }
-
-    @Override
-    public String paper() {
-        return "Caron, Misra, Mairal, Goyal, Bojanowski, Joulin: Unsupervised Learning of Visual Features by Contrasting "
-                + "Cluster Assignments, 2020";
-    }
-
-    @Override
-    public String citation() {
-        return "Caron et al., 2020";
-    }
-
-    @Override
-    public String needs() {
-        return "2 views or more, one global";
-    }
-
-    @Override
-    public String config() {
-        return "fashion-mnist-swav.yaml";
-    }
-
-    @Override
-    public String advice() {
-        return "a smaller epsilon, a longer prototype freeze or softer views";
-    }
-
-    @Override
-    public Class<? extends Record> settings() {
-        return Settings.class;
-    }
-
-    @Override
-    public Method create(Record settings) {
-        return new Swav((Settings) settings);
+    /** Found by {@link java.util.ServiceLoader}. */
+    public SwavProvider() {
+        super(
+                new About(
+                        "swav",
+                        "Caron, Misra, Mairal, Goyal, Bojanowski, Joulin: Unsupervised Learning of Visual Features by Contrasting "
+                        + "Cluster Assignments, 2020",
+                        "Caron et al., 2020",
+                        "2 views or more, one global",
+                        "fashion-mnist-swav.yaml",
+                        "a smaller epsilon, a longer prototype freeze or softer views"),
+                Settings.class,
+                Swav::new);
     }
 }

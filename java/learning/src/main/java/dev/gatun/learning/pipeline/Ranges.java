@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.learning.pipeline;
 
+import java.util.List;
+
 /** Checks of settings; a failed one names the key, the range and the value in one line. */
 public final class Ranges {
     private Ranges() {}
@@ -31,6 +33,12 @@ public final class Ranges {
         if (!(value >= 0 && value < 1)) {
             throw new IllegalArgumentException(key + ": expected 0 to below 1, got " + text(value));
         }
+    }
+
+    /** Fails unless a projection head's widths are positive. */
+    public static void head(List<Integer> hidden, int output) {
+        hidden.forEach(width -> atLeast("hidden", width, 1));
+        atLeast("output", output, 1);
     }
 
     private static String text(double value) {
