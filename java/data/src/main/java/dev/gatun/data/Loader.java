@@ -192,6 +192,11 @@ public final class Loader implements AutoCloseable {
         }
 
         @Override
+        public boolean resident() {
+            return true;
+        }
+
+        @Override
         public boolean labelled() {
             return data.labelled();
         }

@@ -10,6 +10,7 @@ import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
+import java.util.stream.IntStream;
 
 /** Puts the stored images of a batch where a kernel can read them. */
 final class ImageBatch {
@@ -23,17 +24,18 @@ final class ImageBatch {
      * @throws DataException if an image cannot be read or has other channels
      */
     static Augmentation.Images read(Scope scope, Dataset data, int[] indices, int channels) {
-        Element[] elements = new Element[indices.length];
+        // files are decoded on all cores; what is in memory is not worth the trouble
+        IntStream numbers = Arrays.stream(indices);
+        Element[] elements = (data.resident() ? numbers : numbers.parallel()).mapToObj(data::read).toArray(Element[]::new);
         int[] heights = new int[indices.length];
         int[] widths = new int[indices.length];
         long[] offsets = new long[indices.length + 1];
         for (int i = 0; i < indices.length; i++) {
-            Element element = data.read(indices[i]);
+            Element element = elements[i];
             if (element.shape().length != 3 || element.shape()[2] != channels) {
                 throw new DataException(data.describe(indices[i]),
                         "has shape " + Arrays.toString(element.shape()) + ", not (height, width, " + channels + ")");
             }
-            elements[i] = element;
             heights[i] = (int) element.shape()[0];
             widths[i] = (int) element.shape()[1];
             offsets[i + 1] = offsets[i] + element.data().byteSize();
