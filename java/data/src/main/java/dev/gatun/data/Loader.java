@@ -112,11 +112,11 @@ public final class Loader implements AutoCloseable {
      * epoch is asked for, so a caller says it before the epoch's first batch.
      *
      * @param epoch which epoch, from 0
-     * @param samples in order, at least as many as the epoch's batches hold, each in [0, data.size()); repetitions are allowed
+     * @param samples in order, at least as many as the epoch's batches hold (more are left out), each in [0, data.size()); repetitions are allowed
      * @throws IllegalArgumentException if there are fewer, or one is out of range
      */
     public void order(long epoch, int[] samples) {
-        long needed = Math.min(batchesPerEpoch * batchSize, data.size());
+        int needed = (int) Math.min(batchesPerEpoch * batchSize, data.size());
         if (samples.length < needed) {
             throw new IllegalArgumentException("an epoch needs " + needed + " samples, got " + samples.length);
         }
@@ -125,7 +125,7 @@ public final class Loader implements AutoCloseable {
                 throw new IllegalArgumentException("sample " + sample + " of " + data.size());
             }
         }
-        order = samples.clone();
+        order = Arrays.copyOf(samples, needed);
         orderEpoch = epoch;
         given = true;
         aheadStep = -1;

@@ -37,7 +37,7 @@ class LoaderTest {
     }
 
     /** One view whose only number is the sample's byte plus a part of the key. */
-    private static final Views VIEWS = new Views() {
+    static final Views VIEWS = new Views() {
         @Override
         public List<ViewRole> roles() {
             return List.of(new ViewRole("global", 1));
