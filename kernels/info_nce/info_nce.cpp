@@ -156,36 +156,37 @@ void info_nce_forward_cpu(int threads, const InfoNceProblem& p, const InfoNceRes
   const int64_t chunk = chunk_lanes(rows, p.depth), chunks = chunk_count(rows, chunk);
   const int64_t stride = ForwardScratch({nullptr}, p).floats;
   const Statistics& statistics = state.statistics;
-  const Tournament tournament{p.self ? chunks : 0};
+  // What a chunk of queries sees of the keys; in the self form of itself.
+  const auto own = [&](const Range& range, const Lanes& packed, const TileScratch& s) HWY_ATTR {
+    std::fill_n(statistics.maximum + range.begin, whole_vectors(range.count()), -kInfinity);
+    for (float* zeros : {statistics.sum, statistics.positive}) std::fill_n(zeros + range.begin, whole_vectors(range.count()), 0.0f);
+    std::fill_n(statistics.counts + range.begin, whole_vectors(range.count()), 0);
+    pack(p, p.queries, p.query_groups, range, packed);
+    add_to_lanes(p, range, packed, p.self ? range : Range{0, p.keys.rows}, s, statistics);
+  };
+  if (!p.self) {
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+    for (int64_t c = 0; c < chunks; ++c) {
+      const ForwardScratch s({scratch + omp_get_thread_num() * stride}, p);
+      const Range range = chunk_range(c, chunk, rows);
+      own(range, s.lanes, s.tile);
+      finish_range(range, statistics, result);
+    }
+    return;
+  }
+  Play play({chunks}, state.progress);
 #pragma omp parallel num_threads(threads)
   {
     const ForwardScratch s({scratch + omp_get_thread_num() * stride}, p);
-#pragma omp for schedule(dynamic, 1)
-    for (int64_t c = 0; c < chunks; ++c) {
-      const Range range = chunk_range(c, chunk, rows);
-      std::fill_n(statistics.maximum + range.begin, whole_vectors(range.count()), -kInfinity);
-      for (float* zeros : {statistics.sum, statistics.positive}) std::fill_n(zeros + range.begin, whole_vectors(range.count()), 0.0f);
-      std::fill_n(statistics.counts + range.begin, whole_vectors(range.count()), 0);
-      const Lanes packed = p.self ? state.lanes.from(range.begin, p.depth) : s.lanes;
-      pack(p, p.queries, p.query_groups, range, packed);
-      add_to_lanes(p, range, packed, p.self ? range : Range{0, p.keys.rows}, s.tile, statistics);
-    }
-    for (int64_t round = 0; round < tournament.rounds(); ++round) {
-#pragma omp for schedule(dynamic, 1)
-      for (int64_t game = 0; game < tournament.games(); ++game) {
-        const Tournament::Pair pair = tournament.pair(round, game);
-        if (!pair.played) continue;
-        const Range first = chunk_range(pair.first, chunk, rows), second = chunk_range(pair.second, chunk, rows);
-        add_to_both(p, first, state.lanes.from(first.begin, p.depth), second, s.tile, statistics);
-      }
-    }
-#pragma omp for schedule(static)
-    for (int64_t c = 0; c < chunks; ++c) finish_range(chunk_range(c, chunk, rows), statistics, result);
+    const auto range = [&](int64_t c) HWY_ATTR { return chunk_range(c, chunk, rows); };
+    const auto packed = [&](int64_t c) HWY_ATTR { return state.lanes.from(c * chunk, p.depth); };
+    play.run([&](int64_t c) HWY_ATTR { own(range(c), packed(c), s.tile); },
+             [&](int64_t a, int64_t b) HWY_ATTR { add_to_both(p, range(a), packed(a), range(b), s.tile, statistics); },
+             [&](int64_t c) HWY_ATTR { finish_range(range(c), statistics, result); });
   }
 }
 
-void info_nce_backward_cpu(int threads, const InfoNceProblem& p, const InfoNceGradients& g, const BackwardState& state,
-                           float* scratch) {
+void info_nce_backward_cpu(int threads, const InfoNceProblem& p, const InfoNceGradients& g, const BackwardState& state, float* scratch) {
   if (!p.self) {
     const Side queries{p.queries, p.query_groups}, keys{p.keys, p.key_groups};
     backward_pass<true>(threads, p, queries, keys, state.terms, g.dq, {scratch});
@@ -196,31 +197,22 @@ void info_nce_backward_cpu(int threads, const InfoNceProblem& p, const InfoNceGr
   const int64_t chunk = chunk_lanes(rows, p.depth), chunks = chunk_count(rows, chunk);
   const int64_t stride = BackwardScratch({nullptr}, p).floats;
   const InfoNceRows<float> sum = whole_rows(p) ? g.dq : InfoNceRows<float>{state.sums, rows, padded_depth(p)};
-  const Tournament tournament{chunks};
+  Play play({chunks}, state.progress);
 #pragma omp parallel num_threads(threads)
   {
     const BackwardScratch s({scratch + omp_get_thread_num() * stride}, p);
-#pragma omp for schedule(dynamic, 1)
-    for (int64_t c = 0; c < chunks; ++c) {
-      const Range range = chunk_range(c, chunk, rows);
-      for (int64_t r = range.begin; r < range.end; ++r) std::fill_n(sum.at(r), padded_depth(p), 0.0f);
-      const Lanes packed = state.lanes.from(range.begin, p.depth);
-      pack(p, p.queries, p.query_groups, range, packed);
-      gradient_of_both<true>(p, range, packed, range, state.terms, sum, s);
-    }
-    for (int64_t round = 0; round < tournament.rounds(); ++round) {
-#pragma omp for schedule(dynamic, 1)
-      for (int64_t game = 0; game < tournament.games(); ++game) {
-        const Tournament::Pair pair = tournament.pair(round, game);
-        if (!pair.played) continue;
-        const Range first = chunk_range(pair.first, chunk, rows), second = chunk_range(pair.second, chunk, rows);
-        gradient_of_both<false>(p, first, state.lanes.from(first.begin, p.depth), second, state.terms, sum, s);
-      }
-    }
-    if (!whole_rows(p)) {
-#pragma omp for schedule(static)
-      for (int64_t r = 0; r < rows; ++r) std::copy_n(sum.at(r), p.depth, g.dq.at(r));
-    }
+    const auto range = [&](int64_t c) HWY_ATTR { return chunk_range(c, chunk, rows); };
+    const auto packed = [&](int64_t c) HWY_ATTR { return state.lanes.from(c * chunk, p.depth); };
+    play.run(
+        [&](int64_t c) HWY_ATTR {
+          for (int64_t r = range(c).begin; r < range(c).end; ++r) std::fill_n(sum.at(r), padded_depth(p), 0.0f);
+          pack(p, p.queries, p.query_groups, range(c), packed(c));
+          gradient_of_both<true>(p, range(c), packed(c), range(c), state.terms, sum, s);
+        },
+        [&](int64_t a, int64_t b) HWY_ATTR { gradient_of_both<false>(p, range(a), packed(a), range(b), state.terms, sum, s); },
+        [&](int64_t c) HWY_ATTR {
+          for (int64_t r = range(c).begin; !whole_rows(p) && r < range(c).end; ++r) std::copy_n(sum.at(r), p.depth, g.dq.at(r));
+        });
   }
 }
 

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
+#include <thread>
 
 #include "kernels/attention/attention_plan.h"
 #include "kernels/info_nce/info_nce.h"
@@ -48,6 +50,52 @@ struct Tournament {
   }
 };
 
+// Plays a tournament on all threads that call run(): own(chunk) for each, both(first, second) for each pair, done(chunk) after a chunk's
+// last. Instead of waiting for all others after each round, a thread waits only for the two chunks of its pair.
+class Play {
+ public:
+  // progress: one number a chunk
+  Play(const Tournament& tournament, int32_t* progress) : tournament_(tournament), progress_(progress) {
+    std::fill_n(progress, tournament.chunks, 0);
+  }
+  template <class Own, class Both, class Done>
+  void run(Own&& own, Both&& both, Done&& done) {
+    const int64_t chunks = tournament_.chunks, rounds = tournament_.rounds(), games = tournament_.games();
+    // Handed out in order, so that what a thread waits for is done or another's turn.
+    for (int64_t task = next_++; task < chunks + rounds * games; task = next_++) {
+      if (task < chunks) {
+        own(task);
+        advance(task, 1);
+        continue;
+      }
+      const int64_t round = (task - chunks) / games;
+      const Tournament::Pair pair = tournament_.pair(round, (task - chunks) % games);
+      wait(pair.first, round + 1);
+      if (pair.played) {
+        wait(pair.second, round + 1);
+        both(pair.first, pair.second);
+      }
+      for (const int64_t chunk : {pair.first, pair.second}) {
+        if (chunk >= chunks) continue;
+        if (round + 1 == rounds) done(chunk);
+        advance(chunk, round + 2);
+      }
+    }
+  }
+
+ private:
+  void advance(int64_t chunk, int64_t to) const {
+    std::atomic_ref<int32_t>(progress_[chunk]).store(static_cast<int32_t>(to), std::memory_order_release);
+  }
+  void wait(int64_t chunk, int64_t until) const {
+    while (std::atomic_ref<int32_t>(progress_[chunk]).load(std::memory_order_acquire) < until) std::this_thread::yield();
+  }
+
+  Tournament tournament_;
+  int32_t* progress_;
+  std::atomic<int64_t> next_{0};
+};
+
 // Of a range of queries: what has been seen of their scores.
 struct Statistics {
   float *maximum, *sum;  // Σ exp(score - maximum)
@@ -87,6 +135,9 @@ struct Lanes {
 };
 
 inline int64_t shared_lanes(const InfoNceProblem& p) { return p.self ? p.queries.rows + kAlign : 0; }
+inline int64_t self_chunks(const InfoNceProblem& p) {
+  return p.self ? chunk_count(p.queries.rows, chunk_lanes(p.queries.rows, p.depth)) : 0;
+}
 inline int64_t thread_lanes(const InfoNceProblem& p) {
   return p.self ? 0 : chunk_lanes(std::max(p.queries.rows, p.keys.rows), p.depth);
 }
@@ -95,7 +146,11 @@ inline int64_t thread_lanes(const InfoNceProblem& p) {
 struct ForwardState {
   Statistics statistics;
   Lanes lanes;
-  ForwardState(Carve& carve, const InfoNceProblem& p) : statistics(carve, p.queries.rows), lanes(carve, shared_lanes(p), p.depth) {}
+  int32_t* progress;
+  ForwardState(Carve& carve, const InfoNceProblem& p)
+      : statistics(carve, p.queries.rows),
+        lanes(carve, shared_lanes(p), p.depth),
+        progress(reinterpret_cast<int32_t*>(carve.take(self_chunks(p)))) {}
 };
 
 struct ForwardScratch {
@@ -127,8 +182,12 @@ struct BackwardState {
   QueryTerms terms;
   Lanes lanes;
   float* sums;
+  int32_t* progress;
   BackwardState(Carve& carve, const InfoNceProblem& p)
-      : terms(carve, p.queries.rows), lanes(carve, shared_lanes(p), p.depth), sums(carve.take(padded_sums(p))) {}
+      : terms(carve, p.queries.rows),
+        lanes(carve, shared_lanes(p), p.depth),
+        sums(carve.take(padded_sums(p))),
+        progress(reinterpret_cast<int32_t*>(carve.take(self_chunks(p)))) {}
 };
 
 struct BackwardScratch {
