@@ -18,6 +18,8 @@ import dev.gatun.tensor.layer.MultiHeadAttention;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.Pass;
 import dev.gatun.tensor.layer.Sequential;
+import java.lang.management.ManagementFactory;
+import java.lang.management.ThreadMXBean;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -40,9 +42,10 @@ import org.openjdk.jmh.annotations.Warmup;
 
 /**
  * What a training step of one residual block costs with stochastic depth: forward and backward, with the gradients of all
- * parameters. One operation is a round of steps, one of each kind, so that the load of the machine falls on all kinds alike; the
- * secondary results are the fastest step of each in milliseconds (what else the machine does can only add to it), and the peaks of
- * memory in megabytes above the block's operands (its input, the gradient of its result, its parameters). {@code docs/stochastic-depth.md} has the ratios.
+ * parameters. One operation is a round of steps, one of each kind. The secondary results are the least processor time of each kind
+ * in milliseconds, with one thread, so that a machine shared with others disturbs little but the score itself; and the peaks of
+ * memory in megabytes above the block's operands (its input, the gradient of its result, its parameters).
+ * {@code docs/stochastic-depth.md} has the ratios.
  */
 @State(Scope.Thread)
 @BenchmarkMode(Mode.AverageTime)
@@ -52,15 +55,13 @@ import org.openjdk.jmh.annotations.Warmup;
 @Measurement(iterations = 1, time = 30)
 public class StochasticDepthBlockBenchmark {
     private static final RandomKey KEY = new RandomKey(1, 2, 3);
+    private static final ThreadMXBean CLOCK = ManagementFactory.getThreadMXBean();
 
     /** {@code vit}: ViT-Ti's, 64 images of 197 tokens; {@code resnet}: a basic block, 64 images of 28x28x64. */
     @Param({"vit", "resnet"})
     public String block;
 
-    @Param("2")
-    public int threads;
-
-    /** Fastest steps and peaks of one iteration. */
+    /** The least times and the peaks of one iteration. */
     @State(Scope.Thread)
     @AuxCounters(AuxCounters.Type.EVENTS)
     public static class Costs {
@@ -78,7 +79,7 @@ public class StochasticDepthBlockBenchmark {
 
     /** A block of one kind, and how long its steps took. */
     private record Kind(Parameters parameters, Layer layer, double peak, List<Double> times) {
-        double fastest() {
+        double least() {
             return Collections.min(times);
         }
     }
@@ -90,7 +91,7 @@ public class StochasticDepthBlockBenchmark {
 
     @Setup
     public void setup() {
-        device = Device.cpu(threads);
+        device = Device.cpu(1);
         x = normal(device, 1);
         dy = normal(device, 2);
         kinds.add(kind(0, DropPath.Form.MASK));
@@ -109,7 +110,7 @@ public class StochasticDepthBlockBenchmark {
 
     /** The peak of one step, on a device of its own: a device knows its largest peak only. */
     private double peak(double rate, DropPath.Form form) {
-        try (Device fresh = Device.cpu(threads)) {
+        try (Device fresh = Device.cpu(1)) {
             Parameters parameters = Parameters.create();
             Layer layer = layer(parameters, rate, form);
             parameters.build(fresh, 5);
@@ -191,15 +192,15 @@ public class StochasticDepthBlockBenchmark {
     public void round(Costs costs) {
         for (Kind kind : kinds) {
             kind.parameters.zeroGradients();
-            long start = System.nanoTime();
+            long start = CLOCK.getCurrentThreadCpuTime();
             step(device, kind.layer, x, dy);
-            kind.times.add((System.nanoTime() - start) / 1e6);
+            kind.times.add((CLOCK.getCurrentThreadCpuTime() - start) / 1e6);
         }
-        costs.noneTime = kinds.get(0).fastest();
-        costs.mask40Time = kinds.get(1).fastest();
-        costs.subset20Time = kinds.get(2).fastest();
-        costs.subset40Time = kinds.get(3).fastest();
-        costs.subset60Time = kinds.get(4).fastest();
+        costs.noneTime = kinds.get(0).least();
+        costs.mask40Time = kinds.get(1).least();
+        costs.subset20Time = kinds.get(2).least();
+        costs.subset40Time = kinds.get(3).least();
+        costs.subset60Time = kinds.get(4).least();
         costs.noneMemory = kinds.get(0).peak;
         costs.mask40Memory = kinds.get(1).peak;
         costs.subset20Memory = kinds.get(2).peak;
