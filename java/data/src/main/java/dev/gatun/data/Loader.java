@@ -112,7 +112,8 @@ public final class Loader implements AutoCloseable {
      * epoch is asked for, so a caller says it before the epoch's first batch.
      *
      * @param epoch which epoch, from 0
-     * @param samples in order, at least as many as the epoch's batches hold (more are left out), each in [0, data.size()); repetitions are allowed
+     * @param samples in order, at least as many as the epoch's batches hold, of which more are left out; each in [0, data.size()),
+     *     repetitions are allowed
      * @throws IllegalArgumentException if there are fewer, or one is out of range
      */
     public void order(long epoch, int[] samples) {
