@@ -4,17 +4,32 @@ package dev.gatun.cli;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
 import static com.tngtech.archunit.library.Architectures.layeredArchitecture;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.tngtech.archunit.core.domain.JavaClass;
 import com.tngtech.archunit.core.domain.JavaClasses;
+import com.tngtech.archunit.core.domain.JavaModifier;
 import com.tngtech.archunit.core.importer.ClassFileImporter;
 import dev.gatun.data.Dataset;
+import dev.gatun.data.Loader;
+import dev.gatun.learning.Experiment;
 import dev.gatun.learning.Method;
+import dev.gatun.learning.MethodProvider;
+import dev.gatun.learning.Pretraining;
+import dev.gatun.learning.Trainer;
+import dev.gatun.learning.checkpoint.Checkpoint;
+import dev.gatun.learning.pipeline.Methods;
 import dev.gatun.primitives.NativeLibrary;
+import dev.gatun.tensor.Device;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.vision.ImageDecoder;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Set;
 import java.util.spi.ToolProvider;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 
 /** Arrows point down only, and all restricted calls are in one module. */
@@ -26,9 +41,8 @@ class ArchitectureTest {
         return Path.of(java.net.URI.create(type.getProtectionDomain().getCodeSource().getLocation().toString()));
     }
 
-    private static JavaClasses classes() {
-        return new ClassFileImporter().importPaths(MODULES.stream().map(ArchitectureTest::location).toList());
-    }
+    private static final JavaClasses CLASSES =
+            new ClassFileImporter().importPaths(MODULES.stream().map(ArchitectureTest::location).toList());
 
     @Test
     void arrowsPointDown() {
@@ -45,18 +59,69 @@ class ArchitectureTest {
                 .whereLayer("vision").mayOnlyBeAccessedByLayers("cli")
                 .whereLayer("data").mayOnlyBeAccessedByLayers("vision", "learning", "cli")
                 .whereLayer("tensor").mayOnlyBeAccessedByLayers("data", "vision", "learning", "cli")
-                .check(classes());
+                .check(CLASSES);
     }
 
     @Test
     void onlyPrimitivesTouchesTheLinkerAndOnlyVisionTheDesktop() {
-        JavaClasses all = classes();
         noClasses().that().resideOutsideOfPackage("dev.gatun.primitives..")
                 .should().dependOnClassesThat().haveNameMatching("java\\.lang\\.foreign\\.(Linker|SymbolLookup|FunctionDescriptor).*")
-                .check(all);
+                .check(CLASSES);
         noClasses().that().resideOutsideOfPackages("dev.gatun.vision..")
                 .should().dependOnClassesThat().resideInAnyPackage("java.awt..", "javax.imageio..")
-                .check(all);
+                .check(CLASSES);
+    }
+
+    /** A method is what its paper says, on tensors: it runs on any device, for any modality, under any trainer. */
+    @Test
+    void methodsKnowNeitherDeviceNorModalityNorTrainerAndNoTrainerKnowsAMethod() {
+        noClasses().that().resideInAPackage("dev.gatun.learning.method..")
+                .should().dependOnClassesThat().resideInAnyPackage("dev.gatun.vision..", "dev.gatun.cli..")
+                .orShould().dependOnClassesThat().areAssignableTo(Device.class)
+                .orShould().dependOnClassesThat().areAssignableTo(Trainer.class)
+                .orShould().dependOnClassesThat().areAssignableTo(Experiment.class)
+                .orShould().dependOnClassesThat().areAssignableTo(Pretraining.class)
+                .orShould().dependOnClassesThat().areAssignableTo(Loader.class)
+                .orShould().dependOnClassesThat().areAssignableTo(Checkpoint.class)
+                .check(CLASSES);
+        noClasses().that().resideInAPackage("dev.gatun.learning")
+                .should().dependOnClassesThat().resideInAPackage("dev.gatun.learning.method..")
+                .check(CLASSES);
+    }
+
+    /** Every method is found by its provider, under a name of its own. */
+    @Test
+    void everyMethodHasAProvider() {
+        List<MethodProvider> providers = Methods.all();
+        Set<String> offered = providers.stream().map(provider -> provider.getClass().getName()).collect(Collectors.toSet());
+        List<JavaClass> methods = CLASSES.stream()
+                .filter(type -> type.isAssignableTo(Method.class) && !type.isInterface() && !type.getModifiers().contains(JavaModifier.ABSTRACT))
+                .toList();
+        assertTrue(methods.size() >= 8, methods.toString());
+        for (JavaClass method : methods) {
+            assertTrue(offered.contains(method.getName() + "Provider"), method.getName());
+        }
+        List<String> names = providers.stream().map(MethodProvider::name).toList();
+        assertEquals(names.size(), Set.copyOf(names).size(), names.toString());
+    }
+
+    /** A method that needs more lines than these needs a building block that others can use too. */
+    @Test
+    void noMethodIsLong() throws IOException {
+        Path root = Path.of("").toAbsolutePath();
+        while (!Files.isDirectory(root.resolve("java/learning"))) {
+            root = root.getParent();
+        }
+        Path methods = root.resolve("java/learning/src/main/java/dev/gatun/learning/method");
+        int seen = 0;
+        for (JavaClass type : CLASSES) {
+            if (type.isAssignableTo(Method.class) && type.getPackageName().equals("dev.gatun.learning.method")) {
+                String file = type.getSource().orElseThrow().getFileName().orElseThrow();
+                assertTrue(Files.readAllLines(methods.resolve(file)).size() <= 150, file);
+                seen++;
+            }
+        }
+        assertTrue(seen >= 8, "methods found: " + seen);
     }
 
     @Test

@@ -136,6 +136,15 @@ class ReproducibleTest {
                 "--set", "method.queue=48", "--set", "method.queue_start_epoch=1", "--set", "data.accumulate=2");
     }
 
+    /** Clusters, their labels and the order of an epoch, a head that is made anew, and dropped branches: all must come back. */
+    @Test
+    void killedWhileImagesAreClusteredBetweenEpochs() throws Exception {
+        killed(3, STEPS / 2, "checkpoint: {every_steps: 4}\n",
+                "--method", "deepcluster", "--set", "method.clusters=8", "--set", "method.hidden=16", "--set", "method.components=6",
+                "--set", "method.iterations=3", "--set", "data.accumulate=2", "--set",
+                "model={name: resnet, depths: [1, 1], widths: [4, 8], drop_path: .4, drop_path_form: subset}");
+    }
+
     @Test
     void interruptedEndsWithACheckpointAndStatus130() throws Exception {
         tiny("checkpoint: {every_epochs: 1000}\n"); // none is due before the end: the one there is comes from the interruption
