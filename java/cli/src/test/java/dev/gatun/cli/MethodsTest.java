@@ -2,7 +2,6 @@
 package dev.gatun.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.learning.MethodProvider;
@@ -65,9 +64,10 @@ class MethodsTest {
 
     @Test
     void trainEndsWithTheClassifiersOwnAccuracy() throws IOException {
-        Path config = Tiny.config(folder, 10);
+        Path config = Tiny.config(folder, 5);
         Path run = folder.resolve("run");
-        String[] command = {"train", config.toString(), "--method", "supervised", "--out", run.toString()};
+        String[] command = {"train", config.toString(), "--method", "supervised", "--out", run.toString(), "--set", "optimizer.lr=0.01", "--set",
+            "evaluation.features=[trained]"};
         Gatun.Result result = Gatun.here(command);
         assertEquals(0, result.status(), result.err());
         JsonNode summary = JsonMapper.builder().build().readTree(Files.readString(run.resolve("summary.json")));
@@ -84,8 +84,5 @@ class MethodsTest {
 
         command[3] = "swav";
         Gatun.here(command).failsInOneLine("train: method swav predicts no classes; gatun pretrain");
-        Gatun.Result pretrained = Gatun.here("pretrain", config.toString(), "--out", folder.resolve("swav").toString());
-        assertEquals(0, pretrained.status(), pretrained.err());
-        assertFalse(pretrained.out().contains("accuracy"), pretrained.out());
     }
 }

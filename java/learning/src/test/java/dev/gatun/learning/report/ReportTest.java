@@ -60,7 +60,7 @@ class ReportTest {
                 List.of(new Row("prototype 3", new byte[0], row.others())));
     }
 
-    private static Document parse(String page) throws Exception {
+    static Document parse(String page) throws Exception {
         return DocumentBuilderFactory.newInstance()
                 .newDocumentBuilder()
                 .parse(new InputSource(new StringReader(page.replace("<!DOCTYPE html>", ""))));
