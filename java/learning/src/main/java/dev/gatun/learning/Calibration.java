@@ -11,6 +11,7 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What a pipeline's training costs on this machine, by a short training that is thrown away.
@@ -23,11 +24,18 @@ import java.util.stream.Stream;
 public record Calibration(double step, double epoch, double start, long stepsPerEpoch) {
     private static final long NEVER = 1_000_000_000;
     private static final int FEWEST_STEPS = 5;
-    private static final double PART = .05;
+
+    // parts of the budget, and seconds
+    private static final double WINDOW = .03;
+    private static final double LONGEST_WINDOW = 2;
+    private static final double PART = .25;
+    private static final double LONGEST = 30;
+
+    // the compiler of the JVM and the caches make the first steps slower than the rest; noise is a few percent
+    private static final double STEADY = .95;
 
     /**
-     * Trains for a tenth of a budget, but for 6 seconds at most (beyond a few steps): the first half to warm up, the second to
-     * measure.
+     * Trains until steps get no faster any more, for a quarter of the budget and half a minute at most (but a few steps at least).
      *
      * @param pipeline what will be trained
      * @param scratch a folder for it, deleted afterwards
@@ -38,14 +46,15 @@ public record Calibration(double step, double epoch, double start, long stepsPer
         delete(scratch);
         AtomicFile.folder(scratch);
         try (Experiment experiment = Experiment.open(pipeline.with(pipeline.seed(), NEVER))) {
-            Stopwatch watch = new Stopwatch(experiment.stepsPerEpoch(), Math.min(3, PART * seconds));
+            Stopwatch watch = new Stopwatch(experiment.stepsPerEpoch(), seconds);
             Trainer trainer = new Trainer(experiment, scratch, watch);
             watch.trainer = trainer;
             trainer.train(false);
             double first = hooks(experiment, trainer, 0);
             double later = hooks(experiment, trainer, experiment.stepsPerEpoch());
-            double step = watch.step();
-            double epoch = watch.epochs > 0 ? Math.max(0, watch.epochSeconds / watch.epochs - step) : later;
+            Window measured = watch.measured;
+            double step = measured.step();
+            double epoch = measured.epochs() > 0 ? Math.max(0, measured.epochSeconds() / measured.epochs() - step) : later;
             return new Calibration(step, epoch, Math.max(0, first - later), experiment.stepsPerEpoch());
         } finally {
             delete(scratch);
@@ -87,54 +96,64 @@ public record Calibration(double step, double epoch, double start, long stepsPer
         }
     }
 
-    /** Times steps, those that begin an epoch apart, and ends the training when it has seen enough. */
-    private static final class Stopwatch implements ProgressListener {
-        private final long stepsPerEpoch;
-        private final double each;
-        private final long start = System.nanoTime();
-        private Trainer trainer;
-        private long last;
-        private long warmUntil;
-        private int steps;
-        private double stepSeconds;
-        private int epochs;
-        private double epochSeconds;
+    /** Steps that were timed, and apart from them those that begin an epoch. */
+    private record Window(int steps, double stepSeconds, int epochs, double epochSeconds) {
+        static final Window EMPTY = new Window(0, 0, 0, 0);
 
-        Stopwatch(long stepsPerEpoch, double each) {
-            this.stepsPerEpoch = stepsPerEpoch;
-            this.each = each;
-        }
-
-        @Override
-        public void step(Progress progress) {
-            long now = System.nanoTime();
-            double took = (now - last) / (double) TimeUnit.SECONDS.toNanos(1);
-            last = now;
-            if (warmUntil == 0) {
-                if (progress.step() >= 3 && seconds(start, now) >= each) {
-                    warmUntil = now;
-                }
-                return;
-            }
-            // an epoch of one step has no step without its epoch's beginning
-            if (stepsPerEpoch > 1 && (progress.step() - 1) % stepsPerEpoch == 0) {
-                epochs++;
-                epochSeconds += took;
-            } else {
-                steps++;
-                stepSeconds += took;
-            }
-            if (steps >= FEWEST_STEPS && seconds(warmUntil, now) >= each) {
-                trainer.requestStop();
-            }
-        }
-
-        private static double seconds(long from, long to) {
-            return (to - from) / (double) TimeUnit.SECONDS.toNanos(1);
+        Window plus(Window other) {
+            return new Window(
+                    steps + other.steps, stepSeconds + other.stepSeconds, epochs + other.epochs, epochSeconds + other.epochSeconds);
         }
 
         double step() {
             return stepSeconds / steps;
+        }
+
+        double seconds() {
+            return stepSeconds + epochSeconds;
+        }
+    }
+
+    /** Times windows of steps, and ends the training when a window is not faster than the one before. */
+    private static final class Stopwatch implements ProgressListener {
+        private final long stepsPerEpoch;
+        private final double window;
+        private final double most;
+        private @Nullable Trainer trainer;
+        private long last;
+        private double total;
+        private Window before = Window.EMPTY;
+        private Window now = Window.EMPTY;
+        private Window measured = Window.EMPTY;
+
+        Stopwatch(long stepsPerEpoch, double seconds) {
+            this.stepsPerEpoch = stepsPerEpoch;
+            window = Math.min(LONGEST_WINDOW, WINDOW * seconds);
+            most = Math.min(LONGEST, PART * seconds);
+        }
+
+        @Override
+        public void step(Progress progress) {
+            long time = System.nanoTime();
+            double took = (time - last) / (double) TimeUnit.SECONDS.toNanos(1);
+            boolean first = last == 0;
+            last = time;
+            if (first) {
+                return;
+            }
+            total += took;
+            // an epoch of one step has no step without its epoch's beginning
+            boolean begins = stepsPerEpoch > 1 && (progress.step() - 1) % stepsPerEpoch == 0;
+            now = now.plus(begins ? new Window(0, 0, 1, took) : new Window(1, took, 0, 0));
+            if (now.steps() < FEWEST_STEPS || now.seconds() < window) {
+                return;
+            }
+            measured = before.plus(now);
+            if (total > most || before.steps() > 0 && now.step() > STEADY * before.step()) {
+                trainer.requestStop();
+            }
+            before = now;
+            now = Window.EMPTY;
         }
     }
 }
