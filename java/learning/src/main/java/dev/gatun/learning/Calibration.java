@@ -11,7 +11,6 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
-import org.jspecify.annotations.Nullable;
 
 /**
  * What a pipeline's training costs on this machine, by a short training that is thrown away.
@@ -48,7 +47,7 @@ public record Calibration(double step, double epoch, double start, long stepsPer
         try (Experiment experiment = Experiment.open(pipeline.with(pipeline.seed(), NEVER))) {
             Stopwatch watch = new Stopwatch(experiment.stepsPerEpoch(), seconds);
             Trainer trainer = new Trainer(experiment, scratch, watch);
-            watch.trainer = trainer;
+            watch.end = trainer::requestStop;
             trainer.train(false);
             double first = hooks(experiment, trainer, 0);
             double later = hooks(experiment, trainer, experiment.stepsPerEpoch());
@@ -119,7 +118,7 @@ public record Calibration(double step, double epoch, double start, long stepsPer
         private final long stepsPerEpoch;
         private final double window;
         private final double most;
-        private @Nullable Trainer trainer;
+        private Runnable end = () -> {};
         private long last;
         private double total;
         private Window before = Window.EMPTY;
@@ -150,7 +149,7 @@ public record Calibration(double step, double epoch, double start, long stepsPer
             }
             measured = before.plus(now);
             if (total > most || before.steps() > 0 && now.step() > STEADY * before.step()) {
-                trainer.requestStop();
+                end.run();
             }
             before = now;
             now = Window.EMPTY;

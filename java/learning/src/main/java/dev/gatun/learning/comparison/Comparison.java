@@ -45,6 +45,7 @@ public final class Comparison {
     private final Map<String, String> failures = new LinkedHashMap<>();
     private volatile boolean stopRequested;
     private volatile @Nullable Pretraining running;
+    private boolean warm;
     private int done;
     private double finishing;
 
@@ -187,8 +188,13 @@ public final class Comparison {
         long steps;
         if (budget.timed()) {
             listener.phase(title + ", calibration", 0);
-            steps = Calibration.measure(contestant.pipeline(), folder.resolve(".calibration"), budget.seconds())
-                    .steps(budget.seconds());
+            Path scratch = folder.resolve(".calibration");
+            if (!warm) {
+                // what the JVM compiles late would make the first pipeline look slower than the others
+                Calibration.measure(contestant.pipeline(), scratch, budget.seconds());
+                warm = true;
+            }
+            steps = Calibration.measure(contestant.pipeline(), scratch, budget.seconds()).steps(budget.seconds());
         } else {
             steps = budget.steps(contestant.pipeline().batch());
         }
