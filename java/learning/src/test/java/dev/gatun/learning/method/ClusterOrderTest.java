@@ -64,7 +64,9 @@ class ClusterOrderTest {
         int[] other = ClusterOrder.balanced(CLUSTERS, SIZES.length, KEY.step(2));
         assertFalse(Arrays.equals(order, other));
         // another choice of the big cluster's members, not only another sequence
-        assertFalse(Arrays.equals(IntStream.of(order).sorted().toArray(), IntStream.of(other).sorted().toArray()));
+        long both = IntStream.of(order).filter(i -> CLUSTERS[i] == 1 && IntStream.of(other).anyMatch(j -> j == i)).count();
+        long drawn = IntStream.of(order).filter(i -> CLUSTERS[i] == 1).count();
+        assertTrue(both < drawn * 3 / 4, both + " of " + drawn + " are drawn twice");
         // clusters do not lie one after the other, nor in turns: a half of the order has about half of each
         int[] half = counts(IntStream.of(order).limit(order.length / 2).map(i -> CLUSTERS[i]).toArray(), SIZES.length);
         assertTrue(IntStream.of(half).allMatch(n -> n > 0), Arrays.toString(half));
