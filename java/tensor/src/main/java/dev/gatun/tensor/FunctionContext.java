@@ -4,7 +4,7 @@ package dev.gatun.tensor;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.GatunStream;
 import java.util.Arrays;
-import java.util.function.Consumer;
+import java.util.function.BiConsumer;
 import org.jspecify.annotations.Nullable;
 
 /** What a {@link Function} knows about one application of it: the scope for results, saved tensors, which gradients are wanted. */
@@ -171,17 +171,22 @@ public final class FunctionContext {
      * In forward: says how to compute the result again, so that {@link Tensor#release} may give its memory back before backward.
      *
      * @param from what the contents are computed from
-     * @param fill writes them into another tensor of the result's type and shape
+     * @param fill given {@code from}, writes them into another tensor of the result's type and shape
      */
-    public void recomputable(Tensor result, Tensor from, Consumer<Tensor> fill) {
+    public void recomputable(Tensor result, Tensor from, BiConsumer<Tensor, Tensor> fill) {
         int version = from.version();
         result.block.remake = in -> {
-            if (!from.isLive() || from.version() != version) {
+            boolean released = !from.isLive() && from.block.remake != null;
+            if (!released && !from.isLive() || from.version() != version) {
                 throw new TensorException(function.name() + ": " + from.describe()
                         + ", from which a result is computed again for the gradient, was overwritten or closed before backward");
             }
             Tensor again = in.empty(result.dtype(), result.shapeArray());
-            fill.accept(again);
+            Tensor source = released ? from.over(from.block.remake.apply(in), in) : from;
+            fill.accept(source, again);
+            if (released) {
+                Scope.release(source.block);
+            }
             return again.block;
         };
     }

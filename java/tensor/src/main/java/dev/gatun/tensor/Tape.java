@@ -260,7 +260,10 @@ public final class Tape {
         boolean[] useful = useful(targets, last);
         Tensor[] slots = new Tensor[nodes.size()];
         slots[last] = seed;
-        seed.block.uses = 1;
+        // a gradient given from outside may be in flight in the sweep of another tape, which counts its uses
+        if (seed.block.owner == sweep) {
+            seed.block.uses = 1;
+        }
         boolean before = recording;
         recording = createGraph;
         try {

@@ -425,6 +425,7 @@ public final class Tensor {
     /** Tells the tape that the elements were overwritten, so that a backward pass that needed the old ones fails clearly. */
     public void written() {
         version[0]++;
+        block.remake = null;
     }
 
     /** Type and shape in words, for messages. */

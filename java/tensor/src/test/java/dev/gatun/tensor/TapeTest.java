@@ -105,6 +105,53 @@ class TapeTest {
         }
     }
 
+    /** Keeps nothing but its input: backward computes the result once more, on a tape of its own. */
+    private static final class Recomputed implements Function {
+        @Override
+        public Tensor forward(FunctionContext c, Tensor... in) {
+            c.save(in[0]);
+            return in[0].detach().square();
+        }
+
+        @Override
+        public Tensor[] backward(FunctionContext c, Tensor... g) {
+            Tape inner = Tape.on(c.scope());
+            Tensor x = inner.watch(c.saved(0).detach());
+            inner.backward(x.square(), g[0]);
+            return new Tensor[] {inner.gradient(x)};
+        }
+    }
+
+    @Test
+    void anotherTapesSweepLeavesTheGradientThatItIsGiven() {
+        Tape tape = Tape.on(scope.open());
+        Tensor x = tape.watch(scope.of(new float[] {1, 2, 3}));
+        // both sides of the sum share one gradient, and the right side's goes through the other tape first
+        Tensor sum = x.mul(3).add(Function.apply(new Recomputed(), x.mul(2)));
+        tape.backward(sum.mul(scope.of(new float[] {1, 2, 3})).sum());
+        assertArrayEquals(new float[] {11, 38, 81}, tape.gradient(x).toArray());
+    }
+
+    @Test
+    void whatWasOverwrittenIsNotComputedAgain() {
+        Tensor rows = GatherRows.apply(irregular(scope, -2, 2, 3, 4), scope.ofInts(new int[] {0, 1}));
+        rows.fill(7);
+        assertThrows(TensorException.class, rows::release);
+    }
+
+    @Test
+    void gathersAddUpInWhateverGradientThereIs() {
+        int[] indices = {2, 0, 2, 2, 0, 2, 2};
+        for (Tensor buffer : List.of(scope.zeros(3, 4), scope.zeros(3, 6).slice(1, 1, 5), scope.zeros(4, 3).transpose())) {
+            Tape tape = Tape.on(scope);
+            Tensor x = tape.watch(irregular(scope, -2, 2, 3, 4), buffer);
+            Tensor a = x.mul(1);
+            Tensor picked = GatherRows.apply(x, scope.ofInts(indices)).sum().add(GatherRows.apply(a, scope.ofInts(indices)).sum());
+            tape.backward(picked.add(a.mul(3).sum()));
+            assertArrayEquals(new float[] {7, 3, 13}, buffer.mean(1).toArray());
+        }
+    }
+
     @Test
     void releasedResultsAreComputedAgainForTheGradient() {
         Tensor indices = scope.ofInts(new int[] {2, 0});

@@ -34,7 +34,7 @@ public final class GatherRows implements Function {
         Tensor y = c.scope().empty(x.dtype(), shape);
         gather(x, y);
         c.save(indices);
-        c.recomputable(y, x, again -> gather(x, again));
+        c.recomputable(y, x, this::gather);
         return y;
     }
 
@@ -45,7 +45,7 @@ public final class GatherRows implements Function {
     @Override
     public @Nullable Tensor[] backward(FunctionContext c, Tensor... g) {
         Tensor others = c.accumulator(0);
-        if (others != null && others.rank() > 1) {
+        if (others != null && others.rank() > 1 && others.isContiguous()) {
             // the rows that nothing picked are not touched: with a shortcut around a branch on some rows, these are most of the work
             Operand sum = others.operand();
             dev.gatun.primitives.StochasticDepth.forward(c.stream(), sum, c.dense(g[0]).operand(), c.saved(0).operand(),

@@ -49,6 +49,18 @@ class DropPathTest {
     }
 
     @Test
+    void aBranchMayBeginWithStochasticDepth() {
+        try (Device device = Device.cpu(1)) {
+            DropPath drop = new DropPath(.4, DropPath.Form.SUBSET);
+            Tensor w = device.scope().of(wave(16, 1.3), 4, 4);
+            GradientCheck.check(in -> {
+                Pass pass = Pass.trainingWithoutGradient(in[0].scope(), KEY);
+                return drop.residual(pass, in[0], (p, some) -> drop.residual(p, some, (q, few) -> few.matmul(w).square()));
+            }, device.scope().of(wave(40, 1.7), 10, 4));
+        }
+    }
+
+    @Test
     void dropPathKeepsWhatItSays() {
         try (Device device = Device.cpu(1)) {
             Scope scope = device.scope();
