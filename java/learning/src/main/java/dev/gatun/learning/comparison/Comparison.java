@@ -121,7 +121,7 @@ public final class Comparison {
                 if (!run(run, title, runs.size() - place, log)) {
                     return Optional.empty();
                 }
-            } catch (RuntimeException e) {
+            } catch (RuntimeException | OutOfMemoryError e) {
                 String reason = reason(e);
                 failures.put(run.name(), reason);
                 listener.warning(title + " failed: " + reason);
@@ -133,7 +133,10 @@ public final class Comparison {
         return Optional.of(data);
     }
 
-    private static String reason(RuntimeException e) {
+    private static String reason(Throwable e) {
+        if (e instanceof OutOfMemoryError) {
+            return "out of memory: " + e.getMessage();
+        }
         return e.getMessage() == null ? e.toString() : e.getMessage().replaceAll("\\s*\\R\\s*", " ");
     }
 
