@@ -10,6 +10,7 @@ import dev.gatun.learning.report.ComparisonData.Spread;
 import dev.gatun.learning.report.ComparisonReport;
 import java.io.PrintWriter;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -61,9 +62,10 @@ final class CompareCommand implements Callable<Integer> {
     public Integer call() {
         Budget parsed = Budget.parse(budget);
         List<Contestant> contestants = configs.stream().map(config -> Contestant.read(config, settings)).toList();
-        String command = "gatun " + String.join(" ", spec.commandLine().getParseResult().originalArgs());
+        List<String> words = new ArrayList<>(List.of("gatun"));
+        words.addAll(spec.commandLine().getParseResult().originalArgs());
         try (Progress progress = new Progress(spec.commandLine().getOut(), spec.commandLine().getErr())) {
-            Comparison comparison = new Comparison(contestants, parsed, seeds, out, command, progress);
+            Comparison comparison = new Comparison(contestants, parsed, seeds, out, Comparison.shell(words), progress);
             Interruption interruption = new Interruption(comparison::requestStop);
             try {
                 Optional<ComparisonData> result = comparison.run();

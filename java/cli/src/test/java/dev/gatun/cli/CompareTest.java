@@ -127,6 +127,7 @@ class CompareTest {
         assertTrue(result.out().lines().anyMatch(line -> line.matches("tiny +[0-9.]+ .*")), result.out());
         String page = Files.readString(out.resolve(ComparisonReport.FILE));
         assertTrue(page.contains("tiny-Breaks failed: step 5: the loss of"), "the report says why");
+        assertTrue(page.contains(" --set &#39;evaluation.features=[trained]&#39;</pre>"), "the command line as a shell takes it");
 
         // mended, it runs, and nothing else does
         method(1000);

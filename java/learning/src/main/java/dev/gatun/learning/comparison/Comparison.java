@@ -252,7 +252,24 @@ public final class Comparison {
     }
 
     private static String command(Contestant contestant, long seed, @Nullable Entry entry, Path at) {
-        return "gatun pretrain " + String.join(" ", contestant.command()) + " --set seed=" + seed
-                + (entry == null ? "" : " --set schedule.steps=" + entry.steps()) + " --out " + at;
+        List<String> words = new ArrayList<>(List.of("gatun", "pretrain"));
+        words.addAll(contestant.command());
+        words.addAll(List.of("--set", "seed=" + seed));
+        if (entry != null) {
+            words.addAll(List.of("--set", "schedule.steps=" + entry.steps()));
+        }
+        words.addAll(List.of("--out", at.toString()));
+        return shell(words);
+    }
+
+    /**
+     * Words as a line for a shell.
+     *
+     * @param words a command and its arguments
+     */
+    public static String shell(List<String> words) {
+        return String.join(" ", words.stream()
+                .map(word -> word.matches("[A-Za-z0-9_./:=,+-]+") ? word : "'" + word.replace("'", "'\\''") + "'")
+                .toList());
     }
 }

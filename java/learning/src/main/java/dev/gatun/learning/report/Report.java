@@ -36,7 +36,7 @@ public final class Report {
     static {
         NAMED.put(Step.SPREAD, "spread of the embeddings (1 is healthy, 0 is collapse)");
         NAMED.put(Epoch.NMI_PREVIOUS, "agreement with the clusters of the epoch before (NMI)");
-        NAMED.put(Epoch.NMI_LABELS, "agreement of the clusters with the labels (NMI), which the method does not see");
+        NAMED.put(Epoch.NMI_LABELS, "agreement of the clusters with the labels (NMI)");
         NAMED.put(Epoch.CLUSTERS_USED, "clusters that hold a sample");
         NAMED.put("submodel_distance", "mean squared difference of the two submodels' logits");
         NAMED.put("gradient_norm", "norm of the gradient");
