@@ -4,6 +4,9 @@ package dev.gatun.primitives;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.Map;
 
 /**
  * Key of every random decision: the numbers drawn are a function of (seed, step, stream, sample id, index), whatever the device, the
@@ -51,6 +54,17 @@ public record RandomKey(long seed, long step, int stream) {
             hash = (hash ^ (b & 0xff)) * 0x100000001b3L;
         }
         return new RandomKey(seed, mix(hash), stream);
+    }
+
+    /**
+     * Sample ids under which the rows of a batch draw apart even where a sample is there several times: the first row of a sample has
+     * its id, the k-th has k − 1 above bit 40.
+     *
+     * @param ids one a row, below 2^40
+     */
+    public static long[] apart(long... ids) {
+        Map<Long, Long> seen = HashMap.newHashMap(ids.length);
+        return Arrays.stream(ids).map(id -> id | (seen.merge(id, 1L, Long::sum) - 1) << 40).toArray();
     }
 
     /** Writes the key where operations read it: at least {@link #BYTES} bytes, aligned to 8. */

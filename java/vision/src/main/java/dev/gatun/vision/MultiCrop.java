@@ -57,7 +57,8 @@ final class MultiCrop implements Views {
         List<View> views = new ArrayList<>();
         try (Scope staging = scope.open()) {
             Augmentation.Images images = ImageBatch.read(staging, data, indices, channels);
-            Tensor id = staging.ofLongs(ids);
+            // a sample that an order repeats within a batch is shown in other views each time
+            Tensor id = staging.ofLongs(RandomKey.apart(ids));
             for (int v = 0; v < crops.size(); v++) {
                 CropSettings crop = crops.get(v);
                 Tensor view = scope.empty(DType.F32, ids.length, crop.size(), crop.size(), channels);

@@ -110,6 +110,19 @@ class MultiCropTest {
     }
 
     @Test
+    void aSampleThatIsInABatchTwiceIsShownDifferently() {
+        Images data = Images.equal(4, 12, 1);
+        Views views = views(data, STRONG);
+        RandomKey key = new RandomKey(3, 4, 5);
+        float[] twice = numbers(1, views, data, new int[] {2, 1, 2, 2}, key, 0);
+        float[] once = numbers(1, views, data, new int[] {1, 2}, key, 0);
+        assertArrayEquals(row(once, 2, 1), row(twice, 4, 0), "the first draws as it does alone");
+        assertArrayEquals(row(once, 2, 0), row(twice, 4, 1));
+        assertFalse(Arrays.equals(row(twice, 4, 0), row(twice, 4, 2)));
+        assertFalse(Arrays.equals(row(twice, 4, 2), row(twice, 4, 3)));
+    }
+
+    @Test
     void batchesSayWhatTheyHold() {
         Dataset data = Images.equal(5, 20, 3);
         Views views = views(data, STRONG, LOCAL);

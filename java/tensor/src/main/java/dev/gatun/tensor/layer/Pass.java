@@ -6,6 +6,7 @@ import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.IdentityHashMap;
 import java.util.Map;
@@ -121,12 +122,9 @@ public final class Pass {
         return samples.computeIfAbsent(rows, count -> {
             long[] all = new long[Math.toIntExact(count)];
             boolean known = ids.length > 0 && count % ids.length == 0;
-            Map<Long, Long> seen = new HashMap<>();
-            for (int row = 0; row < all.length; row++) {
-                // counted for each id, not by the row: a sampler may put a sample into one batch twice
-                all[row] = known ? ids[row % ids.length] | seen.merge(ids[row % ids.length], 1L, Long::sum) - 1 << 40 : row;
-            }
-            return scope.ofLongs(all);
+            Arrays.setAll(all, row -> known ? ids[row % ids.length] : row);
+            // a sampler may put a sample into one batch twice, too
+            return scope.ofLongs(RandomKey.apart(all));
         });
     }
 
