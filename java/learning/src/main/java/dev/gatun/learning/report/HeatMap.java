@@ -47,7 +47,7 @@ final class HeatMap {
                         + Charts.className(names, prediction) + ": " + count + " of " + total)).append("</title></rect>");
                 if (classes <= MOST_NUMBERS && count > 0) {
                     svg.append(format("<text class='%s' x='%.1f' y='%.1f' text-anchor='middle'>%d</text>",
-                            part > .3 ? "on" : "", x + cell / 2, y + cell / 2 + 4, count));
+                            part > .3 ? "on" : "count", x + cell / 2, y + cell / 2 + 4, count));
                 }
             }
         }
