@@ -69,6 +69,13 @@ class CompareTest {
     }
 
     @Test
+    void aWarmUpMayBeLongerThanTheEpochsWhereStepsSayHowLongARunIs() {
+        Gatun.Result result =
+                compare("--budget", "32images", "--set", "schedule.steps=90", "--set", "schedule.warmup_epochs=5");
+        assertEquals(0, result.status(), result.err());
+    }
+
+    @Test
     void pipelinesAndSeedsHaveTheSameBudgetAndOneReport() throws Exception {
         String[] arguments = {with("supervised"), with(method(1000).toString()), "--budget", "150images", "--seeds", "2"};
         Gatun.Result result = compare(arguments);

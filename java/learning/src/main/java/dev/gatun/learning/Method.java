@@ -45,7 +45,8 @@ public interface Method {
 
     /**
      * Which samples an epoch visits, in order; its batches are taken from the front. Called after {@link #beforeEpoch}, and
-     * again when a run is resumed inside the epoch: a function of parameters, state and the epoch's keys alone.
+     * again when a run is resumed inside the epoch: a function of what {@link #beforeEpoch} wrote and of the epoch's keys alone, not
+     * of parameters that have been trained since.
      *
      * @param epoch which epoch
      * @return at least as many ids as the epoch has samples, each in [0, N), repetitions allowed; empty = every sample

@@ -37,8 +37,9 @@ final class TrainingSamples implements Epoch.Samples {
         int batch = experiment.pipeline().batch().batch();
         listener.phase("embedding the training images", size());
         Tensor all = null;
-        for (int from = 0; from < size(); from += batch) {
-            int to = Math.min(from + batch, size());
+        for (int from = 0, to; from < size(); from = to) {
+            // one sample alone has no batch statistics: it joins the batch before
+            to = from + batch >= size() - 1 ? size() : from + batch;
             try (Scope inner = scope.open()) {
                 Tensor part = features(inner, network, IntStream.range(from, to).toArray(), view, key);
                 if (all == null) {

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.data.Batch;
 import dev.gatun.data.Shuffle;
+import dev.gatun.learning.method.DeepClusterV2Provider;
 import dev.gatun.learning.pipeline.BatchSettings;
 import dev.gatun.learning.pipeline.CheckpointSettings;
 import dev.gatun.learning.pipeline.Pipeline;
@@ -164,5 +165,12 @@ class EpochsOfUpdatesTest {
         var lines = Runs.metrics(folder);
         assertEquals(UPDATES * EPOCHS, lines.size());
         assertEquals(11.0, lines.get(2).get("noted"), "what was logged before the kill is still there");
+    }
+
+    @Test
+    void oneSampleBeyondTheLastWholeBatchIsSeenWithIt() {
+        var settings = new DeepClusterV2Provider.Settings(List.of(3), List.of(6), 4, .1f, 3);
+        assertTrue(Runs.train(
+                Synthetic.pipeline(new DeepClusterV2Provider(), settings, 2 * BATCH + 1, 2), folder, false, ProgressListener.SILENT));
     }
 }

@@ -50,7 +50,7 @@ final class ComparisonLog {
         }
 
         static String settings(Contestant contestant) {
-            return contestant.pipeline().with(0, 0).toYaml();
+            return contestant.pipeline().with(0, 1).toYaml();
         }
     }
 
