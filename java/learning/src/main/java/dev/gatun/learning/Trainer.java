@@ -12,7 +12,6 @@ import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;
-import dev.gatun.tensor.layer.Parameter;
 import dev.gatun.tensor.layer.Pass;
 import dev.gatun.tensor.optimizer.FlatOptimizer;
 import java.io.IOException;
@@ -218,17 +217,16 @@ public final class Trainer {
 
     // a loss can be finite and its gradient not; an update with it would destroy the parameters
     private void requireFiniteGradient(long index, Map<String, Double> logged) {
+        double norm = 0;
         if (experiment.optimizer() instanceof FlatOptimizer optimizer) {
-            double norm = optimizer.clip(Float.POSITIVE_INFINITY);
+            norm = optimizer.clip(Float.POSITIVE_INFINITY);
             logged.put("gradient_norm", norm);
-            if (!Double.isFinite(norm)) {
-                String where = experiment.parameters().all().stream()
-                        .filter(parameter -> !parameter.gradient().finite())
-                        .map(Parameter::name)
-                        .findFirst()
-                        .orElse("the norm");
-                throw stopped(index, "the gradient is not finite; first: that of " + where);
-            }
+        }
+        experiment.parameters().notFinite().ifPresent(parameter -> {
+            throw stopped(index, "the gradient is not finite; first: that of " + parameter.name());
+        });
+        if (!Double.isFinite(norm)) {
+            throw stopped(index, "the norm of the gradient is not finite");
         }
     }
 

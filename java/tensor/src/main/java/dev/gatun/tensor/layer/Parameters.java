@@ -14,6 +14,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -253,6 +254,13 @@ public final class Parameters {
     /** All gradients, laid out like {@link #values}. */
     public Tensor gradients() {
         return store.gradients();
+    }
+
+    /** The first parameter, of this whole store and then of those apart, whose gradient is not finite. */
+    public Optional<Parameter> notFinite() {
+        boolean suspect = store.gradients != null && !store.gradients.finite();
+        Stream<Parameter> mine = suspect ? all().stream().filter(p -> !p.gradient().finite()) : Stream.empty();
+        return Stream.concat(mine, apart().stream().flatMap(apart -> apart.notFinite().stream())).findFirst();
     }
 
     /** Sets the gradients of the whole store, and of those apart, to zero: the start of an (accumulated) step. */

@@ -86,6 +86,19 @@ class ParametersApartTest {
     }
 
     @Test
+    void theFirstGradientThatIsNotFiniteIsFoundInEveryStore() {
+        declare(root);
+        Parameters apart = root.apart("a");
+        declare(apart);
+        root.build(device, 1);
+        assertTrue(root.notFinite().isEmpty());
+        apart.all().getLast().gradient().fill(Float.NaN);
+        assertEquals(apart.all().getLast().name(), root.notFinite().orElseThrow().name());
+        root.all().getFirst().gradient().fill(Float.POSITIVE_INFINITY);
+        assertEquals(root.all().getFirst().name(), root.notFinite().orElseThrow().name());
+    }
+
+    @Test
     void gradientsAreItsOwnAndAreZeroedWithTheStores() {
         declare(root);
         Parameters middle = root.apart("middle");
