@@ -57,6 +57,20 @@ class ResultsTest {
         features(run, "train", Tiny.TRAIN);
     }
 
+    /** What the method knows of each sample it was trained on is no obstacle. */
+    @Test
+    void aClusteringRunIsEvaluatedOnOtherData() throws IOException {
+        Path config = Tiny.config(folder, 1);
+        String run = folder.resolve("clusters").toString();
+        Gatun.Result trained = Gatun.here("pretrain", config.toString(), "--out", run, "--method", "deepcluster_v2",
+                "--set", "method.prototypes=[6]", "--set", "method.hidden=[8]", "--set", "method.output=6");
+        assertEquals(0, trained.status(), trained.err());
+        Gatun.Result embedded = Gatun.here("embed", run, "--part", "train", "--out", folder.resolve("few.npy").toString(),
+                "--set", "data.train_images=" + folder.resolve("test-images"),
+                "--set", "data.train_labels=" + folder.resolve("test-labels"));
+        assertEquals(0, embedded.status(), embedded.err());
+    }
+
     // as NumPy's own reader takes a file of version 1.0 apart
     private void features(String run, String part, int count) throws IOException {
         Path file = folder.resolve(part + ".npy");

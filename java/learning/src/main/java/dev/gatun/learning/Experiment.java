@@ -14,6 +14,7 @@ import dev.gatun.tensor.optimizer.Schedule;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalInt;
 
 /**
  * Everything a pipeline file describes, made: device, data, views, network, method, optimizer. The network's parameters are
@@ -36,7 +37,7 @@ public final class Experiment implements AutoCloseable {
     private final long steps;
     private final List<String> warnings = new ArrayList<>();
 
-    private Experiment(Pipeline pipeline, Device device, boolean trains) {
+    private Experiment(Pipeline pipeline, Device device, boolean trains, OptionalInt samples) {
         this.pipeline = pipeline;
         this.device = device;
         data = make("data", () -> pipeline.data().provider().create(pipeline.data().settings(), pipeline.seed()));
@@ -58,7 +59,7 @@ public final class Experiment implements AutoCloseable {
         }
         make("method", () -> {
             method.build(new MethodBuild(
-                    encoder, this::encoder, parameters, views.roles(), data.pretrain().size(), batch,
+                    encoder, this::encoder, parameters, views.roles(), samples.orElse(data.pretrain().size()), batch,
                     data.pretrain().classes(), stepsPerEpoch, steps, warnings::add));
             return method;
         });
@@ -81,22 +82,23 @@ public final class Experiment implements AutoCloseable {
      * @throws dev.gatun.data.DataException if the data are missing or unusable; one line
      */
     public static Experiment open(Pipeline pipeline) {
-        return open(pipeline, true);
+        return open(pipeline, true, OptionalInt.empty());
     }
 
     /**
      * As {@link #open(Pipeline)}, to look at data and not to train: they may be fewer than a batch.
      *
      * @param pipeline what to make
+     * @param samples how many samples the method was trained on, where it is not these data's: what it knows of each is state
      */
-    public static Experiment openToEvaluate(Pipeline pipeline) {
-        return open(pipeline, false);
+    public static Experiment openToEvaluate(Pipeline pipeline, OptionalInt samples) {
+        return open(pipeline, false, samples);
     }
 
-    private static Experiment open(Pipeline pipeline, boolean trains) {
+    private static Experiment open(Pipeline pipeline, boolean trains, OptionalInt samples) {
         Device device = Device.cpu(pipeline.device().threads());
         try {
-            return new Experiment(pipeline, device, trains);
+            return new Experiment(pipeline, device, trains, samples);
         } catch (RuntimeException e) {
             device.close();
             throw e;

@@ -21,6 +21,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 
@@ -142,9 +143,11 @@ public final class Pretraining {
             throw new LearningException(
                     folder + ": not a run's folder: it lacks " + Trainer.CONFIG + " or " + Trainer.CHECKPOINT);
         }
-        Experiment experiment = Experiment.openToEvaluate(PipelineReader.read(config, overrides));
+        Path checkpoint = folder.resolve(Trainer.CHECKPOINT);
+        Experiment experiment = Experiment.openToEvaluate(
+                PipelineReader.read(config, overrides), overrides.isEmpty() ? OptionalInt.empty() : Trainer.samples(checkpoint));
         try {
-            Checkpoint.loadParameters(folder.resolve(Trainer.CHECKPOINT), experiment.parameters());
+            Checkpoint.loadParameters(checkpoint, experiment.parameters());
             return experiment;
         } catch (RuntimeException e) {
             experiment.close();

@@ -20,6 +20,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalInt;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
 
@@ -35,9 +36,11 @@ public final class Trainer {
     /** The name of the resolved pipeline file in a run's folder. */
     public static final String CONFIG = "config.yaml";
 
+    private static final String IMAGES = "images";
+
     // what the position in the run and the shape of its state depend on
     private static final Set<String> FIXED = Set.of(
-            "version", "seed", "data.name", "data.batch", "data.accumulate", "images", "method.name", "optimizer.name",
+            "version", "seed", "data.name", "data.batch", "data.accumulate", IMAGES, "method.name", "optimizer.name",
             "schedule.epochs",
             "schedule.steps");
 
@@ -296,10 +299,16 @@ public final class Trainer {
         checkpointStep = step;
     }
 
+    /** How many samples the run of a checkpoint trains on. */
+    static OptionalInt samples(Path checkpoint) {
+        String images = Checkpoint.read(checkpoint).metadata().get(IMAGES);
+        return images == null ? OptionalInt.empty() : OptionalInt.of(Integer.parseInt(images));
+    }
+
     // what a resumed run is compared with
     private Map<String, String> metadata() {
         Map<String, String> metadata = new LinkedHashMap<>(experiment.pipeline().identity());
-        metadata.put("images", Integer.toString(experiment.data().pretrain().size()));
+        metadata.put(IMAGES, Integer.toString(experiment.data().pretrain().size()));
         return metadata;
     }
 

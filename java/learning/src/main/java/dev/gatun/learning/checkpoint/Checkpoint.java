@@ -80,6 +80,16 @@ public record Checkpoint(long step, Map<String, String> metadata) {
     }
 
     /**
+     * Reads where a run was, and nothing else.
+     *
+     * @param file a file that {@link #save} wrote
+     * @throws LearningException if the file is missing, damaged or of another version; one line
+     */
+    public static Checkpoint read(Path file) {
+        return position(file, content(file));
+    }
+
+    /**
      * Restores parameters and state without the optimizer, as an evaluation needs them.
      *
      * @param file a file that {@link #save} wrote

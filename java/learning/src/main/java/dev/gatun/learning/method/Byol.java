@@ -18,7 +18,8 @@ import dev.gatun.tensor.optimizer.Schedule;
 /**
  * BYOL: an online network predicts, from one view, what a target network makes of the other; the target follows the online
  * network as a moving average, and no gradient reaches it. Grill et al., 2020, section 3. As in the authors' code the target uses
- * the statistics of its batch; unlike there it starts equal to the online network.
+ * the statistics of its batch; unlike there it starts equal to the online network, and the last layers of projector and predictor
+ * have biases.
  */
 public final class Byol implements Method {
     private final ByolProvider.Settings settings;
