@@ -32,6 +32,9 @@ public final class Cosub implements Classifier {
     public void build(MethodBuild build) {
         encoder = build.encoder();
         classes = build.classes();
+        if (build.views().size() > 1) {
+            build.warnings().accept("cosub learns from the first of a sample's " + build.views().size() + " views only");
+        }
         head = new Linear(build.parameters().sub("head"), encoder.features(), classes, true);
     }
 

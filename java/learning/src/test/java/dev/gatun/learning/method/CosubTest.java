@@ -67,6 +67,14 @@ class CosubTest {
         }, B, CLASSES, global(4));
     }
 
+    @Test
+    void viewsThatAreNotLearntFromAreToldOf() {
+        assertEquals(List.of(), run("bce", .5f, .2, "MASK").warnings);
+        var cosub = new Cosub(new CosubProvider.Settings("bce", .5f));
+        assertEquals(List.of("cosub learns from the first of a sample's 2 views only"),
+                new MethodRun<>(device, cosub, null, B, CLASSES, global(4), global(4)).warnings);
+    }
+
     private static Function<Scope, Batch> batch(MethodRun<?> run, int[] labels) {
         return scope -> run.batch(scope, 3, IDS, labels);
     }
