@@ -47,7 +47,7 @@ public class MyTeacher implements Method {
     public Tensor loss(Batch batch, Step step) {
         Tensor z = MultiView.encode(student, batch, step.pass()); // all views, one after the other
         step.log(Step.SPREAD, Spread.of(z.detach()));
-        Tensor scores = z.matmulTransposed(step.scope().attach(centroids.value()));
+        Tensor scores = z.matmulTransposed(step.pass().use(centroids));
         return CrossEntropy.apply(scores, MultiView.gather(clusters, batch, step.scope()), .1f);
     }
 

@@ -165,7 +165,7 @@ class BadInputTest {
                 """;
         Path method = Files.writeString(folder.resolve("Breaks.java"), source);
         Gatun.Result result = pretrain("--method", method.toString(), "--set", "schedule.epochs=2");
-        result.failsInOneLine("step 9: ", "is NaN", "first not finite: Log", "not updated", "last good checkpoint is that of step 6",
+        result.failsInOneLine("step 9: ", "is NaN", "first not finite: " + method + ":10: Log", "not updated", "last good checkpoint is that of step 6",
                 run.resolve(Trainer.CHECKPOINT).toString());
         // that checkpoint is intact: a mended method goes on from it
         Files.writeString(method, source.replace("< 8", "< 800"));
@@ -176,6 +176,37 @@ class BadInputTest {
         Path whole = folder.resolve("whole");
         assertEquals(0, Gatun.here("pretrain", run.resolve(Trainer.CONFIG).toString(), "--out", whole.toString()).status());
         assertArrayEquals(Files.readAllBytes(whole.resolve(Trainer.CHECKPOINT)), Files.readAllBytes(run.resolve(Trainer.CHECKPOINT)));
+    }
+
+    @Test
+    void mistakesInAMethodNameItsLine() throws IOException {
+        Path method = folder.resolve("Mine.java");
+        String source = """
+                import dev.gatun.learning.*;
+                import dev.gatun.tensor.Tensor;
+                public class Mine implements Method {
+                    private dev.gatun.tensor.layer.Encoder encoder;
+                    public void build(MethodBuild build) { encoder = build.encoder(); }
+                    public Tensor loss(dev.gatun.data.Batch batch, Step step) {
+                        Tensor a = encoder.forward(step.pass(), batch.views().get(0).images());
+                        return LOSS;
+                    }
+                }
+                """;
+        List<String[]> mistakes = List.of(
+                new String[] {"a.matmul(a).sum()", method + ":8: matmul"},
+                new String[] {"batch.views().get(7).images()", method + ":8: ", "IndexOutOfBounds: Index 7"},
+                new String[] {"step.metrics().get(\"none\") > 0 ? a : a", method + ":8: NullPointer: Cannot invoke"},
+                new String[] {"null", "the loss of " + method + " is null"},
+                new String[] {"a.sum(0)", "the loss of " + method, "not a single value"},
+                new String[] {"a.sum().detach()", "the loss of " + method + " has no gradient"});
+        for (String[] mistake : mistakes) {
+            Files.writeString(method, source.replace("LOSS", mistake[0]));
+            pretrain("--method", method.toString())
+                    .failsInOneLine(Arrays.copyOfRange(mistake, 1, mistake.length));
+        }
+        Files.writeString(method, source.replace("encoder = build.encoder()", "build.parameters().state(\"s\", 0f, 2).value()"));
+        pretrain("--method", method.toString()).failsInOneLine(method + ":5: state s has no memory yet");
     }
 
     @Test

@@ -14,7 +14,7 @@ import java.util.Optional;
  * gradients are accumulated), {@link #afterBackward}, the optimizer, {@link #afterUpdate}.
  */
 public interface Method {
-    /** Whether the loss reads the batch's labels; the data must then have them. */
+    /** Whether the loss reads the batch's labels; the data must then have them. Else a batch comes without labels. */
     default boolean usesLabels() {
         return false;
     }

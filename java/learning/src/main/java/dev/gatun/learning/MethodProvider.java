@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.learning;
 
+import java.util.Optional;
+
 /**
  * Makes a {@link Method} from the {@code method} section of a pipeline file, and says what {@code gatun methods} shows of it. Found
  * by {@link java.util.ServiceLoader}.
@@ -42,4 +44,14 @@ public interface MethodProvider {
      * @param settings an instance of {@link #settings()}
      */
     Method create(Record settings);
+
+    /**
+     * Says where in the user's own source an exception came from.
+     *
+     * @param exception thrown while the method ran
+     * @return the file, the line and what went wrong; empty for a method that is not compiled from a file, or had no part in it
+     */
+    default Optional<String> explain(RuntimeException exception) {
+        return Optional.empty();
+    }
 }

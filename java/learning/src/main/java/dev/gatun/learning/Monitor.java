@@ -9,7 +9,7 @@ import java.util.Map;
 
 /**
  * Watches the metrics that {@link Step} names and says what looks wrong, at most once an epoch each: embeddings that
- * collapse, prototypes that nothing uses, a loss that stays where a method that predicts nothing would be.
+ * collapse, prototypes that nothing uses, a gradient of zero, a loss that stays where a method that predicts nothing would be.
  */
 final class Monitor {
     private static final int WINDOW = 20;
@@ -58,6 +58,9 @@ final class Monitor {
         double all = metrics.getOrDefault(Step.PROTOTYPES, Double.NaN);
         if (used < .5 * all) {
             warnings.add(text("epoch %d: only %.0f of %.0f prototypes were used", epoch, used, all));
+        }
+        if (mean("gradient_norm") == 0) {
+            warnings.add(text("epoch %d: the gradient is zero: nothing is learned", epoch));
         }
         double loss = mean("loss");
         double uninformed = mean(Step.UNINFORMED_LOSS);

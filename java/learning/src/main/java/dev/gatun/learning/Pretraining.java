@@ -113,6 +113,12 @@ public final class Pretraining {
             }
             Checkpoint.saveBackbone(folder.resolve(BACKBONE), experiment.parameters().sub(Experiment.BACKBONE));
             return Optional.of(finish(experiment, resume));
+        } catch (RuntimeException e) {
+            Optional<String> line = pipeline.method().provider().explain(e);
+            if (line.isPresent()) {
+                throw new LearningException(line.get(), e);
+            }
+            throw e;
         } finally {
             trainer = null;
         }

@@ -23,6 +23,7 @@ import java.util.Map;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Trains an experiment's method. A step's tensors live in a scope of the step; after the first steps nothing is asked from
@@ -44,6 +45,8 @@ public final class Trainer {
             "schedule.epochs",
             "schedule.steps");
 
+    private static final int GROWING_STEPS = 20;
+
     private static final int PASS_STREAM = 1 << 17;
     private static final int METHOD_STREAM = 1 << 18;
     private static final int EPOCH_STREAM = 1 << 19;
@@ -54,6 +57,8 @@ public final class Trainer {
     private final Monitor monitor;
     private volatile boolean stop;
     private long checkpointStep;
+    private long liveBytes = Long.MAX_VALUE;
+    private int growing;
 
     /**
      * Makes a trainer.
@@ -95,6 +100,7 @@ public final class Trainer {
                     epoch(loader, step, logged);
                 }
                 double loss = step(loader, step, logged);
+                watchMemory();
                 report(metrics, clock, step, loss, logged);
                 boolean last = step + 1 == experiment.steps();
                 if (due(step + 1) || last || stop) {
@@ -198,9 +204,10 @@ public final class Trainer {
                 if (part == 0) {
                     method.beforeStep(step);
                 }
-                Batch batch = loader.batch(scope, index * parts + part);
+                Batch batch = batch(loader, scope, index * parts + part);
                 step.pass().withSamples(batch.ids());
                 Tensor result = method.loss(batch, step);
+                requireLoss(result);
                 double value = result.item();
                 if (!Double.isFinite(value)) {
                     throw notFinite(loader, index, part, value);
@@ -216,6 +223,33 @@ public final class Trainer {
             }
         }
         return loss;
+    }
+
+    // labels are for those who ask: the others' scores must not owe anything to them
+    private Batch batch(Loader loader, Scope scope, long index) {
+        Batch batch = loader.batch(scope, index);
+        return experiment.method().usesLabels() ? batch : new Batch(batch.ids(), batch.views(), new int[0]);
+    }
+
+    // a step's tensors are gone after it; what is computed from state alone lives where the state does, and fills the memory
+    private void watchMemory() {
+        long live = experiment.device().liveBytes();
+        growing = live > liveBytes ? growing + 1 : 0;
+        if (growing == GROWING_STEPS) {
+            listener.warning("every step leaves " + (live - liveBytes) + " bytes behind that are never freed: what is computed from "
+                    + "the value of a state or a parameter alone lives as long as the run; use step.pass().use(state)");
+        }
+        liveBytes = live;
+    }
+
+    private void requireLoss(@Nullable Tensor loss) {
+        String wrong = loss == null ? "is null"
+                : loss.elements() != 1 ? "is " + loss.describe() + ", not a single value; end with sum() or mean()"
+                : loss.tracked() ? ""
+                : "has no gradient: nothing in it comes from parameters through step.pass(), or all of it is detached";
+        if (!wrong.isEmpty()) {
+            throw new LearningException("the loss of " + experiment.pipeline().method().name() + " " + wrong);
+        }
     }
 
     // a loss can be finite and its gradient not; an update with it would destroy the parameters
@@ -247,7 +281,7 @@ public final class Trainer {
             Tape tape = Tape.on(scope);
             tape.checkFinite(true);
             Step step = makeStep(tape, index, part, new LinkedHashMap<>());
-            Batch batch = loader.batch(scope, index * experiment.pipeline().batch().accumulate() + part);
+            Batch batch = batch(loader, scope, index * experiment.pipeline().batch().accumulate() + part);
             if (batch.views().stream().anyMatch(view -> !view.images().finite())) {
                 operation = "views";
             } else {
@@ -255,7 +289,7 @@ public final class Trainer {
                 experiment.method().loss(batch, step);
             }
         } catch (RuntimeException e) {
-            operation = e.getMessage();
+            operation = experiment.pipeline().method().provider().explain(e).orElse(e.getMessage());
         }
         return stopped(index, "the loss of " + experiment.pipeline().method().name() + " is " + value
                 + "; first not finite: " + operation);

@@ -167,6 +167,54 @@ class TrainerTest {
     }
 
     @Test
+    void theOtherExamplesAndTheGuidesMethodRun() throws IOException {
+        String guide = Files.readString(Runs.root().resolve("docs/write-a-method.md"));
+        int from = guide.indexOf("```java\n") + "```java\n".length();
+        Path twins = Files.writeString(folder.resolve("Twins.java"), guide.substring(from, guide.indexOf("```", from)));
+        for (Path file : List.of(twins, Runs.root().resolve("examples/MyTeacher.java"))) {
+            Pipeline pipeline = Synthetic.pipeline(SourceMethod.compile(file), new SourceMethod.Settings(), 144, 4);
+            assertTrue(Runs.train(pipeline, folder.resolve("example"), false, ProgressListener.SILENT));
+            assertTrue(Double.isFinite(Metrics.read(folder.resolve("example")).getLast().get("loss")), file.toString());
+        }
+    }
+
+    @Test
+    void labelsAreForThoseWhoAskAndTensorsThatPileUpAreWarnedOf() throws IOException {
+        String source = """
+                import dev.gatun.learning.*;
+                import dev.gatun.tensor.Tensor;
+                class Heap implements Method {
+                    dev.gatun.tensor.layer.Encoder encoder;
+                    dev.gatun.tensor.layer.State queue;
+                    public void build(MethodBuild build) {
+                        encoder = build.encoder();
+                        queue = build.parameters().state("queue", 1f, 10);
+                    }
+                    public Tensor loss(dev.gatun.data.Batch batch, Step step) {
+                        step.log("labels", batch.labels().length);
+                        Tensor old = VALUE.mul(2f).mean();
+                        return encoder.forward(step.pass(), batch.views().getFirst().images()).square().mean().add(old);
+                    }
+                }
+                """;
+        List<String> warnings = new ArrayList<>();
+        ProgressListener listener = new ProgressListener() {
+            @Override
+            public void warning(String text) {
+                warnings.add(text);
+            }
+        };
+        for (String value : List.of("step.pass().use(queue)", "queue.value()")) {
+            assertTrue(warnings.isEmpty(), warnings.toString());
+            SourceMethod method = SourceMethod.compile(Files.writeString(folder.resolve("Heap.java"), source.replace("VALUE", value)));
+            Runs.train(Synthetic.pipeline(method, new SourceMethod.Settings(), 96, 6), folder, false, listener);
+            assertEquals(0, Metrics.read(folder).getLast().get("labels"));
+        }
+        assertEquals(1, warnings.size(), warnings.toString());
+        assertTrue(warnings.getFirst().startsWith("every step leaves "), warnings.getFirst());
+    }
+
+    @Test
     void badRunsAreOneLine() throws IOException {
         assertMessage("no run to resume", () -> Runs.train(Synthetic.pull(96, 2), folder.resolve("none"), true, ProgressListener.SILENT));
         assertMessage("data.batch: an epoch of 7 samples has no update", () -> Experiment.open(Synthetic.pull(7, 1)));
@@ -195,6 +243,9 @@ class TrainerTest {
                     Step.SPREAD, .02, Step.PROTOTYPES, 100.0, Step.PROTOTYPES_USED, 20.0, Step.UNINFORMED_LOSS, 4.605)));
         }
         assertEquals(3, warnings.size(), warnings.toString());
+        assertEquals(
+                List.of("epoch 1: the gradient is zero: nothing is learned"),
+                new Monitor(1, "").take(1, 3, Map.of("gradient_norm", 0.0)));
         assertTrue(warnings.get(0).contains("collapse"));
         assertTrue(warnings.get(1).contains("only 20 of 100 prototypes"));
         assertTrue(warnings.get(2).endsWith("the loss stays at 4.605, that of a method that predicts nothing is 4.605; try softer views"));

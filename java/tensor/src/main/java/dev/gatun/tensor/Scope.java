@@ -197,7 +197,7 @@ public final class Scope implements AutoCloseable {
 
     void check() {
         if (closed) {
-            throw new TensorException("the scope is closed");
+            throw new TensorException("the scope is closed: its tensors are gone, and no new ones can be made in it");
         }
     }
 

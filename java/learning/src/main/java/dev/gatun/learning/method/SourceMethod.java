@@ -21,6 +21,7 @@ import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import javax.tools.Diagnostic;
 import javax.tools.DiagnosticCollector;
@@ -115,6 +116,19 @@ public final class SourceMethod implements MethodProvider {
     }
 
     @Override
+    public Optional<String> explain(RuntimeException exception) {
+        for (StackTraceElement frame : exception.getStackTrace()) {
+            if (Loader.NAME.equals(frame.getClassLoaderName()) && frame.getLineNumber() > 0) {
+                Class<?> type = exception.getClass();
+                // Java's own messages need the kind of trouble beside them
+                String kind = type.getName().startsWith("dev.gatun.") ? "" : type.getSimpleName().replaceAll("Exception$", "") + ": ";
+                return Optional.of(file + ":" + frame.getLineNumber() + ": " + kind + exception.getMessage());
+            }
+        }
+        return Optional.empty();
+    }
+
+    @Override
     public String name() {
         return file.toString();
     }
@@ -203,10 +217,11 @@ public final class SourceMethod implements MethodProvider {
     }
 
     private static final class Loader extends ClassLoader {
+        static final String NAME = "method-file";
         private final Map<String, ByteArrayOutputStream> classes;
 
         Loader(Map<String, ByteArrayOutputStream> classes) {
-            super(SourceMethod.class.getClassLoader());
+            super(NAME, SourceMethod.class.getClassLoader());
             this.classes = classes;
         }
 

@@ -88,7 +88,7 @@ public final class Parameter {
 
     private void built() {
         if (value == null) {
-            throw new TensorException("parameter " + name + " has no memory yet: call Parameters.build first");
+            throw new TensorException("parameter " + name + " has no memory yet: Parameters.build gives it, which follows a method's build");
         }
     }
 

@@ -128,6 +128,11 @@ public final class Pass {
         });
     }
 
+    /** A state's values as a tensor of this pass: not tracked; what is computed from them lives in this pass's scope. */
+    public Tensor use(State s) {
+        return scope.attach(s.value());
+    }
+
     /** A parameter as a tensor of this pass: tracked if the pass records, with its gradient going to the flat buffer. */
     public Tensor use(Parameter p) {
         return watched.computeIfAbsent(

@@ -43,7 +43,7 @@ public final class State {
     /** The values, written in place by whoever owns the state. */
     public Tensor value() {
         if (value == null) {
-            throw new TensorException("state " + name + " has no memory yet: call Parameters.build first");
+            throw new TensorException("state " + name + " has no memory yet: Parameters.build gives it, which follows a method's build");
         }
         return value;
     }
