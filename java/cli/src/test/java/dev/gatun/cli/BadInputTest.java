@@ -205,7 +205,8 @@ class BadInputTest {
             pretrain("--method", method.toString())
                     .failsInOneLine(Arrays.copyOfRange(mistake, 1, mistake.length));
         }
-        Files.writeString(method, source.replace("encoder = build.encoder()", "build.parameters().state(\"s\", 0f, 2).value()"));
+        Files.writeString(method, source.replace("LOSS", "a.sum()")
+                .replace("encoder = build.encoder()", "build.parameters().state(\"s\", 0f, 2).value()"));
         pretrain("--method", method.toString()).failsInOneLine(method + ":5: state s has no memory yet");
     }
 
