@@ -7,6 +7,8 @@
 #   make consumer builds examples/embed against them, outside this tree
 # Each does its own set-up: see cmake/setup.sh for what it looks for and installs.
 
+MAKEFLAGS += --no-print-directory
+
 CONFIG ?= configs/fashion-mnist-swav.yaml
 OUT ?= runs/$(basename $(notdir $(CONFIG)))
 ARGS ?=

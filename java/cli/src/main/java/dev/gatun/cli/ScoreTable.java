@@ -13,7 +13,8 @@ final class ScoreTable {
     /** Scores by features, each as {@link Scores} or as a map of numbers. */
     static String of(@Nullable Object scores) {
         if (!(scores instanceof Map<?, ?> rows) || rows.isEmpty()) {
-            return "no scores: the data have no labels or no test part (an image folder needs class folders, and data.test)";
+            return "no scores: the data have no labels or no test part (an image folder needs class folders, and data.test), "
+                    + "or evaluation.features is empty";
         }
         StringBuilder text = new StringBuilder(String.format(Locale.ROOT, "%n%-10s %6s %8s %9s%n", "features", "kNN", "linear", "10-shot"));
         rows.forEach((name, row) -> {

@@ -135,7 +135,7 @@ public final class SourceMethod implements MethodProvider {
 
     @Override
     public String paper() {
-        return "the user's own method, " + type.getSimpleName();
+        return "a method of your own, " + type.getSimpleName();
     }
 
     @Override
