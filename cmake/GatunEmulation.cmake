@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+# gatun_cuda_test(NAME files...): tests of CUDA kernels without a GPU. The .cu files are compiled for the emulated device
+# (docs/emulation.md) in three builds, each a CTest program that runs every schedule: plain, address and undefined-behaviour sanitizers,
+# race check. Where nvcc is present, it compiles every .cu as well; its warnings are errors.
+find_program(GATUN_NVCC nvcc HINTS ENV CUDA_HOME PATH_SUFFIXES bin PATHS /usr/local/cuda/bin)
+
+set(GATUN_EMULATION_FLAGS -Wall -Wextra -Werror -Wno-psabi -O2 -g1 -ffp-contract=off -fno-strict-aliasing)
+set(GATUN_EMULATION_plain -O2)
+# Not -O0: frames must fit a fiber's stack.
+set(GATUN_EMULATION_asan -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1)
+set(GATUN_EMULATION_race -O1)
+set(GATUN_EMULATION_BUILDS plain asan race)
+
+file(GLOB GATUN_EMULATION_SOURCES CONFIGURE_DEPENDS "${GATUN_ROOT}/kernels/emulation/*.cpp")
+list(FILTER GATUN_EMULATION_SOURCES EXCLUDE REGEX "_test\\.cpp$")
+
+foreach(build ${GATUN_EMULATION_BUILDS})
+  add_library(gatun_emulation_${build} OBJECT ${GATUN_EMULATION_SOURCES})
+  target_include_directories(gatun_emulation_${build} PUBLIC "${GATUN_ROOT}" "${GATUN_ROOT}/native/include")
+  target_include_directories(gatun_emulation_${build} SYSTEM PUBLIC "${GATUN_DOCTEST_INCLUDE}")
+  target_compile_features(gatun_emulation_${build} PUBLIC cxx_std_20)
+  target_compile_options(gatun_emulation_${build} PUBLIC ${GATUN_EMULATION_FLAGS} ${GATUN_EMULATION_${build}})
+endforeach()
+target_compile_definitions(gatun_emulation_race PUBLIC GATUN_EMULATION_RACE=1)
+target_link_options(gatun_emulation_asan INTERFACE -fsanitize=address,undefined)
+
+if(NOT GATUN_NVCC)
+  message(STATUS "CUDA sources are not compiled by nvcc: skipped: no nvcc")
+  add_test(NAME nvcc COMMAND "${CMAKE_COMMAND}" -E echo "skipped: no nvcc")
+  set_tests_properties(nvcc PROPERTIES SKIP_REGULAR_EXPRESSION "skipped: no nvcc")
+endif()
+
+# Objects of real architectures and PTX for those that come; ptxas is asked to be as strict as the front end.
+function(gatun_nvcc name source)
+  set(object "${CMAKE_CURRENT_BINARY_DIR}/nvcc/${name}.o")
+  file(MAKE_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/nvcc")
+  add_custom_command(OUTPUT "${object}"
+    COMMAND "${GATUN_NVCC}" -std=c++20 -O3 -Werror all-warnings -Xcompiler -Wall,-Wextra,-Werror
+      -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90a,code=sm_90a -gencode arch=compute_90,code=compute_90
+      -I "${GATUN_ROOT}" -I "${GATUN_ROOT}/native/include" ${ARGN} -MD -MF "${object}.d" -c "${source}" -o "${object}"
+    DEPENDS "${source}" DEPFILE "${object}.d" COMMENT "nvcc ${name}.cu" VERBATIM)
+  add_custom_target(nvcc_${name} ALL DEPENDS "${object}")
+  add_test(NAME nvcc.${name} COMMAND "${CMAKE_COMMAND}" -E md5sum "${object}")
+endfunction()
+
+function(gatun_cuda_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "" "DEFINITIONS")
+  set(kernels ${ARG_UNPARSED_ARGUMENTS})
+  list(FILTER kernels INCLUDE REGEX "\\.cu$")
+  set(tests ${ARG_UNPARSED_ARGUMENTS})
+  list(FILTER tests EXCLUDE REGEX "\\.cu$")
+  set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX)
+  foreach(build ${GATUN_EMULATION_BUILDS})
+    # Uninitialised locals get a pattern, not whatever an earlier fiber left.
+    add_library(${name}_kernels_${build} OBJECT ${kernels})
+    target_link_libraries(${name}_kernels_${build} PRIVATE gatun_emulation_${build})
+    target_compile_options(${name}_kernels_${build} PRIVATE -x c++ -ftrivial-auto-var-init=pattern)
+    target_compile_definitions(${name}_kernels_${build} PRIVATE ${ARG_DEFINITIONS})
+    if(build STREQUAL race)
+      # libtsan is not linked: race.cpp has the functions that the compiler calls.
+      target_compile_options(${name}_kernels_${build} PRIVATE -fsanitize=thread --param tsan-instrument-func-entry-exit=0)
+    endif()
+    add_executable(${name}_${build} ${tests} $<TARGET_OBJECTS:${name}_kernels_${build}>)
+    target_link_libraries(${name}_${build} PRIVATE gatun_emulation_${build})
+    target_compile_definitions(${name}_${build} PRIVATE GATUN_ROOT="${GATUN_ROOT}" ${ARG_DEFINITIONS})
+    add_test(NAME emulation.${name}.${build} COMMAND ${name}_${build})
+    set_tests_properties(emulation.${name}.${build} PROPERTIES TIMEOUT 120)
+  endforeach()
+  if(GATUN_NVCC)
+    foreach(kernel ${kernels})
+      get_filename_component(file "${kernel}" NAME_WE)
+      gatun_nvcc(${file} "${kernel}" ${ARG_DEFINITIONS})
+    endforeach()
+  endif()
+endfunction()
+
+set(emulation "${GATUN_ROOT}/kernels/emulation")
+gatun_cuda_test(samples "${emulation}/samples.cu" "${emulation}/samples_test.cpp")

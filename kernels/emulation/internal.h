@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// State that the runtime's own files share. Kernels see only runtime.h.
+#pragma once
+
+#include <bit>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "kernels/emulation/runtime.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define GATUN_EMULATION_ASAN 1
+#else
+#define GATUN_EMULATION_ASAN 0
+#define ASAN_POISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#endif
+
+#if !defined(GATUN_EMULATION_RACE)
+#define GATUN_EMULATION_RACE 0
+#endif
+
+namespace gatun::emulation {
+
+constexpr unsigned kMaxThreads = 1024;
+constexpr unsigned kWarps = kMaxThreads / 32;
+constexpr size_t kMaxShared = 227 * 1024;  // what a block may have on sm_90; sm_80 has 163 KiB
+
+struct AsyncCopy {
+  unsigned char* shared;
+  const unsigned char* global;
+  int bytes;
+  int source_bytes;
+  Site site;
+};
+
+enum class State : uint8_t { kReady, kWarp, kBlock, kNamed, kDone };
+
+struct Thread {
+  void* stack_pointer = nullptr;
+  uint3 index{};
+  State state = State::kDone;
+  Op op{};
+  Barrier barrier{};
+  bool predicate = false;
+  int named = 0;
+  uint32_t mask = 0;
+  void* argument = nullptr;
+  Site site{};
+  std::deque<std::vector<AsyncCopy>> groups;  // committed copies, oldest first
+  std::vector<AsyncCopy> open;                // issued since the last commit
+};
+
+struct Block {
+  unsigned threads = 0;
+  unsigned warps = 0;
+  uint32_t ready[kWarps] = {};
+  uint32_t waiting[kWarps] = {};  // at a warp operation
+  uint32_t done[kWarps] = {};
+  uint32_t lanes[kWarps] = {};  // that the block has
+  uint32_t ready_warps = 0;
+  unsigned done_count = 0;
+  unsigned at_barrier = 0;
+  int barrier_result = 0;
+  int first_at_barrier = -1;
+};
+
+extern Thread threads[kMaxThreads];
+extern Block block;
+extern int current;             // the running thread, -1 outside kernels
+extern const void* kernel_now;  // its kernel
+extern uint64_t launches;
+
+// Reports a defect. Inside a kernel it abandons the launch and does not return, unless `detects(defect)` is off.
+// Structural defects leave nothing to go on with: with the detector off the launch ends as if all were well.
+void fault(Defect defect, const std::string& text, const Site* site);
+void abandon();
+std::string where(const Site& site);
+std::string thread_name(unsigned thread);
+// "function at file:line" of a code address, the innermost one outside this folder.
+std::string code_name(const void* address);
+std::string function_name(const void* address);
+void append_report(const std::string& text);
+void write_context(std::string& text);
+
+uint64_t random_next(uint64_t& state);
+
+// memory.cpp
+void begin_block_memory();
+bool set_dynamic_shared(size_t bytes);
+std::string address_name(const void* address);
+struct Range {
+  uintptr_t low, high;
+};
+const std::vector<Range>& shared_ranges();
+void protect_device_memory(bool reachable);
+bool device_range(uintptr_t address, size_t bytes);
+uintptr_t arena_base();
+size_t arena_size();
+const Range& dynamic_range();
+
+// scheduler.cpp
+Range stack_of(unsigned thread);
+void drop_copies(unsigned thread);
+
+// race.cpp; empty where the race build is not
+void race_begin_grid();
+void race_begin_block();
+void race_sync_warp(unsigned warp, uint32_t mask);
+void race_sync_block();
+void race_sync_named(const std::vector<unsigned>& arrived, uint32_t waiting_warps);
+void race_touch(const void* address, size_t bytes, Access access, bool pending, const Site& site);
+
+}  // namespace gatun::emulation

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+// The race build. Kernels are compiled with -fsanitize=thread and linked to these __tsan_* functions instead of libtsan: every access
+// of a kernel to shared or device memory is checked against the last write and two of the last reads of each byte.
+//
+// Order comes from barriers and __syncwarp only. Each thread has a clock that it advances at each of them; an access is ordered before
+// another when the later thread has, through such a synchronisation, seen the clock of the earlier one. Blocks of a launch are unordered.
+#include "kernels/emulation/internal.h"
+
+#if GATUN_EMULATION_RACE
+#include <link.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+namespace gatun::emulation {
+namespace {
+
+// serial of the block 22 | thread 10 | clock 16 | site 14 | atomic 1 | cp.async under way 1
+using Cell = uint64_t;
+constexpr uint64_t kLastSerial = (1u << 22) - 1, kLastClock = 0xffff;
+constexpr unsigned kSites = 1u << 14;
+
+struct Shadow {
+  Cell write, reads[2];
+};
+struct Place {
+  uint64_t key;
+  uintptr_t code;
+  Site site;
+};
+struct StaticRange : Range {
+  Shadow* shadow;
+};
+
+Shadow* arena_shadow = nullptr;
+std::vector<StaticRange> statics;
+std::vector<Range> modules;
+Range cached[4];
+unsigned next_cached = 0;
+uintptr_t arena_low = 0;
+size_t arena_bytes = 0;
+
+uint64_t serial = 0, launch_first = 1;
+uint32_t clocks[kMaxThreads], at_barrier[kMaxThreads];
+uint32_t seen[kMaxThreads][32];         // of the lanes of the own warp
+uint32_t seen_named[kWarps][kMaxThreads];  // through named barriers
+bool named_used = false;
+Place places[kSites];
+
+uint64_t serial_of(Cell c) { return c >> 42; }
+unsigned thread_of(Cell c) { return c >> 32 & 1023; }
+uint32_t clock_of(Cell c) { return c >> 16 & 0xffff; }
+unsigned place_of(Cell c) { return c >> 2 & (kSites - 1); }
+bool atomic(Cell c) { return (c & 2) != 0; }
+bool pending(Cell c) { return (c & 1) != 0; }
+
+bool ordered(Cell c) {
+  if (serial_of(c) != serial) return serial_of(c) < launch_first;
+  const unsigned other = thread_of(c), me = static_cast<unsigned>(current);
+  const uint32_t clock = clock_of(c);
+  return other == me || clock <= at_barrier[other] || (other / 32 == me / 32 && clock <= seen[me][other % 32]) ||
+         (named_used && clock <= seen_named[me / 32][other]);
+}
+
+// Where an access was made, as a small number: the table is lossless until it is full, which no program of ours comes near.
+unsigned place(uintptr_t code, const Site* site) {
+  const uint64_t key = site == nullptr ? code : (reinterpret_cast<uintptr_t>(site->file_name()) * 4096 + site->line()) | 1ull << 63;
+  unsigned at = static_cast<unsigned>(key * 0x9e3779b97f4a7c15u >> 50);
+  for (unsigned tries = 0; tries < kSites; ++tries, at = (at + 1) & (kSites - 1)) {
+    if (places[at].key == key) return at;
+    if (places[at].key == 0) {
+      places[at] = {key, code, site != nullptr ? *site : Site{}};
+      return at;
+    }
+  }
+  return at;
+}
+
+std::string place_name(unsigned at) { return places[at].code != 0 ? code_name(reinterpret_cast<const void*>(places[at].code)) : where(places[at].site); }
+
+void __attribute__((noinline, cold)) found(Defect defect, const std::string& text, Cell mine) {
+  if (!detects(defect)) return;
+  fault(defect, text + "\n  here: " + place_name(place_of(mine)), nullptr);
+}
+
+void __attribute__((noinline, cold)) race(uintptr_t address, bool write, Cell mine, Cell other, bool other_write) {
+  if (!detects(Defect::kRace)) return;
+  const bool blocks = serial_of(other) != serial;
+  found(Defect::kRace, std::string(blocks ? "between blocks: " : "within a block: ") + (write ? "write" : "read") + " of " +
+        address_name(reinterpret_cast<const void*>(address)) + " and " + (other_write ? "write" : "read") + " by " +
+        (blocks ? "another block" : thread_name(thread_of(other))) + " at " + place_name(place_of(other)), mine);
+}
+
+// Returns the shadow of an address that the race check follows, or nullptr. Reports an address that no kernel may touch.
+Shadow* shadow_of(uintptr_t address, size_t bytes, bool& shared, Cell mine) {
+  shared = true;
+  const uintptr_t offset = address - arena_low;
+  if (offset < arena_bytes) {
+    const Range& dynamic = dynamic_range();
+    if (address >= dynamic.low && address + bytes <= dynamic.high) return arena_shadow + offset;
+    shared = false;
+    for (const Range& range : cached) {
+      if (address >= range.low && address + bytes <= range.high) return arena_shadow + offset;
+    }
+    if (!device_range(address, bytes)) {
+      found(Defect::kBounds, std::to_string(bytes) + " bytes at " + address_name(reinterpret_cast<const void*>(address)), mine);
+      return nullptr;
+    }
+    // Neighbouring accesses mostly stay within a page or so of this one.
+    const uintptr_t low = device_range(address & ~uintptr_t{4095}, 4096) ? address & ~uintptr_t{4095} : address;
+    cached[next_cached++ % 4] = {low, low == address ? address + bytes : low + 4096};
+    return arena_shadow + offset;
+  }
+  for (const StaticRange& range : statics) {
+    if (address >= range.low && address + bytes <= range.high) return range.shadow + (address - range.low);
+  }
+  for (const Range& range : modules) {
+    if (address >= range.low && address + bytes <= range.high) return nullptr;  // constants, threadIdx
+  }
+  const bool stack = address >= stack_of(0).low && address < stack_of(kMaxThreads - 1).high;
+  found(Defect::kBounds, stack ? "local memory of another thread, or beyond the stack" : "memory of the host", mine);
+  return nullptr;
+}
+
+void check(uintptr_t address, size_t bytes, Access access, bool under_way, uintptr_t code, const Site* site) {
+  if (current < 0) return;
+  const Range stack = stack_of(static_cast<unsigned>(current));
+  if (address >= stack.low && address < stack.high) return;
+  const bool is_atomic = access == Access::kAtomic;
+  const Cell mine = serial << 42 | static_cast<uint64_t>(current) << 32 | static_cast<uint64_t>(clocks[current]) << 16 |
+                    static_cast<uint64_t>(place(code, site)) << 2 | (is_atomic ? 2 : 0) | (under_way ? 1 : 0);
+  bool shared = false;
+  Shadow* shadow = shadow_of(address, bytes, shared, mine);
+  if (shadow == nullptr) return;
+  Shadow before{}, after{};
+  for (size_t i = 0; i < bytes; ++i) {
+    Shadow& s = shadow[i];
+    if (i > 0 && s.write == before.write && s.reads[0] == before.reads[0] && s.reads[1] == before.reads[1]) {
+      s = after;
+      continue;
+    }
+    before = s;
+    const uintptr_t at = address + i;
+    if (access != Access::kWrite) {
+      if (shared && serial_of(s.write) != serial) {
+        found(Defect::kUninitialised, std::string(is_atomic ? "atomic" : "read") + " of " + address_name(reinterpret_cast<const void*>(at)), mine);
+      } else if (pending(s.write) && serial_of(s.write) == serial) {
+        found(Defect::kCopy, "read of a destination of cp.async before its wait, issued at " + place_name(place_of(s.write)), mine);
+      }
+    }
+    // What an earlier block left in shared memory is nobody's access any more.
+    if (!(shared && serial_of(s.write) != serial) && !(is_atomic && atomic(s.write)) && !ordered(s.write)) {
+      race(at, access != Access::kRead, mine, s.write, true);
+    }
+    if (access == Access::kRead) {
+      // The first reader that nothing orders is kept, and the latest one.
+      const bool stale = shared && serial_of(s.reads[0]) != serial;
+      s.reads[stale || ordered(s.reads[0]) ? 0 : 1] = mine;
+    } else {
+      for (const Cell reader : s.reads) {
+        if (!(shared && serial_of(reader) != serial) && !ordered(reader)) race(at, true, mine, reader, false);
+      }
+      s = {mine, {0, 0}};
+    }
+    after = s;
+  }
+}
+
+int find_modules(dl_phdr_info* info, size_t, void*) {
+  for (int i = 0; i < info->dlpi_phnum; ++i) {
+    const auto& header = info->dlpi_phdr[i];
+    if (header.p_type == PT_LOAD) modules.push_back({info->dlpi_addr + header.p_vaddr, info->dlpi_addr + header.p_vaddr + header.p_memsz});
+  }
+  return 0;
+}
+
+void* reserve(size_t bytes) {
+  return mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
+void advance(unsigned thread) {
+  if (++clocks[thread] > kLastClock) {
+    append_report("emulation: a thread synchronises more than 65535 times in a block; test a smaller case in the race build\n");
+    clocks[thread] = kLastClock;
+  }
+}
+
+}  // namespace
+
+void race_begin_grid() {
+  if (arena_shadow == nullptr) {
+    arena_low = arena_base();
+    arena_bytes = arena_size();
+    arena_shadow = static_cast<Shadow*>(reserve(arena_bytes * sizeof(Shadow)));
+    for (const Range& range : shared_ranges()) {
+      statics.push_back({{range.low, range.high}, static_cast<Shadow*>(reserve((range.high - range.low) * sizeof(Shadow)))});
+    }
+    if (arena_shadow == MAP_FAILED) std::abort();
+    dl_iterate_phdr(find_modules, nullptr);
+  }
+  std::fill(std::begin(cached), std::end(cached), Range{});
+  launch_first = serial + 1;
+}
+
+void race_begin_block() {
+  if (++serial > kLastSerial) {  // once in four million blocks everything is forgotten, which can only miss a race
+    madvise(arena_shadow, arena_bytes * sizeof(Shadow), MADV_DONTNEED);
+    for (const StaticRange& range : statics) std::memset(static_cast<void*>(range.shadow), 0, (range.high - range.low) * sizeof(Shadow));
+    serial = launch_first = 1;
+  }
+  std::fill_n(clocks, block.threads, 1u);
+  std::fill_n(at_barrier, block.threads, 0u);
+  std::memset(seen, 0, block.threads * sizeof seen[0]);
+  if (named_used) std::memset(seen_named, 0, sizeof seen_named);
+  named_used = false;
+}
+
+void race_sync_warp(unsigned warp, uint32_t mask) {
+  uint32_t joined[32] = {};
+  for (unsigned lane = 0; lane < 32; ++lane) {
+    if ((mask >> lane & 1) == 0) continue;
+    const unsigned thread = warp * 32 + lane;
+    for (unsigned i = 0; i < 32; ++i) joined[i] = std::max(joined[i], seen[thread][i]);
+    joined[lane] = std::max(joined[lane], clocks[thread]);
+  }
+  for (unsigned lane = 0; lane < 32; ++lane) {
+    if ((mask >> lane & 1) == 0) continue;
+    std::memcpy(seen[warp * 32 + lane], joined, sizeof joined);
+    advance(warp * 32 + lane);
+  }
+}
+
+void race_sync_block() {
+  for (unsigned i = 0; i < block.threads; ++i) {
+    at_barrier[i] = clocks[i];
+    advance(i);
+  }
+}
+
+void race_sync_named(const std::vector<unsigned>& arrived, uint32_t waiting_warps) {
+  if (!named_used) std::memset(seen_named, 0, sizeof seen_named);
+  named_used = true;
+  std::vector<uint32_t> joined(block.threads);
+  for (const unsigned thread : arrived) {
+    for (unsigned i = 0; i < block.threads; ++i) joined[i] = std::max(joined[i], seen_named[thread / 32][i]);
+    for (unsigned i = 0; i < 32 && thread / 32 * 32 + i < block.threads; ++i) {
+      joined[thread / 32 * 32 + i] = std::max(joined[thread / 32 * 32 + i], seen[thread][i]);
+    }
+    joined[thread] = std::max(joined[thread], clocks[thread]);
+  }
+  for (unsigned warp = 0; warp < block.warps; ++warp) {
+    if ((waiting_warps >> warp & 1) != 0) std::copy(joined.begin(), joined.end(), seen_named[warp]);
+  }
+  for (const unsigned thread : arrived) advance(thread);
+}
+
+void race_touch(const void* address, size_t bytes, Access access, bool under_way, const Site& site) {
+  check(reinterpret_cast<uintptr_t>(address), bytes, access, under_way, 0, &site);
+}
+
+}  // namespace gatun::emulation
+
+using gatun::emulation::Access;
+
+#define GATUN_TSAN(NAME, BYTES, ACCESS)                                                                                       \
+  void __tsan_##NAME(void* address) {                                                                                         \
+    gatun::emulation::check(reinterpret_cast<uintptr_t>(address), BYTES, ACCESS, false,                                       \
+                            reinterpret_cast<uintptr_t>(__builtin_return_address(0)), nullptr);                               \
+  }
+#define GATUN_TSAN_SIZES(PREFIX, ACCESS)                                                                                      \
+  GATUN_TSAN(PREFIX##1, 1, ACCESS) GATUN_TSAN(PREFIX##2, 2, ACCESS) GATUN_TSAN(PREFIX##4, 4, ACCESS)                          \
+  GATUN_TSAN(PREFIX##8, 8, ACCESS) GATUN_TSAN(PREFIX##16, 16, ACCESS)
+
+extern "C" {
+GATUN_TSAN_SIZES(read, Access::kRead)
+GATUN_TSAN_SIZES(write, Access::kWrite)
+GATUN_TSAN_SIZES(unaligned_read, Access::kRead)
+GATUN_TSAN_SIZES(unaligned_write, Access::kWrite)
+GATUN_TSAN_SIZES(volatile_read, Access::kRead)
+GATUN_TSAN_SIZES(volatile_write, Access::kWrite)
+void __tsan_read_range(void* address, unsigned long bytes) {
+  gatun::emulation::check(reinterpret_cast<uintptr_t>(address), bytes, Access::kRead, false, reinterpret_cast<uintptr_t>(__builtin_return_address(0)), nullptr);
+}
+void __tsan_write_range(void* address, unsigned long bytes) {
+  gatun::emulation::check(reinterpret_cast<uintptr_t>(address), bytes, Access::kWrite, false, reinterpret_cast<uintptr_t>(__builtin_return_address(0)), nullptr);
+}
+void __tsan_init() {}
+void __tsan_func_entry(void*) {}
+void __tsan_func_exit() {}
+void __tsan_vptr_read(void**) {}
+void __tsan_vptr_update(void**, void*) {}
+// Guards of static variables in host code of a .cu file.
+unsigned char __tsan_atomic8_load(const volatile unsigned char* address, int order) { return __atomic_load_n(address, order); }
+}
+
+#else
+
+namespace gatun::emulation {
+void race_begin_grid() {}
+void race_begin_block() {}
+void race_sync_warp(unsigned, uint32_t) {}
+void race_sync_block() {}
+void race_sync_named(const std::vector<unsigned>&, uint32_t) {}
+void race_touch(const void*, size_t, Access, bool, const Site&) {}
+}  // namespace gatun::emulation
+
+#endif

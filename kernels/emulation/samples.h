@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// Four small kernels that use what most kernels use; they prove the emulation and show the style.
+#pragma once
+
+#include "kernels/emulation/cuda.h"
+
+namespace gatun::samples {
+
+cudaError_t add(const float* a, const float* b, float* sum, int64_t count, cudaStream_t stream);
+// total[0] += the sum of x; total must have been set.
+cudaError_t sum(const float* x, float* total, int64_t count, cudaStream_t stream);
+cudaError_t transpose(const float* x, float* y, int rows, int columns, cudaStream_t stream);
+// c (m, n) = a (m, k) b (k, n), row-major; k and n multiples of 8. T is __nv_bfloat16 or __half.
+template <class T>
+cudaError_t gemm(const T* a, const T* b, float* c, int m, int n, int k, cudaStream_t stream);
+// c (16, 8) = a (16, 8) b (8, 8) on one warp in tf32, b stored by columns.
+cudaError_t tf32_tile(const float* a, const float* b, float* c, cudaStream_t stream);
+
+}  // namespace gatun::samples

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/emulation/samples.h"
+
+#include "kernels/testing/device_buffer.h"
+#include "kernels/testing/numbers.h"
+
+using namespace gatun;
+using namespace gatun::testing;
+
+namespace {
+
+template <class T>
+std::vector<T> round_to(const std::vector<float>& values) {
+  return {values.begin(), values.end()};
+}
+
+template <class T>
+void check_gemm(int m, int n, int k) {
+  CAPTURE(m);
+  CAPTURE(n);
+  CAPTURE(k);
+  const std::vector<T> a = round_to<T>(normal(int64_t{m} * k, 1)), b = round_to<T>(normal(int64_t{k} * n, 2));
+  const DeviceBuffer<T> device_a(a), device_b(b);
+  const size_t count = static_cast<size_t>(m) * static_cast<size_t>(n);
+  DeviceBuffer<float> device_c(count);
+  check(samples::gemm(device_a.data(), device_b.data(), device_c.data(), m, n, k, nullptr));
+  std::vector<double> truth(count);
+  std::vector<float> naive(count);
+  for (int row = 0; row < m; ++row) {
+    for (int i = 0; i < k; ++i) {
+      for (int column = 0; column < n; ++column) {
+        const size_t at = static_cast<size_t>(row) * static_cast<size_t>(n) + static_cast<size_t>(column);
+        const float x = a[static_cast<size_t>(row * k + i)], y = b[static_cast<size_t>(i * n + column)];
+        truth[at] += static_cast<double>(x) * y;
+        naive[at] += x * y;
+      }
+    }
+  }
+  check_close(device_c.download(), truth, naive);
+}
+
+}  // namespace
+
+TEST_CASE("samples: a sum of two vectors, with a tail") {
+  for (const int64_t count : {1, 255, 256, 1000}) {
+    const std::vector<float> a = normal(count, 1), b = normal(count, 2);
+    const DeviceBuffer<float> device_a(a), device_b(b);
+    DeviceBuffer<float> result(a.size());
+    check(samples::add(device_a.data(), device_b.data(), result.data(), count, nullptr));
+    const std::vector<float> values = result.download();
+    for (size_t i = 0; i < a.size(); ++i) CHECK(values[i] == a[i] + b[i]);
+  }
+}
+
+TEST_CASE("samples: a sum over blocks with shuffles and an atomic") {
+  for (const int64_t count : {1, 700, 5000}) {
+    const std::vector<float> x = normal(count, 3);
+    const DeviceBuffer<float> device_x(x);
+    DeviceBuffer<float> total(std::vector<float>{0.0f});
+    check(samples::sum(device_x.data(), total.data(), count, nullptr));
+    double truth = 0;
+    float naive = 0;
+    for (const float value : x) truth += value, naive += value;
+    check_close(total.download(), {truth}, {naive});
+  }
+}
+
+TEST_CASE("samples: a tiled transposition") {
+  for (const auto& [rows, columns] : std::vector<std::pair<int, int>>{{1, 1}, {32, 64}, {45, 33}}) {
+    const std::vector<float> x = normal(int64_t{rows} * columns, 4);
+    const DeviceBuffer<float> device_x(x);
+    DeviceBuffer<float> device_y(x.size());
+    check(samples::transpose(device_x.data(), device_y.data(), rows, columns, nullptr));
+    const std::vector<float> y = device_y.download();
+    for (int r = 0; r < rows; ++r) {
+      for (int c = 0; c < columns; ++c) REQUIRE(y[static_cast<size_t>(c * rows + r)] == x[static_cast<size_t>(r * columns + c)]);
+    }
+  }
+}
+
+TEST_CASE("samples: a matrix product on tensor cores, double buffered") {
+  check_gemm<__nv_bfloat16>(64, 64, 32);
+  check_gemm<__nv_bfloat16>(70, 72, 104);
+  check_gemm<__half>(33, 24, 40);
+}
+
+TEST_CASE("samples: a tf32 tile rounds its inputs to 10 bits") {
+  const std::vector<float> a = normal(16 * 8, 5), b = normal(8 * 8, 6);
+  const DeviceBuffer<float> device_a(a), device_b(b);
+  DeviceBuffer<float> device_c(16 * 8);
+  check(samples::tf32_tile(device_a.data(), device_b.data(), device_c.data(), nullptr));
+  const auto rounded = [](float value) {
+    int exponent = 0;
+    const double mantissa = std::frexp(static_cast<double>(value), &exponent);
+    return std::ldexp(std::round(std::ldexp(mantissa, 11)), exponent - 11);
+  };
+  std::vector<double> truth(16 * 8);
+  std::vector<float> naive(16 * 8);
+  for (size_t i = 0; i < 16; ++i) {
+    for (size_t j = 0; j < 8; ++j) {
+      for (size_t l = 0; l < 8; ++l) {
+        const double x = rounded(a[i * 8 + l]), y = rounded(b[j * 8 + l]);
+        truth[i * 8 + j] += x * y;
+        naive[i * 8 + j] += static_cast<float>(x) * static_cast<float>(y);
+      }
+    }
+  }
+  check_close(device_c.download(), truth, naive);
+}
