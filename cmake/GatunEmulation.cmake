@@ -76,3 +76,4 @@ endfunction()
 
 set(emulation "${GATUN_ROOT}/kernels/emulation")
 gatun_cuda_test(samples "${emulation}/samples.cu" "${emulation}/samples_test.cpp")
+gatun_cuda_test(planted "${emulation}/planted_synchronisation.cu" "${emulation}/planted_memory.cu" "${emulation}/planted_test.cpp")

@@ -53,17 +53,18 @@ struct Vote {
   bool predicate;
   uint32_t ballot;
 };
+GATUN_UNSEEN inline void count_votes(uint32_t mask, void* const* arguments) {
+  uint32_t ballot = 0;
+  for (unsigned lane = 0; lane < 32; ++lane) {
+    if ((mask >> lane & 1) != 0 && static_cast<Vote*>(arguments[lane])->predicate) ballot |= 1u << lane;
+  }
+  for (unsigned lane = 0; lane < 32; ++lane) {
+    if ((mask >> lane & 1) != 0) static_cast<Vote*>(arguments[lane])->ballot = ballot;
+  }
+}
 GATUN_UNSEEN inline uint32_t vote(uint32_t mask, bool predicate, const Site& site) {
   Vote mine{predicate, 0};
-  collective(Op::kVote, mask, &mine, [](uint32_t lanes, void* const* arguments) {
-    uint32_t ballot = 0;
-    for (unsigned lane = 0; lane < 32; ++lane) {
-      if ((lanes >> lane & 1) != 0 && static_cast<Vote*>(arguments[lane])->predicate) ballot |= 1u << lane;
-    }
-    for (unsigned lane = 0; lane < 32; ++lane) {
-      if ((lanes >> lane & 1) != 0) static_cast<Vote*>(arguments[lane])->ballot = ballot;
-    }
-  }, site);
+  collective(Op::kVote, mask, &mine, &count_votes, site);
   return mine.ballot;
 }
 

@@ -63,13 +63,16 @@ void set_detection(Defect defect, bool on) {
 }
 bool detects(Defect defect) { return (detectors >> static_cast<unsigned>(defect) & 1) != 0; }
 
+const char* defect_name(Defect defect) { return kNames[static_cast<unsigned>(defect)]; }
+
 std::string where(const Site& site) { return short_path(site.file_name()) + ":" + std::to_string(site.line()); }
 std::string thread_name(unsigned thread) { return "thread " + triple(threads[thread].index); }
 
 std::string function_name(const void* address) {
   const auto all = frames(address);
   if (all.empty()) return "?";
-  const std::string& name = all.back().first;
+  std::string name = all.back().first;
+  for (size_t at; (at = name.find("(anonymous namespace)::")) != std::string::npos;) name.erase(at, 23);
   return name.substr(0, name.find('('));
 }
 
@@ -113,12 +116,15 @@ void warp_fault(Defect defect, const char* text, const Site& site) { fault(defec
 }  // namespace gatun::emulation
 
 #if GATUN_EMULATION_ASAN
-// The sanitizer's report is followed by ours: it knows no CUDA threads.
-extern "C" void __asan_on_error() {
+// The sanitizers know no CUDA threads: their report is followed by ours.
+#define GATUN_HOOK extern "C" __attribute__((visibility("default")))
+static void tell() {
   std::string text;
   gatun::emulation::write_context(text);
-  if (!text.empty()) std::fprintf(stderr, "emulation: out of bounds or misaligned:\n%s\n", text.c_str());
+  if (!text.empty()) std::fprintf(stderr, "emulation: the sanitizer stopped\n%s\n", text.c_str());
 }
-// Kernels run on stacks of ours, and abandoned ones leave frames behind.
-extern "C" const char* __asan_default_options() { return "detect_stack_use_after_return=0:detect_leaks=0:allocator_may_return_null=1"; }
+GATUN_HOOK void __asan_on_error() { tell(); }
+GATUN_HOOK void __ubsan_on_report() { tell(); }
+// Kernels run on stacks of ours; a launch that was abandoned leaves what it allocated.
+GATUN_HOOK const char* __asan_default_options() { return "detect_stack_use_after_return=0:detect_leaks=0"; }
 #endif

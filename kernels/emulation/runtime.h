@@ -45,6 +45,7 @@ void clear_report();
 // Tests switch a detector off to show that it is what found a planted bug.
 void set_detection(Defect defect, bool on);
 bool detects(Defect defect);
+const char* defect_name(Defect defect);
 
 // Warp operations. The last lane of the mask to arrive runs `combine` for all: arguments[lane] is what that lane passed.
 enum class Op { kSync, kShuffle, kVote, kMatch, kReduce, kLdmatrix, kMma };

@@ -218,6 +218,41 @@ void make_stacks() {
   for (unsigned i = 0; i < kMaxThreads; ++i) mprotect(stacks + i * (kStack + kGuard), kGuard, PROT_NONE);
 }
 
+// Nobody can run: either lanes wait for each other with masks that contradict, or it is a plain deadlock.
+void report_deadlock() {
+  const auto waits = [](unsigned i) { return threads[i].state != State::kDone; };
+  const auto same = [](unsigned i, unsigned j) {
+    return threads[j].state == threads[i].state && where(threads[j].site) == where(threads[i].site);
+  };
+  unsigned first = 0;
+  while (!waits(first)) ++first;
+  Defect defect = Defect::kDeadlock;
+  std::string text = "no thread can go on:";
+  for (unsigned i = first, last = i; i < block.threads; i = ++last) {
+    if (!waits(i)) continue;
+    while (last + 1 < block.threads && same(i, last + 1)) ++last;
+    text += std::string(i == first ? " " : ", ") + thread_name(i) + (last > i ? " to " + thread_name(last) : "") +
+            (threads[i].state == State::kWarp ? " at the warp operation " : " at the barrier ") + where(threads[i].site);
+  }
+  for (unsigned i = first; i < block.threads; ++i) {
+    if (threads[i].state != State::kWarp) continue;
+    for (uint32_t others = block.waiting[i / 32] & threads[i].mask; others != 0; others &= others - 1) {
+      const Thread& other = threads[i / 32 * 32 + lowest(others)];
+      if (other.mask == threads[i].mask || (other.mask >> i % 32 & 1) == 0) continue;
+      defect = Defect::kWrongMask;
+      first = i;
+      text = thread_name(i) + " and another lane wait for each other with different masks, " + where(other.site);
+      i = block.threads - 1;
+      break;
+    }
+  }
+  current = -1;
+  threadIdx = threads[first].index;
+  const Site site = threads[first].site;
+  fault(defect, text, &site);
+  abandoned = true;
+}
+
 void run_block(unsigned count) {
   block = Block{};
   block.threads = count;
@@ -235,28 +270,7 @@ void run_block(unsigned count) {
   const int first = pick();
   take(first);
   switch_to(first);
-  if (!abandoned && block.done_count < count) {
-    std::string text = "no thread can go on:";
-    const char* separator = " ";
-    for (unsigned i = 0; i < count; ++i) {
-      if (threads[i].state == State::kDone) continue;
-      const auto same = [&](unsigned j) { return threads[j].state == threads[i].state && where(threads[j].site) == where(threads[i].site); };
-      unsigned last = i;
-      while (last + 1 < count && same(last + 1)) ++last;
-      text += separator + thread_name(i) + (last > i ? " to " + thread_name(last) : "") +
-              (threads[i].state == State::kWarp ? " at the warp operation " : " at the barrier ") + where(threads[i].site);
-      separator = ", ";
-      i = last;
-    }
-    current = static_cast<int>(0);
-    while (threads[current].state == State::kDone) ++current;
-    const Site site = threads[current].site;
-    const int stuck = current;
-    current = -1;
-    threadIdx = threads[stuck].index;
-    fault(Defect::kDeadlock, text, &site);
-    abandoned = true;
-  }
+  if (!abandoned && block.done_count < count) report_deadlock();
   current = -1;
   if (abandoned) {
     for (unsigned i = 0; i < count; ++i) {
