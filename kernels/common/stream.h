@@ -1,15 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a CPU kernel may know about where it runs.
+// What a kernel may know about where it runs.
 #pragma once
 
 #include <cstdint>
 
+#if defined(GATUN_CUDA)
+// A stream of the CUDA device, or of the emulated one. The handle is a cudaStream_t; the border needs no CUDA header for it.
+struct gatun_stream {
+  struct gatun_context* context;
+  void* handle;
+};
+#else
 // A CPU stream runs an operation inside the call that submits it.
 struct gatun_stream {
   struct gatun_context* context;
   int thread_count;
   int threads() const { return thread_count; }
 };
+#endif
 
 namespace gatun {
 

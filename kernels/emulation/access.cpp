@@ -7,6 +7,7 @@
 namespace gatun::emulation {
 
 bool touch(const void* address, size_t bytes, Access access, const Site& site) {
+  const Inside guard;
   if (!is_shared(address) && !is_device(address, bytes)) {
     fault(Defect::kBounds, std::to_string(bytes) + " bytes at " + address_name(address), &site);
     return false;
@@ -18,6 +19,7 @@ bool touch(const void* address, size_t bytes, Access access, const Site& site) {
 // The destination is poisoned at once and written as late as the program allows: a kernel that reads it before its wait, or that
 // overwrites the source too early, computes garbage on every run.
 void copy_async(void* shared, const void* global, int bytes, int source_bytes, const Site& site) {
+  const Inside guard;
   if (source_bytes < 0 || source_bytes > bytes) return fault(Defect::kBounds, "cp.async reads more bytes than it writes", &site);
   const auto units = static_cast<uintptr_t>(bytes);
   if (reinterpret_cast<uintptr_t>(shared) % units != 0 || (source_bytes > 0 && reinterpret_cast<uintptr_t>(global) % units != 0)) {
@@ -35,6 +37,7 @@ void copy_async(void* shared, const void* global, int bytes, int source_bytes, c
 }
 
 void copy_commit() {
+  const Inside guard;
   Thread& thread = threads[current];
   // A group without copies counts for the wait, but holds nothing that could be forgotten.
   thread.groups.push_back(std::move(thread.open));
@@ -42,6 +45,7 @@ void copy_commit() {
 }
 
 void copy_wait(int pending_groups) {
+  const Inside guard;
   Thread& thread = threads[current];
   while (thread.groups.size() > static_cast<size_t>(pending_groups)) {
     for (const AsyncCopy& copy : thread.groups.front()) {

@@ -15,11 +15,16 @@
 #define GATUN_DYNAMIC_SHARED(NAME)                                 \
   extern __shared__ __align__(1024) unsigned char gatun_dynamic[]; \
   unsigned char* const NAME = gatun_dynamic
-#define GATUN_UNSEEN
+namespace gatun {
+inline constexpr int64_t kMaxGrid = 0x7fffffff;  // of grid_for
+}
 #else
 #include "kernels/emulation/device.h"
 #include "kernels/emulation/host.h"
 #define GATUN_DYNAMIC_SHARED(NAME) unsigned char* const NAME = gatun::emulation::dynamic_shared()
+namespace gatun {
+inline constexpr int64_t kMaxGrid = 3;
+}
 #endif
 
 #include "kernels/emulation/ptx.h"

@@ -73,6 +73,14 @@ extern int current;             // the running thread, -1 outside kernels
 extern const void* kernel_now;  // its kernel
 extern uint64_t launches;
 
+// Set while the runtime works for a kernel. Templates of the standard library that kernels' files instantiate too are instrumented in
+// the race build, and the linker may have chosen those for the runtime: what they touch is no kernel's access.
+extern bool inside;
+struct Inside {
+  Inside() { inside = true; }
+  ~Inside() { inside = false; }
+};
+
 // Reports a defect. Inside a kernel it abandons the launch and does not return, unless `detects(defect)` is off.
 // Structural defects leave nothing to go on with: with the detector off the launch ends as if all were well.
 void fault(Defect defect, const std::string& text, const Site* site);

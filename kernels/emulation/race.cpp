@@ -168,6 +168,12 @@ void check(uintptr_t address, size_t bytes, Access access, bool under_way, uintp
   }
 }
 
+void kernel_access(const void* address, size_t bytes, Access access, const void* code) {
+  if (inside || current < 0) return;
+  const Inside guard;
+  check(reinterpret_cast<uintptr_t>(address), bytes, access, false, reinterpret_cast<uintptr_t>(code), nullptr);
+}
+
 int find_modules(dl_phdr_info* info, size_t, void*) {
   for (int i = 0; i < info->dlpi_phnum; ++i) {
     const auto& header = info->dlpi_phdr[i];
@@ -266,8 +272,7 @@ using gatun::emulation::Access;
 
 #define GATUN_TSAN(NAME, BYTES, ACCESS)                                                                                       \
   void __tsan_##NAME(void* address) {                                                                                         \
-    gatun::emulation::check(reinterpret_cast<uintptr_t>(address), BYTES, ACCESS, false,                                       \
-                            reinterpret_cast<uintptr_t>(__builtin_return_address(0)), nullptr);                               \
+    gatun::emulation::kernel_access(address, BYTES, ACCESS, __builtin_return_address(0));                                     \
   }
 #define GATUN_TSAN_SIZES(PREFIX, ACCESS)                                                                                      \
   GATUN_TSAN(PREFIX##1, 1, ACCESS) GATUN_TSAN(PREFIX##2, 2, ACCESS) GATUN_TSAN(PREFIX##4, 4, ACCESS)                          \
@@ -281,10 +286,10 @@ GATUN_TSAN_SIZES(unaligned_write, Access::kWrite)
 GATUN_TSAN_SIZES(volatile_read, Access::kRead)
 GATUN_TSAN_SIZES(volatile_write, Access::kWrite)
 void __tsan_read_range(void* address, unsigned long bytes) {
-  gatun::emulation::check(reinterpret_cast<uintptr_t>(address), bytes, Access::kRead, false, reinterpret_cast<uintptr_t>(__builtin_return_address(0)), nullptr);
+  gatun::emulation::kernel_access(address, bytes, Access::kRead, __builtin_return_address(0));
 }
 void __tsan_write_range(void* address, unsigned long bytes) {
-  gatun::emulation::check(reinterpret_cast<uintptr_t>(address), bytes, Access::kWrite, false, reinterpret_cast<uintptr_t>(__builtin_return_address(0)), nullptr);
+  gatun::emulation::kernel_access(address, bytes, Access::kWrite, __builtin_return_address(0));
 }
 void __tsan_init() {}
 void __tsan_func_entry(void*) {}

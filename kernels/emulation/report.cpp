@@ -111,7 +111,10 @@ void fault(Defect defect, const std::string& text, const Site* site) {
   if (kernel_now != nullptr && (structural || detects(defect))) abandon();
 }
 
-void warp_fault(Defect defect, const char* text, const Site& site) { fault(defect, text, &site); }
+void warp_fault(Defect defect, const char* text, const Site& site) {
+  const Inside guard;
+  fault(defect, text, &site);
+}
 
 }  // namespace gatun::emulation
 

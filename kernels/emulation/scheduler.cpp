@@ -22,6 +22,7 @@ Block block;
 int current = -1;
 const void* kernel_now = nullptr;
 uint64_t launches = 0;
+bool inside = false;
 
 namespace {
 
@@ -189,7 +190,9 @@ __attribute__((noinline)) void leave() {
 
 // Never returns, so it must have nothing that the address sanitizer would have to clean up.
 __attribute__((no_sanitize("address"))) void fiber() {
+  inside = false;
   body_now(arguments_now);
+  inside = true;
   leave();
   stop();
 }
@@ -298,6 +301,7 @@ unsigned lane_id() { return static_cast<unsigned>(current) % 32; }
 
 void yield() {
   if (current < 0) return;
+  const Inside guard;
   // Enough for a thread that spins on an atomic to let the others run.
   const bool now = schedule_now.kind == Schedule::kRandom ? random_next(random_state) % 4 == 0 : ++atomics % 16 == 0;
   if (!now) return;
@@ -311,6 +315,7 @@ void drop_copies(unsigned thread) {
 }
 
 void collective(Op op, uint32_t mask, void* argument, Combine combine, const Site& site) {
+  const Inside guard;
   const auto me = static_cast<unsigned>(current);
   const unsigned warp = me / 32, lane = me % 32;
   const uint32_t self = 1u << lane;
@@ -348,6 +353,7 @@ void collective(Op op, uint32_t mask, void* argument, Combine combine, const Sit
 }
 
 int block_barrier(Barrier kind, bool predicate, const Site& site) {
+  const Inside guard;
   const auto me = static_cast<unsigned>(current);
   Thread& thread = threads[me];
   if (block.done_count > 0) {
@@ -381,6 +387,7 @@ int block_barrier(Barrier kind, bool predicate, const Site& site) {
 }
 
 void named_barrier(int id, int count, bool wait, const Site& site) {
+  const Inside guard;
   static struct { std::vector<unsigned> arrived, waiting; int count; uint64_t launch; unsigned bx, by, bz; } named[16];
   if (id < 0 || id > 15 || count <= 0 || count % 32 != 0) return fault(Defect::kWrongMask, "named barriers are 0 to 15, for whole warps", &site);
   auto& barrier = named[id];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/l2_normalize/l2_normalize_reference.h"
 
+#include "kernels/testing/memory.h"
 #include "kernels/testing/testing.h"
 
 using namespace gatun;
@@ -31,8 +32,9 @@ Result run_kernel(int threads, const std::vector<float>& x, const std::vector<fl
     }
     return values;
   };
-  const std::vector<float> x_buffer = strided(x), dy_buffer = strided(dy);
-  std::vector<float> y_buffer(x_buffer.size(), 7.0f), dx_buffer(x_buffer.size(), 7.0f), norm(static_cast<size_t>(rows));
+  const Memory<float> x_buffer(strided(x)), dy_buffer(strided(dy));
+  const size_t size = static_cast<size_t>(rows * stride);
+  Memory<float> y_buffer(size, 7.0f), dx_buffer(size, 7.0f), norm(static_cast<size_t>(rows), 0.0f);
   const gatun_layout matrix = layout(GATUN_F32, {rows, columns}, {stride, 1});
   const gatun_l2_normalize_desc desc{sizeof desc, kEpsilon, matrix, matrix, layout(GATUN_F32, {rows})};
   run([&](gatun_error* e) { return gatun_l2_normalize_forward(device.stream(), &desc, x_buffer.data(), y_buffer.data(), norm.data(), e); });
@@ -40,7 +42,7 @@ Result run_kernel(int threads, const std::vector<float>& x, const std::vector<fl
   run([&](gatun_error* e) {
     return gatun_l2_normalize_backward(device.stream(), &back, y_buffer.data(), norm.data(), dy_buffer.data(), dx_buffer.data(), e);
   });
-  return {packed(y_buffer), norm, packed(dx_buffer)};
+  return {packed(y_buffer.values()), norm.values(), packed(dx_buffer.values())};
 }
 
 template <class T>
@@ -56,7 +58,7 @@ void reference(const std::vector<T>& x, const std::vector<T>& dy, int64_t rows, 
 
 TEST_CASE("l2_normalize matches the double reference on odd shapes and strides") {
   uint32_t seed = 1;
-  for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {3, 7}, {5, 16}, {17, 33}, {64, 128}, {9, 1000}}) {
+  for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {3, 7}, {5, 16}, {17, 33}, {64, 128}, {9, 1000}, {2, 1032}}) {
     for (const int64_t padding : {0, 3}) {
       CAPTURE(rows);
       CAPTURE(columns);
@@ -103,16 +105,18 @@ TEST_CASE("l2_normalize edge cases: empty, zeros, NaN, in place") {
   // Rows shorter than epsilon are divided by it, and so are their gradients: nothing is projected out.
   {
     Device device;
-    const std::vector<float> short_rows = normal(3 * 5, 5, 0.1f), dy = normal(3 * 5, 6);
-    std::vector<float> y(15), norm(3), dx(15);
+    const std::vector<float> short_rows = normal(3 * 5, 5, 0.1f), gradient = normal(3 * 5, 6);
+    const Memory<float> x(short_rows), dy(gradient);
+    Memory<float> y(15, 0.0f), norm(3, 0.0f), dx(15, 0.0f);
     const gatun_layout matrix = layout(GATUN_F32, {3, 5}), line = layout(GATUN_F32, {3});
     const gatun_l2_normalize_desc desc{sizeof desc, 4.0f, matrix, matrix, line};
-    run([&](gatun_error* e) { return gatun_l2_normalize_forward(device.stream(), &desc, short_rows.data(), y.data(), norm.data(), e); });
+    run([&](gatun_error* e) { return gatun_l2_normalize_forward(device.stream(), &desc, x.data(), y.data(), norm.data(), e); });
     const gatun_l2_normalize_backward_desc back{sizeof back, 4.0f, matrix, line, matrix, matrix};
     run([&](gatun_error* e) { return gatun_l2_normalize_backward(device.stream(), &back, y.data(), norm.data(), dy.data(), dx.data(), e); });
+    const std::vector<float> y_values = y.values(), dx_values = dx.values();
     for (size_t i = 0; i < 15; ++i) {
-      CHECK(y[i] == short_rows[i] / 4);
-      CHECK(dx[i] == dy[i] / 4);
+      CHECK(y_values[i] == short_rows[i] / 4);
+      CHECK(dx_values[i] == gradient[i] / 4);
     }
   }
   std::vector<float> x = normal(10, 7);
@@ -122,12 +126,13 @@ TEST_CASE("l2_normalize edge cases: empty, zeros, NaN, in place") {
   for (int i = 5; i < 10; ++i) CHECK(std::isfinite(nan.y[static_cast<size_t>(i)]));
 
   Device device;
-  std::vector<float> values = normal(6 * 9, 9), norm(6);
-  const Result apart = run_kernel(2, values, values, 6, 9, 0);
+  const std::vector<float> x_values = normal(6 * 9, 9);
+  Memory<float> values(x_values), norm(6, 0.0f);
+  const Result apart = run_kernel(2, x_values, x_values, 6, 9, 0);
   const gatun_layout matrix = layout(GATUN_F32, {6, 9});
   const gatun_l2_normalize_desc desc{sizeof desc, kEpsilon, matrix, matrix, layout(GATUN_F32, {6})};
   run([&](gatun_error* e) { return gatun_l2_normalize_forward(device.stream(), &desc, values.data(), values.data(), norm.data(), e); });
-  CHECK(same_bits(values, apart.y));
+  CHECK(same_bits(values.values(), apart.y));
 
   // Nothing in between has no spacing, whatever its strides say.
   const gatun_layout nothing = layout(GATUN_F32, {5, 0, 3});
