@@ -93,6 +93,7 @@ endfunction()
 
 set(emulation "${GATUN_ROOT}/kernels/emulation")
 gatun_cuda_test(samples "${emulation}/samples.cu" "${emulation}/samples_test.cpp")
+gatun_cuda_test(intrinsics "${emulation}/intrinsics.cu" "${emulation}/intrinsics_test.cpp")
 gatun_cuda_test(planted "${emulation}/planted_synchronisation.cu" "${emulation}/planted_memory.cu" "${emulation}/planted_test.cpp")
 
 # What the operations share: contexts and streams of the CUDA device, and the checks of the border.

@@ -22,6 +22,15 @@
 #define GATUN_EMULATION_RACE 0
 #endif
 
+// 0 takes ucontext, which costs two system calls a switch.
+#if !defined(GATUN_EMULATION_SWITCH)
+#if defined(__x86_64__)
+#define GATUN_EMULATION_SWITCH 1
+#else
+#define GATUN_EMULATION_SWITCH 0
+#endif
+#endif
+
 namespace gatun::emulation {
 
 constexpr unsigned kMaxThreads = 1024;

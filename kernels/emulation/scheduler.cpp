@@ -8,7 +8,7 @@
 
 #include "kernels/emulation/host.h"
 #include "kernels/emulation/internal.h"
-#if !defined(__x86_64__)
+#if !GATUN_EMULATION_SWITCH
 #include <ucontext.h>
 #endif
 
@@ -38,7 +38,7 @@ Body body_now = nullptr;
 const void* arguments_now = nullptr;
 unsigned atomics = 0;
 
-#if defined(__x86_64__)
+#if GATUN_EMULATION_SWITCH
 void* main_context;
 #else
 ucontext_t main_context, contexts[kMaxThreads];
@@ -60,7 +60,7 @@ Range stack_of(unsigned thread) {
 
 }  // namespace gatun::emulation
 
-#if defined(__x86_64__)
+#if GATUN_EMULATION_SWITCH
 // Only what a call must keep is saved; a kernel does not change the floating-point control words.
 extern "C" void gatun_emulation_switch(void** save, void* load);
 asm(R"(
@@ -93,7 +93,7 @@ void switch_to(int next) {
   const int from = current;
   current = next;
   if (next >= 0) threadIdx = threads[next].index;
-#if defined(__x86_64__)
+#if GATUN_EMULATION_SWITCH
   gatun_emulation_switch(from < 0 ? &main_context : &threads[from].stack_pointer, next < 0 ? main_context : threads[next].stack_pointer);
 #else
   swapcontext(from < 0 ? &main_context : &contexts[from], next < 0 ? &main_context : &contexts[next]);
@@ -199,7 +199,7 @@ __attribute__((no_sanitize("address"))) void fiber() {
 
 void prepare(unsigned thread) {
   const Range stack = stack_of(thread);
-#if defined(__x86_64__)
+#if GATUN_EMULATION_SWITCH
   auto** top = reinterpret_cast<void**>(stack.high);
   top[-1] = nullptr;
   top[-2] = reinterpret_cast<void*>(&fiber);
