@@ -9,7 +9,6 @@ import dev.gatun.learning.pipeline.Pipeline;
 import dev.gatun.tensor.Device;
 import dev.gatun.tensor.layer.Encoder;
 import dev.gatun.tensor.layer.Parameters;
-import dev.gatun.tensor.optimizer.Optimizer;
 import dev.gatun.tensor.optimizer.Schedule;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -31,7 +30,7 @@ public final class Experiment implements AutoCloseable {
     private final Parameters parameters;
     private final Encoder encoder;
     private final Method method;
-    private final Optimizer optimizer;
+    private final Optimizers optimizers;
     private final Schedule schedule;
     private final long stepsPerEpoch;
     private final long steps;
@@ -57,10 +56,11 @@ public final class Experiment implements AutoCloseable {
             throw new LearningException("data.batch: an epoch of " + data.pretrain().size() + " samples has no update of "
                     + pipeline.batch().accumulate() + " x " + batch);
         }
+        List<StoreOptimizer> own = new ArrayList<>();
         make("method", () -> {
             method.build(new MethodBuild(
                     encoder, this::encoder, parameters, views.roles(), samples.orElse(data.pretrain().size()), batch,
-                    data.pretrain().classes(), stepsPerEpoch, steps, warnings::add));
+                    data.pretrain().classes(), stepsPerEpoch, steps, own::add, warnings::add));
             return method;
         });
         parameters.build(device, pipeline.seed());
@@ -68,8 +68,8 @@ public final class Experiment implements AutoCloseable {
             Checkpoint.loadBackbone(Path.of(pipeline.checkpoint().backbone()), parameters.sub(BACKBONE));
             parameters.apart().forEach(apart -> apart.sub(BACKBONE).copyFrom(parameters.sub(BACKBONE)));
         }
-        optimizer = make("optimizer",
-                () -> pipeline.optimizer().provider().create(pipeline.optimizer().settings(), parameters));
+        optimizers = new Optimizers(
+                make("optimizer", () -> pipeline.optimizer().provider().create(pipeline.optimizer().settings(), parameters)), own);
         schedule = pipeline.schedule()
                 .schedule(pipeline.optimizer().provider().lr(pipeline.optimizer().settings()), stepsPerEpoch);
     }
@@ -177,9 +177,9 @@ public final class Experiment implements AutoCloseable {
         return method;
     }
 
-    /** The optimizer. */
-    public Optimizer optimizer() {
-        return optimizer;
+    /** The optimizer, and those of the method's own. */
+    public Optimizers optimizers() {
+        return optimizers;
     }
 
     /** The learning rate by global step. */

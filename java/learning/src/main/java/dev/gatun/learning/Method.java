@@ -2,6 +2,7 @@
 package dev.gatun.learning;
 
 import dev.gatun.data.Batch;
+import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Tensor;
 import java.util.Optional;
 
@@ -45,14 +46,15 @@ public interface Method {
 
     /**
      * Which samples an epoch visits, in order; its batches are taken from the front. Called after {@link #beforeEpoch}, and
-     * again when a run is resumed inside the epoch: a function of what {@link #beforeEpoch} wrote and of the epoch's keys alone, not
-     * of parameters that have been trained since.
+     * again when a run is resumed inside the epoch: a function of what {@link #beforeEpoch} wrote and of the arguments alone, not of
+     * parameters that have been trained since.
      *
-     * @param epoch which epoch
+     * @param epoch which epoch, from 0
+     * @param key of the order's random decisions
      * @return at least as many ids as the epoch has samples, each in [0, N), repetitions allowed; empty = every sample
      *     once, in a random order
      */
-    default Optional<int[]> order(Epoch epoch) {
+    default Optional<int[]> order(int epoch, RandomKey key) {
         return Optional.empty();
     }
 

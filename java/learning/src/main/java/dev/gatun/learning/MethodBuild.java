@@ -4,6 +4,8 @@ package dev.gatun.learning;
 import dev.gatun.data.ViewRole;
 import dev.gatun.tensor.layer.Encoder;
 import dev.gatun.tensor.layer.Parameters;
+import dev.gatun.tensor.optimizer.Optimizer;
+import dev.gatun.tensor.optimizer.Schedule;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.function.Function;
@@ -21,6 +23,7 @@ import java.util.function.Function;
  * @param classes classes of the labels; 0 without labels
  * @param stepsPerEpoch updates an epoch
  * @param steps updates of the run
+ * @param optimizers takes an optimizer for a store apart; see {@link #optimizer}
  * @param warnings takes one line about something odd in the settings that does not stop the run
  */
 public record MethodBuild(
@@ -33,7 +36,19 @@ public record MethodBuild(
         int classes,
         long stepsPerEpoch,
         long steps,
+        Consumer<StoreOptimizer> optimizers,
         Consumer<String> warnings) {
+    /**
+     * Gives a store apart an optimizer of its own; without, nothing but the method changes the store.
+     *
+     * @param store made by {@link Parameters#apart}
+     * @param maker makes the optimizer, once the store has memory
+     * @param rate its learning rate by global step
+     */
+    public void optimizer(Parameters store, Function<Parameters, Optimizer> maker, Schedule rate) {
+        optimizers.accept(new StoreOptimizer(store, maker, rate));
+    }
+
     /** The places, among a batch's views, of those with the role {@code global}. */
     public List<Integer> globalViews() {
         return java.util.stream.IntStream.range(0, views.size())

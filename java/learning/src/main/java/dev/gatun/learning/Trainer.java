@@ -13,13 +13,13 @@ import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.layer.Pass;
-import dev.gatun.tensor.optimizer.FlatOptimizer;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
@@ -146,7 +146,7 @@ public final class Trainer {
             listener.message("resumed at step 0 of " + experiment.steps() + ": the run has no checkpoint yet");
             return begin();
         }
-        Checkpoint checkpoint = Checkpoint.load(file, experiment.parameters(), experiment.optimizer());
+        Checkpoint checkpoint = Checkpoint.load(file, experiment.parameters(), experiment.optimizers().state());
         Map<String, String> now = metadata();
         for (Map.Entry<String, String> item : checkpoint.metadata().entrySet()) {
             String key = item.getKey();
@@ -187,8 +187,7 @@ public final class Trainer {
                 method.beforeEpoch(epoch);
                 logged.putAll(epoch.metrics());
             }
-            method.order(new Epoch(index, experiment.epochs(), scope, key.child(-1), samples))
-                    .ifPresent(order -> loader.order(index, order));
+            method.order(index, key.child(-1)).ifPresent(order -> loader.order(index, order));
         }
     }
 
@@ -217,7 +216,7 @@ public final class Trainer {
                 if (part == parts - 1) {
                     method.afterBackward(step);
                     requireFiniteGradient(index, logged);
-                    experiment.optimizer().step(experiment.schedule().at(index));
+                    experiment.optimizers().step(index, experiment.schedule().at(index));
                     method.afterUpdate(step);
                 }
             }
@@ -254,15 +253,12 @@ public final class Trainer {
 
     // a loss can be finite and its gradient not; an update with it would destroy the parameters
     private void requireFiniteGradient(long index, Map<String, Double> logged) {
-        double norm = 0;
-        if (experiment.optimizer() instanceof FlatOptimizer optimizer) {
-            norm = optimizer.clip(Float.POSITIVE_INFINITY);
-            logged.put("gradient_norm", norm);
-        }
+        OptionalDouble norm = experiment.optimizers().gradientNorm();
+        norm.ifPresent(value -> logged.put("gradient_norm", value));
         experiment.parameters().notFinite().ifPresent(parameter -> {
             throw stopped(index, "the gradient is not finite; first: that of " + parameter.name());
         });
-        if (!Double.isFinite(norm)) {
+        if (!Double.isFinite(norm.orElse(0))) {
             throw stopped(index, "the norm of the gradient is not finite");
         }
     }
@@ -329,7 +325,7 @@ public final class Trainer {
     private void save(long step) {
         Checkpoint.save(
                 folder.resolve(CHECKPOINT), new Checkpoint(step, metadata()), experiment.parameters(),
-                experiment.optimizer());
+                experiment.optimizers().state());
         checkpointStep = step;
     }
 

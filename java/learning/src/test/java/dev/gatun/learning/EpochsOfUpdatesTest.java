@@ -12,6 +12,7 @@ import dev.gatun.learning.method.DeepClusterV2Provider;
 import dev.gatun.learning.pipeline.BatchSettings;
 import dev.gatun.learning.pipeline.CheckpointSettings;
 import dev.gatun.learning.pipeline.Pipeline;
+import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Tensor;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -65,9 +66,9 @@ class EpochsOfUpdatesTest {
                 }
 
                 @Override
-                public Optional<int[]> order(Epoch epoch) {
-                    calls.add("order " + epoch.index());
-                    return orders ? Optional.of(chosen(epoch.index())) : Optional.empty();
+                public Optional<int[]> order(int epoch, RandomKey key) {
+                    calls.add("order " + epoch);
+                    return orders ? Optional.of(chosen(epoch)) : Optional.empty();
                 }
 
                 @Override

@@ -134,6 +134,7 @@ class ResumeTest {
                     long at = arguments == null ? 0 : switch (arguments[0]) {
                         case Epoch epoch -> epoch.index();
                         case Step step -> step.index();
+                        case Integer epoch -> epoch;
                         case Batch batch -> ++losses[0];
                         default -> 0;
                     };

@@ -105,7 +105,7 @@ class TargetNetworkTest {
         }
         try (Experiment experiment = Experiment.open(pipeline)) {
             Checkpoint.load(
-                    folder.resolve(Trainer.CHECKPOINT), experiment.parameters(), experiment.optimizer());
+                    folder.resolve(Trainer.CHECKPOINT), experiment.parameters(), experiment.optimizers().state());
             Map<String, float[]> restored = tensors(experiment);
             assertEquals(trained.keySet(), restored.keySet());
             trained.forEach((name, values) -> assertArrayEquals(values, restored.get(name), name));

@@ -8,7 +8,6 @@ import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.layer.FileLayout;
 import dev.gatun.tensor.layer.Parameter;
 import dev.gatun.tensor.layer.Parameters;
-import dev.gatun.tensor.optimizer.Optimizer;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
@@ -40,10 +39,10 @@ public record Checkpoint(long step, Map<String, String> metadata) {
      * @param file the target
      * @param checkpoint where the run is
      * @param parameters all parameters and state
-     * @param optimizer the optimizer
+     * @param optimizer the optimizers' tensors
      * @throws LearningException if the file cannot be written; one line
      */
-    public static void save(Path file, Checkpoint checkpoint, Parameters parameters, Optimizer optimizer) {
+    public static void save(Path file, Checkpoint checkpoint, Parameters parameters, List<NamedTensor> optimizer) {
         Map<String, String> metadata = new LinkedHashMap<>();
         metadata.put("format", "gatun.checkpoint");
         metadata.put("version", VERSION);
@@ -51,7 +50,7 @@ public record Checkpoint(long step, Map<String, String> metadata) {
         metadata.putAll(checkpoint.metadata());
         try (Arena arena = Arena.ofShared()) {
             List<Safetensors.Entry> entries = entries(parameters, "", arena);
-            for (NamedTensor state : optimizer.state()) {
+            for (NamedTensor state : optimizer) {
                 entries.add(entry(OPTIMIZER + state.name(), state.tensor()));
             }
             Safetensors.write(file, metadata, entries);
@@ -63,15 +62,15 @@ public record Checkpoint(long step, Map<String, String> metadata) {
      *
      * @param file a file that {@link #save} wrote
      * @param parameters built parameters of the same architecture; overwritten
-     * @param optimizer an optimizer of the same kind; overwritten
+     * @param optimizer the tensors of optimizers of the same kind; overwritten
      * @return where the run was
      * @throws LearningException if the file is missing, damaged, of another version or of another architecture; one line.
      *     Nothing is overwritten then
      */
-    public static Checkpoint load(Path file, Parameters parameters, Optimizer optimizer) {
+    public static Checkpoint load(Path file, Parameters parameters, List<NamedTensor> optimizer) {
         Safetensors.Content content = content(file);
         List<Restore> restores = restores(file, content, parameters, "");
-        for (NamedTensor state : optimizer.state()) {
+        for (NamedTensor state : optimizer) {
             restores.add(restore(file, content, OPTIMIZER + state.name(), state.tensor(), FileLayout.SAME));
         }
         restores.forEach(Restore::run);

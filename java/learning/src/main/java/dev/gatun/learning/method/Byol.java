@@ -18,8 +18,7 @@ import dev.gatun.tensor.optimizer.Schedule;
 /**
  * BYOL: an online network predicts, from one view, what a target network makes of the other; the target follows the online
  * network as a moving average, and no gradient reaches it. Grill et al., 2020, section 3. As in the authors' code the target uses
- * the statistics of its batch; unlike there it starts equal to the online network, and the last layers of projector and predictor
- * have biases.
+ * the statistics of its batch; unlike there it starts equal to the online network.
  */
 public final class Byol implements Method {
     private final ByolProvider.Settings settings;
@@ -42,7 +41,7 @@ public final class Byol implements Method {
         Parameters parameters = build.parameters();
         online = projected(build.encoder(), parameters);
         predictor = settings.predictor()
-                ? Heads.projection(parameters.sub("predictor"), settings.output(), settings.hidden(), settings.output())
+                ? Heads.projection(parameters.sub("predictor"), settings.output(), settings.hidden(), settings.output(), false)
                 : new Identity();
         Parameters average = parameters.apart("target");
         target = projected(build.encoders().apply(average), average);
@@ -52,7 +51,7 @@ public final class Byol implements Method {
 
     private Layer projected(Encoder encoder, Parameters parameters) {
         return new Sequential(encoder, Heads.projection(
-                parameters.sub("projector"), encoder.features(), settings.hidden(), settings.output()));
+                parameters.sub("projector"), encoder.features(), settings.hidden(), settings.output(), false));
     }
 
     /** τ = 1 − (1 − τ₀) (1 + cos(π t / T)) / 2. */

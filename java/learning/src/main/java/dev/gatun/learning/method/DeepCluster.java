@@ -9,6 +9,7 @@ import dev.gatun.learning.Step;
 import dev.gatun.learning.evaluation.Pca;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Kmeans.Empty;
+import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.function.Activation;
@@ -23,6 +24,8 @@ import dev.gatun.tensor.layer.Parameter;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.Pass;
 import dev.gatun.tensor.layer.State;
+import dev.gatun.tensor.optimizer.Schedule;
+import dev.gatun.tensor.optimizer.Sgd;
 import java.util.Optional;
 
 /**
@@ -35,7 +38,6 @@ public final class DeepCluster implements Method {
     private final DeepClusterProvider.Settings settings;
     private Encoder encoder;
     private Linear hidden;
-    private Parameters head;
     private Parameter weight;
     private Parameter bias;
     private State clusters;
@@ -53,9 +55,12 @@ public final class DeepCluster implements Method {
         }
         encoder = build.encoder();
         hidden = new Linear(build.parameters().sub("hidden"), encoder.features(), settings.hidden(), true);
-        head = build.parameters().apart("head");
+        Parameters head = build.parameters().apart("head");
         weight = head.parameter("weight", WEIGHTS, settings.clusters(), settings.hidden());
         bias = head.parameter("bias", Initializer.zeros(), settings.clusters());
+        // its own optimizer, without momentum: that would be the momentum of the last epoch's head
+        build.optimizer(
+                head, store -> new Sgd(store, 0, false, settings.headDecay(), p -> true), Schedule.constant(settings.headLr()));
         clusters = build.parameters().state("clusters", DType.I32, build.samples());
         used = build.parameters().state("used", DType.I32, 1);
     }
@@ -79,12 +84,11 @@ public final class DeepCluster implements Method {
         used.value().copyFrom(scope.ofInts(new int[] {count}));
         WEIGHTS.fill(weight.value(), epoch.nextKey());
         bias.value().zero();
-        head.written();
     }
 
     @Override
-    public Optional<int[]> order(Epoch epoch) {
-        return Optional.of(ClusterOrder.balanced(clusters.value().toIntArray(), count(), epoch.nextKey()));
+    public Optional<int[]> order(int epoch, RandomKey key) {
+        return Optional.of(ClusterOrder.balanced(clusters.value().toIntArray(), count(), key));
     }
 
     private int count() {
@@ -100,15 +104,5 @@ public final class DeepCluster implements Method {
         step.log(Step.UNINFORMED_LOSS, Math.log(count));
         return CrossEntropy.apply(
                 Activation.relu(features).linear(w, b), MultiView.gather(clusters, batch, step.scope()));
-    }
-
-    // the head's own optimizer: plain SGD, since a momentum would be that of the last epoch's head
-    @Override
-    public void afterUpdate(Step step) {
-        for (Parameter p : head.all()) {
-            p.value().addInPlace(p.value(), -settings.headLr() * settings.headDecay());
-            p.value().addInPlace(p.gradient(), -settings.headLr());
-        }
-        head.written();
     }
 }

@@ -23,7 +23,16 @@ public final class Heads {
      * @param output width of the embedding
      */
     public static Layer projection(Parameters parameters, int input, List<Integer> hidden, int output) {
-        return new Sequential(projection(parameters, input, hidden, output, true));
+        return projection(parameters, input, hidden, output, true);
+    }
+
+    /**
+     * As {@link #projection(Parameters, int, List, int)}.
+     *
+     * @param bias whether linear layers have one; before a batch norm it changes nothing
+     */
+    public static Layer projection(Parameters parameters, int input, List<Integer> hidden, int output, boolean bias) {
+        return new Sequential(layers(parameters, input, hidden, output, bias));
     }
 
     /**
@@ -31,12 +40,12 @@ public final class Heads {
      * has a bias.
      */
     public static Layer normalisedProjection(Parameters parameters, int input, List<Integer> hidden, int output) {
-        List<Layer> layers = projection(parameters, input, hidden, output, false);
+        List<Layer> layers = layers(parameters, input, hidden, output, false);
         layers.add(new BatchNorm(parameters.sub("" + (3 * hidden.size() + 1)), output, false));
         return new Sequential(layers);
     }
 
-    private static List<Layer> projection(Parameters parameters, int input, List<Integer> hidden, int output, boolean bias) {
+    private static List<Layer> layers(Parameters parameters, int input, List<Integer> hidden, int output, boolean bias) {
         List<Layer> layers = new ArrayList<>();
         int width = input;
         int index = 0;

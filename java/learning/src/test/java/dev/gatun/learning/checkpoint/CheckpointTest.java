@@ -72,7 +72,7 @@ class CheckpointTest {
     }
 
     private void save(Network network) {
-        Checkpoint.save(file(), new Checkpoint(12, Map.of("method", "none")), network.parameters, network.optimizer);
+        Checkpoint.save(file(), new Checkpoint(12, Map.of("method", "none")), network.parameters, network.optimizer.state());
     }
 
     @Test
@@ -81,7 +81,7 @@ class CheckpointTest {
         a.step();
         save(a);
         Network b = new Network(2, 6, "");
-        Checkpoint read = Checkpoint.load(file(), b.parameters, b.optimizer);
+        Checkpoint read = Checkpoint.load(file(), b.parameters, b.optimizer.state());
         assertEquals(new Checkpoint(12, Map.of("method", "none")), read);
         assertArrayEquals(a.all(), b.all());
         assertArrayEquals(a.mean.value().toArray(), b.mean.value().toArray());
@@ -136,7 +136,7 @@ class CheckpointTest {
 
     private void assertMessage(String part, Network network) {
         LearningException e = assertThrows(
-                LearningException.class, () -> Checkpoint.load(file(), network.parameters, network.optimizer));
+                LearningException.class, () -> Checkpoint.load(file(), network.parameters, network.optimizer.state()));
         assertTrue(e.getMessage().contains(part), e.getMessage());
         assertFalse(e.getMessage().contains("\n"), e.getMessage());
     }
@@ -165,7 +165,7 @@ class CheckpointTest {
             }
             Files.write(file(), bad);
             LearningException e = assertThrows(
-                    LearningException.class, () -> Checkpoint.load(file(), a.parameters, a.optimizer), "trial " + trial);
+                    LearningException.class, () -> Checkpoint.load(file(), a.parameters, a.optimizer.state()), "trial " + trial);
             assertFalse(e.getMessage().contains("\n"), e.getMessage());
         }
     }

@@ -7,6 +7,7 @@ import dev.gatun.data.ViewRole;
 import dev.gatun.learning.Method;
 import dev.gatun.learning.MethodBuild;
 import dev.gatun.learning.Step;
+import dev.gatun.learning.StoreOptimizer;
 import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Device;
 import dev.gatun.tensor.NamedTensor;
@@ -17,6 +18,7 @@ import dev.gatun.tensor.layer.Encoder;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.Pass;
 import dev.gatun.tensor.optimizer.Optimizer;
+import dev.gatun.tensor.optimizer.Schedule;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -40,6 +42,7 @@ final class MethodRun<M extends Method> {
     final List<String> warnings = new ArrayList<>();
     final Map<String, Double> metrics = new LinkedHashMap<>();
     final List<ViewRole> roles;
+    private final Map<Optimizer, Schedule> optimizers = new LinkedHashMap<>();
 
     /** On an encoder without parameters, as many samples as a batch has, and no labels. */
     MethodRun(Device device, M method, ViewRole... roles) {
@@ -55,10 +58,13 @@ final class MethodRun<M extends Method> {
         this.device = device;
         this.method = method;
         this.roles = List.of(roles);
+        List<StoreOptimizer> wanted = new ArrayList<>();
         Function<Parameters, Encoder> made = encoders == null ? into -> pixels() : into -> encoders.apply(into.sub("backbone"));
         method.build(new MethodBuild(
-                made.apply(parameters), made, parameters, this.roles, samples, B, classes, STEPS_PER_EPOCH, STEPS, warnings::add));
+                made.apply(parameters), made, parameters, this.roles, samples, B, classes, STEPS_PER_EPOCH, STEPS, wanted::add,
+                warnings::add));
         parameters.build(device, SEED);
+        wanted.forEach(own -> optimizers.put(own.maker().apply(own.store()), own.rate()));
     }
 
     static ViewRole global(int size) {
@@ -135,6 +141,7 @@ final class MethodRun<M extends Method> {
             Step step = step(scope, index, learningRate);
             float loss = backward(step, batches.apply(scope));
             optimizer.step(learningRate);
+            optimizers.forEach((own, rate) -> own.step(rate.at(index)));
             method.afterUpdate(step);
             return loss;
         }
