@@ -16,6 +16,11 @@ bool touch(const void* address, size_t bytes, Access access, const Site& site) {
   return true;
 }
 
+void fence() {
+  const Inside guard;
+  race_fence();
+}
+
 // The destination is poisoned at once and written as late as the program allows: a kernel that reads it before its wait, or that
 // overwrites the source too early, computes garbage on every run.
 void copy_async(void* shared, const void* global, int bytes, int source_bytes, const Site& site) {

@@ -154,7 +154,8 @@ GATUN_REDUCE(__reduce_or_sync, BitOr, unsigned)
 GATUN_REDUCE(__reduce_xor_sync, BitXor, unsigned)
 #undef GATUN_REDUCE
 
-// Atomics: relaxed, they order nothing else.
+// Atomics: relaxed, they order nothing by themselves. A fence before one and a fence after another of the same address order what
+// the first thread's block had done before what the second's does.
 template <class T>
 T atomicAdd(T* address, std::type_identity_t<T> value, GATUN_SITE) {
   return gatun::emulation::atomic(address, [=](T old) { return static_cast<T>(old + value); }, site);
@@ -190,9 +191,9 @@ T atomicOr(T* address, std::type_identity_t<T> value, GATUN_SITE) {
 inline unsigned atomicInc(unsigned* address, unsigned limit, GATUN_SITE) {
   return gatun::emulation::atomic(address, [=](unsigned old) { return old >= limit ? 0u : old + 1; }, site);
 }
-inline void __threadfence() {}
+inline void __threadfence() { gatun::emulation::fence(); }
 inline void __threadfence_block() {}
-inline void __threadfence_system() {}
+inline void __threadfence_system() { gatun::emulation::fence(); }
 inline void __nanosleep(unsigned) { gatun::emulation::yield(); }
 
 // Loads and stores with cache hints

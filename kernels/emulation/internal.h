@@ -128,6 +128,7 @@ void race_begin_block();
 void race_sync_warp(unsigned warp, uint32_t mask);
 void race_sync_block();
 void race_sync_named(const std::vector<unsigned>& arrived, uint32_t waiting_warps);
+void race_fence();
 void race_touch(const void* address, size_t bytes, Access access, bool pending, const Site& site);
 
 }  // namespace gatun::emulation

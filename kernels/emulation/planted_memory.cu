@@ -106,6 +106,18 @@ __global__ void race_atomic(float* out) {
   out[1 + index()] = out[0];  // planted: race_atomic
 }
 
+__device__ void last_block(float* partial, unsigned* finished, bool release, bool acquire) {
+  partial[blockIdx.x] = 1;
+  if (release) __threadfence();
+  const bool last = atomicAdd(finished, 1u) == gridDim.x - 1;
+  if (acquire) __threadfence();
+  float total = 0;
+  for (unsigned i = 0; last && i < gridDim.x; ++i) total += partial[i];  // planted: race_last_block
+  if (last) *partial = total;
+}
+__global__ void race_last_block_no_release(float* partial, unsigned* finished) { last_block(partial, finished, false, true); }
+__global__ void race_last_block_no_acquire(float* partial, unsigned* finished) { last_block(partial, finished, true, false); }
+
 __global__ void uninitialised_tail(float* out) {
   __shared__ float line[32];
   if (threadIdx.x < 31) line[threadIdx.x] = 1;
@@ -179,6 +191,8 @@ std::vector<Plant> memory_plants() {
       {"race_blocks_write", "race", "r", [] { (void)launch(race_blocks_write, 2, 32, 0, nullptr, memory(32)); }},
       {"race_blocks_read", "race", "r", [] { (void)launch(race_blocks_read, 2, 32, 0, nullptr, memory(64)); }},
       {"race_atomic", "race", "r", [] { (void)launch(race_atomic, 2, 32, 0, nullptr, memory(65)); }},
+      {"race_last_block", "race", "r", [] { (void)launch(race_last_block_no_release, 3, 1, 0, nullptr, memory(3), reinterpret_cast<unsigned*>(memory(1))); }},
+      {"race_last_block", "race", "r", [] { (void)launch(race_last_block_no_acquire, 3, 1, 0, nullptr, memory(3), reinterpret_cast<unsigned*>(memory(1))); }},
       {"uninitialised_tail", "uninitialised shared memory", "r", [] { (void)launch(uninitialised_tail, 2, 32, 0, nullptr, memory(64)); }},
       {"uninitialised_counter", "uninitialised shared memory", "r", [] { (void)launch(uninitialised_counter, 2, 32, 4, nullptr, memory(64)); }},
       {"copy_without_wait", "missing cp.async wait", "r", [] { (void)launch(copy_without_wait, 1, 32, 0, nullptr, memory(128), memory(32)); }},

@@ -3,7 +3,8 @@
 // of a kernel to shared or device memory is checked against the last write and two of the last reads of each byte.
 //
 // Order comes from barriers and __syncwarp only. Each thread has a clock that it advances at each of them; an access is ordered before
-// another when the later thread has, through such a synchronisation, seen the clock of the earlier one. Blocks of a launch are unordered.
+// another when the later thread has, through such a synchronisation, seen the clock of the earlier one. Blocks of a launch are ordered
+// only by fence, atomic, atomic of the same address, fence: as when the last block to finish adds up what the others left.
 #include "kernels/emulation/internal.h"
 
 #if GATUN_EMULATION_RACE
@@ -12,7 +13,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <memory>
+#include <map>
 
 namespace gatun::emulation {
 namespace {
@@ -49,6 +50,17 @@ uint32_t seen_named[kWarps][kMaxThreads];  // through named barriers
 bool named_used = false;
 Place places[kSites];
 
+// What a block had done when it released it: clocks of its threads, by the block's serial. One reader thread's fence acquires for its
+// whole block, which is more than CUDA promises and can only miss a race.
+using Released = std::map<uint64_t, std::vector<uint32_t>>;
+std::map<uintptr_t, Released> released;  // by the atomic's address
+Released acquired;                       // by the running block
+struct Fences {
+  uint32_t clock = 0;                // at the last fence, 0 without one
+  std::vector<uintptr_t> atomics;    // since the last fence
+};
+Fences fences[kMaxThreads];
+
 uint64_t serial_of(Cell c) { return c >> 42; }
 unsigned thread_of(Cell c) { return c >> 32 & 1023; }
 uint32_t clock_of(Cell c) { return c >> 16 & 0xffff; }
@@ -57,7 +69,11 @@ bool atomic(Cell c) { return (c & 2) != 0; }
 bool pending(Cell c) { return (c & 1) != 0; }
 
 bool ordered(Cell c) {
-  if (serial_of(c) != serial) return serial_of(c) < launch_first;
+  if (serial_of(c) != serial) {
+    if (serial_of(c) < launch_first) return true;
+    const auto block_clocks = acquired.find(serial_of(c));
+    return block_clocks != acquired.end() && clock_of(c) <= block_clocks->second[thread_of(c)];
+  }
   const unsigned other = thread_of(c), me = static_cast<unsigned>(current);
   const uint32_t clock = clock_of(c);
   return other == me || clock <= at_barrier[other] || (other / 32 == me / 32 && clock <= seen[me][other % 32]) ||
@@ -193,6 +209,11 @@ void advance(unsigned thread) {
   }
 }
 
+void merge(std::vector<uint32_t>& into, const std::vector<uint32_t>& from) {
+  into.resize(std::max(into.size(), from.size()));
+  for (size_t i = 0; i < from.size(); ++i) into[i] = std::max(into[i], from[i]);
+}
+
 }  // namespace
 
 void race_begin_grid() {
@@ -208,6 +229,7 @@ void race_begin_grid() {
   }
   std::fill(std::begin(cached), std::end(cached), Range{});
   launch_first = serial + 1;
+  released.clear();
 }
 
 void race_begin_block() {
@@ -221,6 +243,11 @@ void race_begin_block() {
   std::memset(seen, 0, block.threads * sizeof seen[0]);
   if (named_used) std::memset(seen_named, 0, sizeof seen_named);
   named_used = false;
+  acquired.clear();
+  for (unsigned i = 0; i < block.threads; ++i) {
+    fences[i].clock = 0;
+    fences[i].atomics.clear();
+  }
 }
 
 void race_sync_warp(unsigned warp, uint32_t mask) {
@@ -262,8 +289,31 @@ void race_sync_named(const std::vector<unsigned>& arrived, uint32_t waiting_warp
   for (const unsigned thread : arrived) advance(thread);
 }
 
+void race_fence() {
+  if (current < 0) return;
+  Fences& mine = fences[current];
+  for (const uintptr_t address : mine.atomics) {
+    const auto found = released.find(address);
+    if (found == released.end()) continue;
+    for (const auto& [other, clocks_of_other] : found->second) merge(acquired[other], clocks_of_other);
+  }
+  mine.atomics.clear();
+  mine.clock = clocks[current];
+  advance(static_cast<unsigned>(current));
+}
+
 void race_touch(const void* address, size_t bytes, Access access, bool under_way, const Site& site) {
-  check(reinterpret_cast<uintptr_t>(address), bytes, access, under_way, 0, &site);
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  check(at, bytes, access, under_way, 0, &site);
+  if (access != Access::kAtomic || current < 0 || is_shared(address)) return;
+  Fences& mine = fences[current];
+  if (mine.atomics.empty() || mine.atomics.back() != at) mine.atomics.push_back(at);
+  if (mine.clock == 0) return;
+  std::vector<uint32_t> done(at_barrier, at_barrier + block.threads);
+  done[static_cast<size_t>(current)] = std::max(done[static_cast<size_t>(current)], mine.clock);
+  Released& here = released[at];
+  merge(here[serial], done);
+  for (const auto& [other, clocks_of_other] : acquired) merge(here[other], clocks_of_other);
 }
 
 }  // namespace gatun::emulation
@@ -308,6 +358,7 @@ void race_begin_block() {}
 void race_sync_warp(unsigned, uint32_t) {}
 void race_sync_block() {}
 void race_sync_named(const std::vector<unsigned>&, uint32_t) {}
+void race_fence() {}
 void race_touch(const void*, size_t, Access, bool, const Site&) {}
 }  // namespace gatun::emulation
 

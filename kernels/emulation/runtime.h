@@ -61,6 +61,7 @@ void named_barrier(int id, int count, bool wait, const Site& site);
 
 unsigned lane_id();
 void yield();
+void fence();
 unsigned char* dynamic_shared();
 size_t dynamic_shared_bytes();
 

@@ -28,6 +28,29 @@ __global__ void __launch_bounds__(Threads) sum_kernel(const float* __restrict__ 
   }
 }
 
+__global__ void __launch_bounds__(64) ordered_sum_kernel(const float* __restrict__ x, float* partial, unsigned* finished, float* total, int64_t count) {
+  __shared__ float warps[2];
+  __shared__ bool last;
+  float value = 0;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * 64 + threadIdx.x; i < count; i += static_cast<int64_t>(gridDim.x) * 64) value += x[i];
+  value = warp_sum(value);
+  if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = value;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    partial[blockIdx.x] = warps[0] + warps[1];
+    __threadfence();  // what this block wrote, before it is counted
+    last = atomicAdd(finished, 1) == gridDim.x - 1;
+    __threadfence();  // what the others wrote, after they were
+  }
+  __syncthreads();
+  if (last && threadIdx.x == 0) {
+    float sum = 0;
+    for (unsigned i = 0; i < gridDim.x; ++i) sum += partial[i];
+    *total = sum;
+    atomicExch(finished, 0u);
+  }
+}
+
 constexpr int kTile = 32, kTileRows = 8;
 
 __global__ void __launch_bounds__(kTile* kTileRows) transpose_kernel(const float* __restrict__ x, float* __restrict__ y, int rows, int columns) {
@@ -130,6 +153,10 @@ cudaError_t add(const float* a, const float* b, float* sum, int64_t count, cudaS
 
 cudaError_t sum(const float* x, float* total, int64_t count, cudaStream_t stream) {
   return launch(sum_kernel<256>, 3, 256, 0, stream, x, total, count);
+}
+
+cudaError_t ordered_sum(const float* x, float* partial, unsigned* finished, float* total, int64_t count, cudaStream_t stream) {
+  return launch(ordered_sum_kernel, kSumBlocks, 64, 0, stream, x, partial, finished, total, count);
 }
 
 cudaError_t transpose(const float* x, float* y, int rows, int columns, cudaStream_t stream) {

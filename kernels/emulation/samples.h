@@ -9,6 +9,10 @@ namespace gatun::samples {
 cudaError_t add(const float* a, const float* b, float* sum, int64_t count, cudaStream_t stream);
 // total[0] += the sum of x; total must have been set.
 cudaError_t sum(const float* x, float* total, int64_t count, cudaStream_t stream);
+// total[0] = the sum of x in a fixed order: the last block to finish adds up what the others left in partial (kSumBlocks).
+// *finished must be 0 and is again afterwards.
+inline constexpr int kSumBlocks = 5;
+cudaError_t ordered_sum(const float* x, float* partial, unsigned* finished, float* total, int64_t count, cudaStream_t stream);
 cudaError_t transpose(const float* x, float* y, int rows, int columns, cudaStream_t stream);
 // c (m, n) = a (m, k) b (k, n), row-major; k and n multiples of 8. T is __nv_bfloat16 or __half.
 template <class T>

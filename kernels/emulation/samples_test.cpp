@@ -65,6 +65,24 @@ TEST_CASE("samples: a sum over blocks with shuffles and an atomic") {
   }
 }
 
+TEST_CASE("samples: the last block adds up, in the same order under every schedule") {
+  const std::vector<float> x = normal(1000, 8);
+  const DeviceBuffer<float> device_x(x);
+  DeviceBuffer<float> partial(samples::kSumBlocks), total(1);
+  DeviceBuffer<unsigned> finished(std::vector<unsigned>{0});
+  static std::vector<float> first;
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    check(samples::ordered_sum(device_x.data(), partial.data(), finished.data(), total.data(), 1000, nullptr));
+    const std::vector<float> result = total.download();
+    if (first.empty()) first = result;
+    CHECK(same_bits(result, first));
+  }
+  double truth = 0;
+  float naive = 0;
+  for (const float value : x) truth += value, naive += value;
+  check_close(first, {truth}, {naive});
+}
+
 TEST_CASE("samples: a tiled transposition") {
   for (const auto& [rows, columns] : std::vector<std::pair<int, int>>{{1, 1}, {32, 64}, {45, 33}}) {
     const std::vector<float> x = normal(int64_t{rows} * columns, 4);
