@@ -95,7 +95,7 @@ GATUN_UNSEEN T atomic(T* address, F&& change, const Site& site) {
   if (!touch(address, sizeof(T), Access::kAtomic, site)) return T{};
   const T old = *address;
   *address = change(old);
-  yield();
+  yield(&site);
   return old;
 }
 

@@ -74,6 +74,7 @@ struct Block {
   unsigned at_barrier = 0;
   int barrier_result = 0;
   int first_at_barrier = -1;
+  uint64_t yields = 0;
 };
 
 extern Thread threads[kMaxThreads];

@@ -80,6 +80,11 @@ __global__ void deadlock_count(float* out) {
   out[threadIdx.x] = 1;
 }
 
+__global__ void deadlock_grid(unsigned* arrived) {
+  atomicAdd(arrived, 1u);
+  while (atomicAdd(arrived, 0u) < gridDim.x) __nanosleep(100);  // planted: deadlock_grid
+}
+
 __global__ void alignment_copy(const float* in, float* out) {
   __shared__ __align__(16) float tile[128];
   cp_async<16>(tile + 4 * threadIdx.x, in + 4 * threadIdx.x + 1);  // planted: alignment_copy
@@ -114,6 +119,7 @@ std::vector<Plant> synchronisation_plants() {
       {"different_lines", "different warp operations", "par", [] { (void)launch(different_lines, 1, 32, 0, nullptr, memory(32)); }},
       {"deadlock_half_warp", "deadlock", "par", [] { (void)launch(deadlock_half_warp, 1, 32, 0, nullptr, memory(32)); }},
       {"deadlock_count", "deadlock", "par", [] { (void)launch(deadlock_count, 1, 64, 0, nullptr, memory(64)); }},
+      {"deadlock_grid", "deadlock", "p", [] { (void)launch(deadlock_grid, 2, 1, 0, nullptr, reinterpret_cast<unsigned*>(memory(1))); }},
       {"alignment_copy", "misaligned address", "par", [] { (void)launch(alignment_copy, 1, 32, 0, nullptr, memory(132), memory(32)); }},
       {"alignment_ldmatrix", "misaligned address", "par", [] { (void)launch(alignment_ldmatrix, 1, 32, 0, nullptr, memory(32)); }},
   };

@@ -60,7 +60,7 @@ int block_barrier(Barrier kind, bool predicate, const Site& site);
 void named_barrier(int id, int count, bool wait, const Site& site);
 
 unsigned lane_id();
-void yield();
+void yield(const Site* site = nullptr);
 void fence();
 unsigned char* dynamic_shared();
 size_t dynamic_shared_bytes();

@@ -27,6 +27,7 @@ bool inside = false;
 namespace {
 
 constexpr size_t kStack = GATUN_EMULATION_ASAN ? size_t{256} << 10 : size_t{64} << 10;
+constexpr uint64_t kMostYields = 4'000'000;
 constexpr size_t kGuard = 4096;  // below every stack: an overflow faults at once
 
 Schedule schedule_now;
@@ -299,9 +300,10 @@ void set_schedule(const Schedule& schedule) { schedule_now = schedule; }
 Schedule schedule() { return schedule_now; }
 unsigned lane_id() { return static_cast<unsigned>(current) % 32; }
 
-void yield() {
+void yield(const Site* site) {
   if (current < 0) return;
   const Inside guard;
+  if (++block.yields == kMostYields) fault(Defect::kDeadlock, "a block does four million atomics: it waits for another block, or for ever", site);
   // Enough for a thread that spins on an atomic to let the others run.
   const bool now = schedule_now.kind == Schedule::kRandom ? random_next(random_state) % 4 == 0 : ++atomics % 16 == 0;
   if (!now) return;
