@@ -65,7 +65,8 @@ function(gatun_emulated_objects name build)
   target_compile_options(${name}_${build}_kernels PRIVATE -x c++ -ftrivial-auto-var-init=pattern)
   if(build STREQUAL race)
     # libtsan is not linked: race.cpp has the functions that the compiler calls.
-    target_compile_options(${name}_${build}_kernels PRIVATE -fsanitize=thread --param tsan-instrument-func-entry-exit=0)
+    target_compile_options(${name}_${build}_kernels PRIVATE -fsanitize=thread
+      $<$<CXX_COMPILER_ID:GNU>:--param=tsan-instrument-func-entry-exit=0>)
   endif()
   if(GATUN_NVCC)
     foreach(kernel ${kernels})
