@@ -102,7 +102,9 @@ final class CompareCommand implements Callable<Integer> {
     private void print(ComparisonData data) {
         PrintWriter out = spec.commandLine().getOut();
         int width = data.entrants().stream().mapToInt(entrant -> entrant.name().length()).max().orElse(8);
-        String row = "%-" + Math.max(8, width) + "s %16s %16s %16s %9s %9s%n";
+        boolean classifies = data.entrants().stream().anyMatch(entrant -> entrant.spread("test_accuracy").count() > 0);
+        // a column for the classifiers' own accuracy only where there is a classifier
+        String row = "%-" + Math.max(8, width) + "s %16s %16s %16s " + (classifies ? "%9s " : "%.0s") + "%9s%n";
         out.println();
         out.printf(row, "pipeline", "kNN", "linear", "10-shot", "accuracy", "seconds");
         for (Entrant entrant : data.entrants()) {

@@ -69,6 +69,6 @@ final class MethodsCommand implements Callable<Integer> {
         if (Methods.isFile(method.name())) {
             return "pretrain configs/fashion-mnist-swav.yaml --method " + method.name();
         }
-        return (Methods.classifies(method) ? "train" : "pretrain") + " configs/" + method.config();
+        return method.config().isEmpty() ? "" : (Methods.classifies(method) ? "train" : "pretrain") + " configs/" + method.config();
     }
 }

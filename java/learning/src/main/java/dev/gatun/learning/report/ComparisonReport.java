@@ -56,7 +56,7 @@ public final class ComparisonReport {
     private String render() {
         int count = data.entrants().size();
         page.append(Html.open(
-                count + (count == 1 ? " pipeline" : " pipelines") + " under one budget: " + data.budget(),
+                count + (count == 1 ? " pipeline" : " pipelines") + " under one budget: " + data.budget().replaceFirst("(?<=[0-9])(?=images)", " "),
                 String.join(", ", data.entrants().stream().map(Entrant::name).toList())));
         scores();
         costs();
@@ -352,7 +352,7 @@ public final class ComparisonReport {
         page.append(Html.section("Fair play", "What was the same for all, and what was not. Runs go round by seed, one after the other on the "
                 + "same machine; other work on it makes seconds less comparable, not images."));
         page.append("<div class='facts'>");
-        fact("budget of a run", data.budget());
+        fact("budget of a run", data.budget().replaceFirst("(?<=[0-9])(?=images)", " "));
         fact("runs", data.entrants().size() + " x " + data.seeds());
         Machine.facts().forEach(this::fact);
         shared("device", "device");

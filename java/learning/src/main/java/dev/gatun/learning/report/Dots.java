@@ -9,7 +9,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.stream.DoubleStream;
 
-/** One score of several runs as inline SVG: a bar to the mean, a dot a seed, dashed lines for the floors. */
+/** One score of several runs as inline SVG: a dot a seed, a tick for the mean, dashed lines for the floors. */
 final class Dots {
     private static final int WIDTH = 480;
     private static final int LEFT = 150;
@@ -78,8 +78,12 @@ final class Dots {
             Bar bar = shown.get(i);
             double y = TOP + ROW * (i + .5);
             svg.append(format("<text x='%d' y='%.1f' text-anchor='end'>%s</text>", LEFT - 8, y + 4, Html.escape(shortened(bar.name()))));
-            svg.append(format("<rect x='%d' y='%.1f' width='%.1f' height='14' fill='%s' fill-opacity='.35'/>",
-                    LEFT, y - 7, Math.max(0, x.at(bar.values().mean()) - LEFT), bar.colour()));
+            // from the lowest to the highest, the mean upright: a bar would want an axis from 0
+            double first = x.at(bar.values().low());
+            svg.append(format("<rect x='%.1f' y='%.1f' width='%.1f' height='2' fill='%s'/>",
+                    first, y - 1, x.at(bar.values().high()) - first, bar.colour()));
+            svg.append(format("<rect x='%.1f' y='%.1f' width='2' height='14' fill='%s'/>",
+                    x.at(bar.values().mean()) - 1, y - 7, bar.colour()));
             for (double value : bar.values().values()) {
                 svg.append(format("<circle cx='%.1f' cy='%.1f' r='3.2' fill='%s'/>", x.at(value), y, bar.colour()));
             }
