@@ -49,7 +49,7 @@ public final class Comparison {
     private int done;
     private double finishing;
 
-    private record Run(Contestant contestant, int number, String name) {}
+    private record Run(Contestant contestant, long seed, String name) {}
 
     /**
      * Describes a comparison; nothing is opened yet.
@@ -110,8 +110,7 @@ public final class Comparison {
         List<Run> runs = new ArrayList<>();
         for (int number = 0; number < seeds; number++) {
             for (Contestant contestant : contestants) {
-                long seed = contestant.pipeline().seed() + number;
-                runs.add(new Run(contestant, number, contestant.name() + (seeds > 1 ? "-seed" + seed : "")));
+                runs.add(run(contestant, number));
             }
         }
         for (Run run : runs) {
@@ -131,6 +130,11 @@ public final class Comparison {
         ComparisonData data = collect(log);
         AtomicFile.write(folder.resolve(ComparisonReport.FILE), ComparisonReport.render(data));
         return Optional.of(data);
+    }
+
+    private Run run(Contestant contestant, int number) {
+        long seed = contestant.pipeline().seed() + number;
+        return new Run(contestant, seed, contestant.name() + (seeds > 1 ? "-seed" + seed : ""));
     }
 
     private static String reason(Throwable e) {
@@ -209,8 +213,7 @@ public final class Comparison {
     }
 
     private static Pipeline pipeline(Run run, Entry entry) {
-        Pipeline pipeline = run.contestant().pipeline();
-        return pipeline.with(pipeline.seed() + run.number(), entry.steps());
+        return run.contestant().pipeline().with(run.seed(), entry.steps());
     }
 
     private static boolean complete(Path at, Pipeline pipeline) {
@@ -232,14 +235,14 @@ public final class Comparison {
             Optional<ComparisonData.Gallery> gallery = Optional.empty();
             Entry entry = log.pipelines().get(contestant.name());
             for (int number = 0; number < seeds; number++) {
-                long seed = contestant.pipeline().seed() + number;
-                String name = contestant.name() + (seeds > 1 ? "-seed" + seed : "");
+                Run run = run(contestant, number);
+                String name = run.name();
                 Path at = folder.resolve(name);
                 String failure = failures.getOrDefault(name, "");
                 boolean whole = failure.isEmpty();
                 runs.add(new ComparisonData.Run(
-                        name, seed, failure, whole ? Optional.of(Summary.read(at)) : Optional.empty(),
-                        whole ? Metrics.read(at) : List.of(), command(contestant, seed, entry, at)));
+                        name, run.seed(), failure, whole ? Optional.of(Summary.read(at)) : Optional.empty(),
+                        whole ? Metrics.read(at) : List.of(), command(contestant, run.seed(), entry, at)));
                 if (whole && gallery.isEmpty()) {
                     try (Experiment experiment = Pretraining.restore(at, List.of())) {
                         gallery = Optional.of(ComparisonReport.gallery(experiment));
