@@ -84,6 +84,19 @@ void check_layout(const char* name, const gatun_layout& layout, int32_t dtype, i
   }
 }
 
+void check_storage(const char* name, const gatun_layout& layout, int rank) {
+  int32_t dtype = GATUN_F32;
+#if defined(GATUN_CUDA)
+  if (layout.dtype == GATUN_BF16 || layout.dtype == GATUN_F16) dtype = layout.dtype;
+  if (layout.dtype != dtype) invalid("%s is %s, allowed are f32, bf16 and f16", name, dtype_name(layout.dtype));
+#endif
+  check_layout(name, layout, dtype, rank);
+}
+
+void check_same_dtype(const char* name, const gatun_layout& layout, const char* other_name, const gatun_layout& other) {
+  if (layout.dtype != other.dtype) invalid("%s is %s, expected %s as %s is", name, dtype_name(layout.dtype), dtype_name(other.dtype), other_name);
+}
+
 void check_no_overlap(const char* name, const gatun_layout& layout) {
   // Sorted by stride, each dimension must step over everything that the smaller ones span.
   std::vector<std::pair<int64_t, int64_t>> dimensions;  // stride, extent

@@ -41,6 +41,12 @@ inline bool present(const gatun_layout& layout) { return layout.dtype != GATUN_N
 // dtype as given, rank as given (-1: 1 to GATUN_MAX_RANK), no negative extent or stride, last dimension contiguous.
 void check_layout(const char* name, const gatun_layout& layout, int32_t dtype, int rank);
 
+// As check_layout with any dtype that this device stores activations in: f32, on CUDA also bf16 and f16.
+void check_storage(const char* name, const gatun_layout& layout, int rank);
+
+// Two operands that are stored alike.
+void check_same_dtype(const char* name, const gatun_layout& layout, const char* other_name, const gatun_layout& other);
+
 // As check_layout, but any strides: for operations that also read transposed, sliced and broadcast operands.
 void check_view(const char* name, const gatun_layout& layout, int32_t dtype, int rank);
 
