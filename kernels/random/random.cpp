@@ -88,30 +88,30 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gatun {
 
-void random_bits_fill(const Stream& stream, const gatun_random_key& key, RandomIds ids, Rows<uint32_t> out) {
-  GATUN_DISPATCH(bits)(stream.threads(), key, ids, out);
+void random_bits_fill(const Stream& stream, const gatun_random_key* key, RandomIds ids, Rows<uint32_t> out) {
+  GATUN_DISPATCH(bits)(stream.threads(), *key, ids, out);
 }
 
-void random_uniform_fill(const Stream& stream, const gatun_random_key& key, RandomIds ids, Rows<float> out, float low, float high) {
-  GATUN_DISPATCH(uniform)(stream.threads(), key, ids, out, low, high);
+void random_uniform_fill(const Stream& stream, const gatun_random_key* key, RandomIds ids, Rows<float> out, float low, float high) {
+  GATUN_DISPATCH(uniform)(stream.threads(), *key, ids, out, low, high);
 }
 
-void random_normal_fill(const Stream& stream, const gatun_random_key& key, RandomIds ids, Rows<float> out, float mean, float deviation) {
-  GATUN_DISPATCH(normal)(stream.threads(), key, ids, out, mean, deviation);
+void random_normal_fill(const Stream& stream, const gatun_random_key* key, RandomIds ids, Rows<float> out, float mean, float deviation) {
+  GATUN_DISPATCH(normal)(stream.threads(), *key, ids, out, mean, deviation);
 }
 
-void random_order_rows(const gatun_random_key& key, RandomIds ids, int64_t count, int64_t wanted, RandomRank* ranks, int32_t* out) {
-  const RandomSource source = random_source(key);
+size_t random_order_bytes(int64_t count) { return static_cast<size_t>(count) * sizeof(RandomRank); }
+
+void random_order_rows(const Stream&, const gatun_random_key* key, RandomIds ids, int64_t count, int64_t wanted, void* workspace,
+                       int32_t* out) {
+  RandomRank* ranks = static_cast<RandomRank*>(workspace);
+  const RandomSource source = random_source(*key);
   for (int64_t i = 0; i < count; ++i) ranks[i] = {random_order(source, ids.of(i)), i};
   // A total order: the result does not depend on the algorithm.
   std::sort(ranks, ranks + count, [](const RandomRank& a, const RandomRank& b) {
     return a.order != b.order ? a.order < b.order : a.number < b.number;
   });
   for (int64_t i = 0; i < wanted; ++i) out[i] = static_cast<int32_t>(ranks[i].number);
-}
-
-void random_permutation(const gatun_random_key& key, int64_t count, int64_t wanted, RandomRank* ranks, int32_t* out) {
-  random_order_rows(key, {nullptr, 0}, count, wanted, ranks, out);
 }
 
 }  // namespace gatun

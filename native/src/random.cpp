@@ -49,7 +49,6 @@ void check_permutation(const gatun_random_permutation_desc* desc) {
   }
 }
 
-size_t permutation_bytes(const gatun_random_permutation_desc* desc) { return static_cast<size_t>(desc->count) * sizeof(RandomRank); }
 
 }  // namespace
 
@@ -62,7 +61,7 @@ gatun_status gatun_random_bits(gatun_stream* stream, const gatun_random_bits_des
   using namespace gatun;
   return border("random_bits", error, [&] {
     const RowShape rows = check_fill(stream, desc, GATUN_I32, key, ids, out);
-    random_bits_fill(*stream, *key, {static_cast<const int64_t*>(ids), desc->first_id}, {static_cast<uint32_t*>(out), rows});
+    random_bits_fill(*stream, key, {static_cast<const int64_t*>(ids), desc->first_id}, {static_cast<uint32_t*>(out), rows});
   });
 }
 
@@ -74,7 +73,7 @@ gatun_status gatun_random_uniform(gatun_stream* stream, const gatun_random_unifo
     if (!(desc->low <= desc->high) || !std::isfinite(desc->high - desc->low)) {
       invalid("low is %g and high is %g, a finite range is needed", static_cast<double>(desc->low), static_cast<double>(desc->high));
     }
-    random_uniform_fill(*stream, *key, {static_cast<const int64_t*>(ids), desc->first_id}, {static_cast<float*>(out), rows}, desc->low, desc->high);
+    random_uniform_fill(*stream, key, {static_cast<const int64_t*>(ids), desc->first_id}, {static_cast<float*>(out), rows}, desc->low, desc->high);
   });
 }
 
@@ -87,7 +86,7 @@ gatun_status gatun_random_normal(gatun_stream* stream, const gatun_random_normal
       invalid("mean is %g and deviation is %g, both must be finite and deviation not negative", static_cast<double>(desc->mean),
               static_cast<double>(desc->deviation));
     }
-    random_normal_fill(*stream, *key, {static_cast<const int64_t*>(ids), desc->first_id}, {static_cast<float*>(out), rows}, desc->mean,
+    random_normal_fill(*stream, key, {static_cast<const int64_t*>(ids), desc->first_id}, {static_cast<float*>(out), rows}, desc->mean,
                        desc->deviation);
   });
 }
@@ -97,7 +96,7 @@ gatun_status gatun_random_permutation_workspace(const gatun_random_permutation_d
   return border("random_permutation_workspace", error, [&] {
     check_permutation(desc);
     if (bytes == nullptr) invalid("bytes is NULL");
-    *bytes = permutation_bytes(desc);
+    *bytes = random_order_bytes(desc->count);
   });
 }
 
@@ -109,8 +108,8 @@ gatun_status gatun_random_permutation(gatun_stream* stream, const gatun_random_p
     check_permutation(desc);
     check_key(key);
     check_pointer("out", desc->out, out);
-    check_workspace(workspace, workspace_bytes, permutation_bytes(desc));
-    random_permutation(*key, desc->count, desc->out.shape[0], static_cast<RandomRank*>(workspace), static_cast<int32_t*>(out));
+    check_workspace(workspace, workspace_bytes, random_order_bytes(desc->count));
+    random_order_rows(*stream, key, {nullptr, 0}, desc->count, desc->out.shape[0], workspace, static_cast<int32_t*>(out));
   });
 }
 

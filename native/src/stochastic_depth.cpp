@@ -21,7 +21,7 @@ size_t subset_bytes(const gatun_stochastic_depth_subset_desc* desc) {
     invalid("indices has %lld entries, more than samples = %lld", static_cast<long long>(desc->indices.shape[0]),
             static_cast<long long>(desc->samples));
   }
-  return static_cast<size_t>(desc->samples) * sizeof(RandomRank);
+  return random_order_bytes(desc->samples);
 }
 
 // Operands that the forward and the backward pass share: `rows` are those of residual or its gradient, `all` those of x or dy.
@@ -111,8 +111,8 @@ gatun_status gatun_stochastic_depth_subset(gatun_stream* stream, const gatun_sto
     check_ids(desc->ids, ids, desc->samples);
     check_pointer("indices", desc->indices, indices);
     check_workspace(workspace, workspace_bytes, needed);
-    random_order_rows(*key, {static_cast<const int64_t*>(ids), desc->first_id}, desc->samples, desc->indices.shape[0],
-                      static_cast<RandomRank*>(workspace), static_cast<int32_t*>(indices));
+    random_order_rows(*stream, key, {static_cast<const int64_t*>(ids), desc->first_id}, desc->samples, desc->indices.shape[0], workspace,
+                      static_cast<int32_t*>(indices));
   });
 }
 

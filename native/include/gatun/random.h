@@ -57,7 +57,7 @@ typedef struct gatun_random_permutation_desc {
 
 /**
  * Raw bits: out[r, c] = draw c of the sample of row r, all 32 bits of the i32.
- * @param key read when the operation runs, so that it may change from step to step
+ * @param key read when the operation runs, so that it may change from step to step; device memory on CUDA, here and below
  */
 GATUN_API gatun_status gatun_random_bits(gatun_stream* stream, const gatun_random_bits_desc* desc, const gatun_random_key* key,
                                          const void* ids, void* out, gatun_error* error);
