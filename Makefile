@@ -3,6 +3,8 @@
 #   make run      trains SwAV on Fashion-MNIST and writes a report     (CONFIG=..., ARGS="--set schedule.epochs=2")
 #   make test     runs every test, native (CTest) and Java (Surefire)
 #   make bench    runs the benchmarks                                  (OP=sinkhorn for one)
+#   make cuda     builds the library of the CUDA device   (needs nvcc; not a GPU)
+#   make emulated builds the CUDA sources for the emulated device, for `--device emulated`
 #   make install  puts jars, natives and the BOM into the local Maven repository
 #   make consumer builds examples/embed against them, outside this tree
 # Each does its own set-up: see cmake/setup.sh for what it looks for and installs.
@@ -18,10 +20,10 @@ BUILD := build
 JOBS := $(shell nproc 2>/dev/null || echo 2)
 MVN := cmake/maven.sh
 
-NATIVE_SOURCES := $(shell find native kernels cmake -type f \( -name '*.cpp' -o -name '*.h' -o -name '*.cmake' -o -name CMakeLists.txt \) 2>/dev/null)
+NATIVE_SOURCES := $(shell find native kernels cmake -type f \( -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.map' -o -name '*.cmake' -o -name CMakeLists.txt \) 2>/dev/null)
 JAVA_SOURCES := $(shell find java -type f \( -path '*/src/main/*' -o -name pom.xml \) 2>/dev/null) pom.xml native/pom.xml
 
-.PHONY: all run test test-native test-java bench data install consumer clean
+.PHONY: all cuda emulated run test test-native test-java bench data install consumer clean
 
 all: gatun
 
@@ -50,6 +52,9 @@ $(BUILD)/java.stamp: $(BUILD)/native/libgatun.so $(JAVA_SOURCES)
 gatun: $(BUILD)/java.stamp cmake/gatun.sh.in
 	@sed "s|@ROOT@|$(CURDIR)|; s|@JAVA_HOME@|$$(cmake/jdk.sh)|" cmake/gatun.sh.in > $@.part
 	@chmod +x $@.part && mv $@.part $@
+
+cuda emulated: $(BUILD)/native/libgatun.so
+	@cmake --build $(BUILD)/native --target gatun_$@ -j $(JOBS)
 
 data: $(BUILD)/setup.stamp
 	@cmake/setup.sh data

@@ -20,6 +20,8 @@ target_compile_options(gatun_compiler INTERFACE
   $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique>)
 target_compile_definitions(gatun_compiler INTERFACE GATUN_VERSION="${PROJECT_VERSION}")
 target_link_options(gatun_compiler INTERFACE -Wl,--no-undefined -static-libgcc -static-libstdc++ -Wl,--exclude-libs,ALL)
+# Nothing but the C interface is exported.
+set(GATUN_EXPORTS "-Wl,--version-script=${GATUN_ROOT}/cmake/gatun.map")
 
 if(GATUN_SANITIZE)
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)

@@ -24,7 +24,7 @@ else()
 endif()
 
 file(GLOB GATUN_TEST_SOURCES CONFIGURE_DEPENDS "${GATUN_ROOT}/kernels/*/*_test.cpp" "${GATUN_ROOT}/native/src/*_test.cpp")
-list(FILTER GATUN_TEST_SOURCES EXCLUDE REGEX "/kernels/emulation/")
+list(FILTER GATUN_TEST_SOURCES EXCLUDE REGEX "/kernels/emulation/|cuda_test\\.cpp$")
 foreach(source ${GATUN_TEST_SOURCES})
   get_filename_component(name "${source}" NAME_WE)
   add_executable(${name} "${source}")

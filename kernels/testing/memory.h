@@ -1,23 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operands of a test where the device under test can reach them: host memory, or with GATUN_CUDA the memory of the CUDA device (or of
-// the emulated one). The same test cases run on all of them.
+// Operands of a test where the device under test can reach them: host memory, or with GATUN_CUDA memory of the CUDA device (or of the
+// emulated one). The same test cases run on all of them.
 #pragma once
 
 #include <vector>
 
 #if defined(GATUN_CUDA)
-#include "kernels/testing/device_buffer.h"
+#include "kernels/testing/testing.h"
 #endif
 
 namespace gatun::testing {
 
 #if defined(GATUN_CUDA)
+// Exactly as many bytes as it says: what lies beyond is a red zone.
 template <class T>
-class Memory : public DeviceBuffer<T> {
+class Memory {
  public:
-  explicit Memory(const std::vector<T>& values) : DeviceBuffer<T>(values) {}
-  Memory(size_t count, T value) : DeviceBuffer<T>(std::vector<T>(count, value)) {}
-  std::vector<T> values() const { return this->download(); }
+  explicit Memory(const std::vector<T>& values) : count_(values.size()) {
+    run([&](gatun_error* e) { return gatun_memory_allocate(device().context(), bytes(), &data_, e); });
+    run([&](gatun_error* e) { return gatun_memory_copy(device().stream(), data_, values.data(), bytes(), e); });
+    run([&](gatun_error* e) { return gatun_stream_synchronize(device().stream(), e); });
+  }
+  Memory(size_t count, T value) : Memory(std::vector<T>(count, value)) {}
+  ~Memory() { gatun_memory_free(device().context(), data_, nullptr); }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+  T* data() { return static_cast<T*>(data_); }
+  const T* data() const { return static_cast<const T*>(data_); }
+  std::vector<T> values() const {
+    std::vector<T> result(count_);
+    run([&](gatun_error* e) { return gatun_context_synchronize(device().context(), e); });
+    run([&](gatun_error* e) { return gatun_memory_copy(device().stream(), result.data(), data_, bytes(), e); });
+    run([&](gatun_error* e) { return gatun_stream_synchronize(device().stream(), e); });
+    return result;
+  }
+
+ private:
+  static const Device& device() {
+    static const Device shared;
+    return shared;
+  }
+  size_t bytes() const { return count_ * sizeof(T); }
+  void* data_ = nullptr;
+  size_t count_;
 };
 #else
 template <class T>

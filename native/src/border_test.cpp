@@ -10,11 +10,14 @@ TEST_CASE("errors name the operation and fit their struct") {
   CHECK(sizeof(gatun_error) == 512);
   gatun_context* context = nullptr;
   gatun_error error{};
-  gatun_context_desc desc{sizeof(gatun_context_desc), 5000};
+  gatun_context_desc desc{sizeof(gatun_context_desc), 5000, 0, 0};
   CHECK(gatun_context_create(&desc, &context, &error) == GATUN_INVALID_ARGUMENT);
   CHECK(std::string(error.operation) == "context_create");
   CHECK(std::string(error.message) == "threads is 5000, allowed are 0 (all) to 1024");
   CHECK(context == nullptr);
+  desc = {sizeof(gatun_context_desc), 1, 3, 0};
+  CHECK(gatun_context_create(&desc, &context, &error) == GATUN_INVALID_ARGUMENT);
+  CHECK(std::string(error.message) == "device is 3, the CPU is device 0");
   // The error is optional.
   CHECK(gatun_context_create(nullptr, &context, nullptr) == GATUN_INVALID_ARGUMENT);
 }
@@ -47,4 +50,29 @@ TEST_CASE("descriptions ask for their size first and are complete") {
   run([&](gatun_error* e) { return gatun_info(info.data(), info.size(), &needed, e); });
   const char* level = std::getenv("GATUN_ISA");
   if (level != nullptr) CHECK(info.find("\"isa\":\"" + std::string(level) + "\"") != std::string::npos);
+}
+
+TEST_CASE("copies, clears and events") {
+  Device device;
+  const std::vector<float> values = normal(1000, 1);
+  std::vector<float> copy(values.size());
+  gatun_event *start = nullptr, *end = nullptr;
+  run([&](gatun_error* e) { return gatun_event_create(device.context(), &start, e); });
+  run([&](gatun_error* e) { return gatun_event_create(device.context(), &end, e); });
+  double seconds = -1;
+  run([&](gatun_error* e) { return gatun_event_record(device.stream(), start, e); });
+  refused("end has not been recorded", [&](gatun_error* e) { return gatun_event_elapsed(start, end, &seconds, e); });
+  run([&](gatun_error* e) { return gatun_memory_copy(device.stream(), copy.data(), values.data(), values.size() * sizeof(float), e); });
+  run([&](gatun_error* e) { return gatun_event_record(device.stream(), end, e); });
+  run([&](gatun_error* e) { return gatun_event_elapsed(start, end, &seconds, e); });
+  CHECK(seconds >= 0);
+  CHECK(same_bits(copy, values));
+  run([&](gatun_error* e) { return gatun_memory_clear(device.stream(), copy.data(), 4, e); });
+  CHECK(copy[0] == 0);
+  CHECK(copy[1] == values[1]);
+  run([&](gatun_error* e) { return gatun_memory_copy(device.stream(), nullptr, nullptr, 0, e); });
+  refused("source is NULL", [&](gatun_error* e) { return gatun_memory_copy(device.stream(), copy.data(), nullptr, 4, e); });
+  run([&](gatun_error* e) { return gatun_context_synchronize(device.context(), e); });
+  run([&](gatun_error* e) { return gatun_event_destroy(start, e); });
+  run([&](gatun_error* e) { return gatun_event_destroy(end, e); });
 }

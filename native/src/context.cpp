@@ -3,15 +3,22 @@
 #include <omp.h>
 #include <sys/mman.h>
 
+#include <chrono>
 #include <cstdlib>
+#include <cstring>
 
-#include "abi.h"
 #include "check.h"
+#include "device_info.h"
 #include "kernels/common/isa.h"
 #include "kernels/common/stream.h"
 
 struct gatun_context {
   int threads;
+};
+
+struct gatun_event {
+  std::chrono::steady_clock::time_point time;
+  bool recorded = false;
 };
 
 namespace {
@@ -25,6 +32,11 @@ void require(const void* pointer, const char* name) {
 
 }  // namespace
 
+gatun::DeviceInfo gatun::device_info() {
+  const std::string level = isa_name(isa());
+  return {"\"device\":\"cpu\",\"isa\":\"" + level + "\"", level};
+}
+
 extern "C" {
 
 gatun_status gatun_context_create(const gatun_context_desc* desc, gatun_context** context, gatun_error* error) {
@@ -35,12 +47,17 @@ gatun_status gatun_context_create(const gatun_context_desc* desc, gatun_context*
     if (desc->threads < 0 || desc->threads > kMaxThreads) {
       gatun::invalid("threads is %d, allowed are 0 (all) to %d", desc->threads, kMaxThreads);
     }
+    if (desc->device != 0) gatun::invalid("device is %d, the CPU is device 0", desc->device);
     *context = new gatun_context{desc->threads > 0 ? desc->threads : omp_get_num_procs()};
   });
 }
 
 gatun_status gatun_context_destroy(gatun_context* context, gatun_error* error) {
   return gatun::border("context_destroy", error, [&] { delete context; });
+}
+
+gatun_status gatun_context_synchronize(gatun_context* context, gatun_error* error) {
+  return gatun::border("context_synchronize", error, [&] { require(context, "context"); });
 }
 
 gatun_status gatun_stream_create(gatun_context* context, gatun_stream** stream, gatun_error* error) {
@@ -82,15 +99,54 @@ gatun_status gatun_memory_free(gatun_context* context, void* memory, gatun_error
   });
 }
 
+gatun_status gatun_memory_copy(gatun_stream* stream, void* destination, const void* source, size_t bytes, gatun_error* error) {
+  return gatun::border("memory_copy", error, [&] {
+    require(stream, "stream");
+    if (bytes == 0) return;
+    require(destination, "destination");
+    require(source, "source");
+    std::memcpy(destination, source, bytes);
+  });
+}
+
+gatun_status gatun_memory_clear(gatun_stream* stream, void* memory, size_t bytes, gatun_error* error) {
+  return gatun::border("memory_clear", error, [&] {
+    require(stream, "stream");
+    if (bytes == 0) return;
+    require(memory, "memory");
+    std::memset(memory, 0, bytes);
+  });
+}
+
+gatun_status gatun_event_create(gatun_context* context, gatun_event** event, gatun_error* error) {
+  return gatun::border("event_create", error, [&] {
+    require(context, "context");
+    require(event, "event");
+    *event = new gatun_event;
+  });
+}
+
+gatun_status gatun_event_destroy(gatun_event* event, gatun_error* error) {
+  return gatun::border("event_destroy", error, [&] { delete event; });
+}
+
+gatun_status gatun_event_record(gatun_stream* stream, gatun_event* event, gatun_error* error) {
+  return gatun::border("event_record", error, [&] {
+    require(stream, "stream");
+    require(event, "event");
+    *event = {std::chrono::steady_clock::now(), true};
+  });
+}
+
+gatun_status gatun_event_elapsed(gatun_event* start, gatun_event* end, double* seconds, gatun_error* error) {
+  return gatun::border("event_elapsed", error, [&] {
+    require(start, "start");
+    require(end, "end");
+    require(seconds, "seconds");
+    if (!start->recorded || !end->recorded) gatun::invalid("%s has not been recorded", start->recorded ? "end" : "start");
+    *seconds = std::chrono::duration<double>(end->time - start->time).count();
+  });
+}
+
 }  // extern "C"
 
-GATUN_ABI_FUNCTION(gatun_context_create);
-GATUN_ABI_FUNCTION(gatun_context_destroy);
-GATUN_ABI_FUNCTION(gatun_stream_create);
-GATUN_ABI_FUNCTION(gatun_stream_destroy);
-GATUN_ABI_FUNCTION(gatun_stream_synchronize);
-GATUN_ABI_FUNCTION(gatun_memory_allocate);
-GATUN_ABI_FUNCTION(gatun_memory_free);
-GATUN_ABI_STRUCT(gatun_context_desc, GATUN_ABI_FIELD(gatun_context_desc, struct_size), GATUN_ABI_FIELD(gatun_context_desc, threads));
-GATUN_ABI_STRUCT(gatun_random_key, GATUN_ABI_FIELD(gatun_random_key, seed), GATUN_ABI_FIELD(gatun_random_key, step),
-                 GATUN_ABI_FIELD(gatun_random_key, stream), GATUN_ABI_FIELD(gatun_random_key, reserved));

@@ -1,13 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // Contexts, streams and memory of the CUDA device.
 #include "check.h"
+#include "device_info.h"
 #include "kernels/common/cuda.h"
 
 struct gatun_context {
   int device;
 };
 
+struct gatun_event {
+  cudaEvent_t handle;
+  bool recorded;
+};
+
 namespace {
+
+#if defined(__CUDACC__)
+constexpr const char* kDevice = "cuda";
+#else
+constexpr const char* kDevice = "emulated";
+#endif
 
 void require(const void* pointer, const char* name) {
   if (pointer == nullptr) gatun::invalid("%s is NULL", name);
@@ -15,7 +27,54 @@ void require(const void* pointer, const char* name) {
 
 void use(const gatun_context* context) { gatun::check_cuda(cudaSetDevice(context->device)); }
 
+cudaStream_t handle_of(const gatun_stream* stream) { return static_cast<cudaStream_t>(stream->handle); }
+
+std::string version(int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); }
+
+// How many devices can be used, and otherwise why none.
+int devices(std::string* problem) {
+  int driver = 0, count = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
+    (void)cudaGetLastError();
+    *problem = "there is no CUDA driver on this machine";
+    return 0;
+  }
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  (void)cudaGetLastError();
+  if (status == cudaErrorInsufficientDriver) {
+    int runtime = 0;
+    (void)cudaRuntimeGetVersion(&runtime);
+    *problem = "the CUDA driver is for CUDA " + version(driver) + ", this library needs one for CUDA " + version(runtime);
+  } else if (status != cudaSuccess) {
+    *problem = std::string("CUDA reports ") + cudaGetErrorName(status) + ": " + cudaGetErrorString(status);
+  } else if (count == 0) {
+    *problem = "there is no CUDA device on this machine";
+  }
+  return status == cudaSuccess ? count : 0;
+}
+
 }  // namespace
+
+gatun::DeviceInfo gatun::device_info() {
+  std::string problem, list, level = "none";
+  int driver = 0, runtime = 0;
+  const int count = devices(&problem);
+  (void)cudaDriverGetVersion(&driver);
+  (void)cudaRuntimeGetVersion(&runtime);
+  for (int ordinal = 0; ordinal < count; ++ordinal) {
+    cudaDeviceProp properties{};
+    if (cudaGetDeviceProperties(&properties, ordinal) != cudaSuccess) continue;
+    if (ordinal == 0) level = "sm_" + std::to_string(properties.major * 10 + properties.minor);
+    list += (list.empty() ? "{" : ",{") + ("\"ordinal\":" + std::to_string(ordinal)) + ",\"name\":\"" + properties.name +
+            "\",\"compute_capability\":\"" + std::to_string(properties.major) + "." + std::to_string(properties.minor) +
+            "\",\"multiprocessors\":" + std::to_string(properties.multiProcessorCount) + ",\"memory_bytes\":" +
+            std::to_string(properties.totalGlobalMem) + ",\"l2_bytes\":" + std::to_string(properties.l2CacheSize) + "}";
+  }
+  std::string json = std::string("\"device\":\"") + kDevice + "\",\"runtime\":\"" + version(runtime) + "\",\"driver\":\"" + version(driver) +
+                     "\",\"devices\":[" + list + "]";
+  if (!problem.empty()) json += ",\"problem\":\"" + problem + "\"";
+  return {json, level};
+}
 
 extern "C" {
 
@@ -23,16 +82,28 @@ gatun_status gatun_context_create(const gatun_context_desc* desc, gatun_context*
   return gatun::border("context_create", error, [&] {
     gatun::check_descriptor(desc);
     require(context, "context");
-    int devices = 0;
-    if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
-      throw gatun::Error(GATUN_NO_DEVICE, "there is no CUDA device, or no driver for it");
+    std::string problem;
+    const int count = devices(&problem);
+    if (count == 0) throw gatun::Error(GATUN_NO_DEVICE, problem);
+    if (desc->device < 0 || desc->device >= count) {
+      gatun::invalid("device is %d, this machine has 0 to %d", desc->device, count - 1);
     }
-    *context = new gatun_context{0};
+    gatun::check_cuda(cudaSetDevice(desc->device));
+    gatun::check_cuda(cudaFree(nullptr));  // creates what CUDA creates late: here, not inside the first operation
+    *context = new gatun_context{desc->device};
   });
 }
 
 gatun_status gatun_context_destroy(gatun_context* context, gatun_error* error) {
   return gatun::border("context_destroy", error, [&] { delete context; });
+}
+
+gatun_status gatun_context_synchronize(gatun_context* context, gatun_error* error) {
+  return gatun::border("context_synchronize", error, [&] {
+    require(context, "context");
+    use(context);
+    gatun::check_cuda(cudaDeviceSynchronize());
+  });
 }
 
 gatun_status gatun_stream_create(gatun_context* context, gatun_stream** stream, gatun_error* error) {
@@ -49,7 +120,7 @@ gatun_status gatun_stream_create(gatun_context* context, gatun_stream** stream, 
 gatun_status gatun_stream_destroy(gatun_stream* stream, gatun_error* error) {
   return gatun::border("stream_destroy", error, [&] {
     if (stream == nullptr) return;
-    gatun::check_cuda(cudaStreamDestroy(static_cast<cudaStream_t>(stream->handle)));
+    gatun::check_cuda(cudaStreamDestroy(handle_of(stream)));
     delete stream;
   });
 }
@@ -57,7 +128,7 @@ gatun_status gatun_stream_destroy(gatun_stream* stream, gatun_error* error) {
 gatun_status gatun_stream_synchronize(gatun_stream* stream, gatun_error* error) {
   return gatun::border("stream_synchronize", error, [&] {
     require(stream, "stream");
-    gatun::check_cuda(cudaStreamSynchronize(static_cast<cudaStream_t>(stream->handle)));
+    gatun::check_cuda(cudaStreamSynchronize(handle_of(stream)));
   });
 }
 
@@ -80,6 +151,67 @@ gatun_status gatun_memory_free(gatun_context* context, void* memory, gatun_error
     require(context, "context");
     use(context);
     gatun::check_cuda(cudaFree(memory));
+  });
+}
+
+gatun_status gatun_memory_copy(gatun_stream* stream, void* destination, const void* source, size_t bytes, gatun_error* error) {
+  return gatun::border("memory_copy", error, [&] {
+    require(stream, "stream");
+    if (bytes == 0) return;
+    require(destination, "destination");
+    require(source, "source");
+    gatun::check_cuda(cudaMemcpyAsync(destination, source, bytes, cudaMemcpyDefault, handle_of(stream)));
+  });
+}
+
+gatun_status gatun_memory_clear(gatun_stream* stream, void* memory, size_t bytes, gatun_error* error) {
+  return gatun::border("memory_clear", error, [&] {
+    require(stream, "stream");
+    if (bytes == 0) return;
+    require(memory, "memory");
+    gatun::check_cuda(cudaMemsetAsync(memory, 0, bytes, handle_of(stream)));
+  });
+}
+
+gatun_status gatun_event_create(gatun_context* context, gatun_event** event, gatun_error* error) {
+  return gatun::border("event_create", error, [&] {
+    require(context, "context");
+    require(event, "event");
+    use(context);
+    cudaEvent_t handle = nullptr;
+    gatun::check_cuda(cudaEventCreate(&handle));
+    *event = new gatun_event{handle, false};
+  });
+}
+
+gatun_status gatun_event_destroy(gatun_event* event, gatun_error* error) {
+  return gatun::border("event_destroy", error, [&] {
+    if (event == nullptr) return;
+    gatun::check_cuda(cudaEventDestroy(event->handle));
+    delete event;
+  });
+}
+
+gatun_status gatun_event_record(gatun_stream* stream, gatun_event* event, gatun_error* error) {
+  return gatun::border("event_record", error, [&] {
+    require(stream, "stream");
+    require(event, "event");
+    gatun::check_cuda(cudaEventRecord(event->handle, handle_of(stream)));
+    event->recorded = true;
+  });
+}
+
+gatun_status gatun_event_elapsed(gatun_event* start, gatun_event* end, double* seconds, gatun_error* error) {
+  return gatun::border("event_elapsed", error, [&] {
+    require(start, "start");
+    require(end, "end");
+    require(seconds, "seconds");
+    if (!start->recorded || !end->recorded) gatun::invalid("%s has not been recorded", start->recorded ? "end" : "start");
+    gatun::check_cuda(cudaEventSynchronize(start->handle));
+    gatun::check_cuda(cudaEventSynchronize(end->handle));
+    float milliseconds = 0;
+    gatun::check_cuda(cudaEventElapsedTime(&milliseconds, start->handle, end->handle));
+    *seconds = milliseconds * 1e-3;
   });
 }
 

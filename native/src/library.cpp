@@ -4,8 +4,8 @@
 #include <cstring>
 
 #include "abi.h"
+#include "device_info.h"
 #include "error.h"
-#include "kernels/common/isa.h"
 
 namespace gatun {
 
@@ -52,12 +52,12 @@ gatun_status gatun_abi_describe(char* text, size_t capacity, size_t* needed, gat
 
 gatun_status gatun_info(char* text, size_t capacity, size_t* needed, gatun_error* error) {
   return gatun::border("info", error, [&] {
-    const char* level = gatun::isa_name(gatun::isa());
-    std::string json = std::string("{\"abi\":") + std::to_string(GATUN_ABI_VERSION) + ",\"device\":\"cpu\",\"compiler\":\"" +
-                       __VERSION__ + "\",\"isa\":\"" + level + "\",\"operations\":{";
+    const gatun::DeviceInfo device = gatun::device_info();
+    std::string json = std::string("{\"abi\":") + std::to_string(GATUN_ABI_VERSION) + ",\"compiler\":\"" + __VERSION__ + "\"," + device.json +
+                       ",\"operations\":{";
     const char* separator = "";
     for (const std::string& name : gatun::sorted(gatun::abi::operations())) {
-      json += separator + ("\"" + name + "\":\"") + level + "\"";
+      json += separator + ("\"" + name + "\":\"") + device.level + "\"";
       separator = ",";
     }
     gatun::write_text(json + "}}", text, capacity, needed);
@@ -69,3 +69,21 @@ gatun_status gatun_info(char* text, size_t capacity, size_t* needed, gatun_error
 GATUN_ABI_FUNCTION(gatun_abi_version);
 GATUN_ABI_FUNCTION(gatun_abi_describe);
 GATUN_ABI_FUNCTION(gatun_info);
+GATUN_ABI_FUNCTION(gatun_context_create);
+GATUN_ABI_FUNCTION(gatun_context_destroy);
+GATUN_ABI_FUNCTION(gatun_context_synchronize);
+GATUN_ABI_FUNCTION(gatun_stream_create);
+GATUN_ABI_FUNCTION(gatun_stream_destroy);
+GATUN_ABI_FUNCTION(gatun_stream_synchronize);
+GATUN_ABI_FUNCTION(gatun_memory_allocate);
+GATUN_ABI_FUNCTION(gatun_memory_free);
+GATUN_ABI_FUNCTION(gatun_memory_copy);
+GATUN_ABI_FUNCTION(gatun_memory_clear);
+GATUN_ABI_FUNCTION(gatun_event_create);
+GATUN_ABI_FUNCTION(gatun_event_destroy);
+GATUN_ABI_FUNCTION(gatun_event_record);
+GATUN_ABI_FUNCTION(gatun_event_elapsed);
+GATUN_ABI_STRUCT(gatun_context_desc, GATUN_ABI_FIELD(gatun_context_desc, struct_size), GATUN_ABI_FIELD(gatun_context_desc, threads),
+                 GATUN_ABI_FIELD(gatun_context_desc, device), GATUN_ABI_FIELD(gatun_context_desc, reserved));
+GATUN_ABI_STRUCT(gatun_random_key, GATUN_ABI_FIELD(gatun_random_key, seed), GATUN_ABI_FIELD(gatun_random_key, step),
+                 GATUN_ABI_FIELD(gatun_random_key, stream), GATUN_ABI_FIELD(gatun_random_key, reserved));

@@ -29,7 +29,7 @@ extern "C" {
 #endif
 
 /** Raised whenever a struct or a signature changes; checked when a library is loaded. */
-#define GATUN_ABI_VERSION 1
+#define GATUN_ABI_VERSION 2
 
 /** Largest number of dimensions a layout can have. */
 #define GATUN_MAX_RANK 5
@@ -81,10 +81,13 @@ typedef struct gatun_random_key {
 
 typedef struct gatun_context gatun_context;
 typedef struct gatun_stream gatun_stream;
+typedef struct gatun_event gatun_event;
 
 typedef struct gatun_context_desc {
   uint32_t struct_size;
-  int32_t threads; /**< CPU: number of OpenMP threads, 1 to 1024; 0 means all that the process may use */
+  int32_t threads;  /**< CPU: number of OpenMP threads, 1 to 1024; 0 means all that the process may use. CUDA: not looked at */
+  int32_t device;   /**< CUDA: ordinal of the device, from 0. CPU: 0 */
+  uint32_t reserved;
 } gatun_context_desc;
 
 /** Version of this interface: GATUN_ABI_VERSION of the library. */
@@ -100,8 +103,9 @@ GATUN_API int32_t gatun_abi_version(void);
 GATUN_API gatun_status gatun_abi_describe(char* text, size_t capacity, size_t* needed, gatun_error* error);
 
 /**
- * Writes a JSON object about the library: version, compiler, device, isa (highest level in use), operations with the ISA level
- * chosen for each. Same protocol as gatun_abi_describe.
+ * Writes a JSON object about the library: abi, compiler, device ("cpu", "cuda", "emulated"), operations with the instruction set or
+ * architecture that each runs on. CPU: isa (the level in use). CUDA: runtime and driver versions, devices (ordinal, name, compute
+ * capability, multiprocessors, bytes of memory and L2 cache), and problem where there is none. Same protocol as gatun_abi_describe.
  */
 GATUN_API gatun_status gatun_info(char* text, size_t capacity, size_t* needed, gatun_error* error);
 
@@ -110,6 +114,9 @@ GATUN_API gatun_status gatun_context_create(const gatun_context_desc* desc, gatu
 
 /** Destroys a context; its streams must have been destroyed. NULL is allowed. */
 GATUN_API gatun_status gatun_context_destroy(gatun_context* context, gatun_error* error);
+
+/** Waits until everything submitted to any stream of the context's device is done. */
+GATUN_API gatun_status gatun_context_synchronize(gatun_context* context, gatun_error* error);
 
 /** Creates a stream of a context. */
 GATUN_API gatun_status gatun_stream_create(gatun_context* context, gatun_stream** stream, gatun_error* error);
@@ -128,6 +135,27 @@ GATUN_API gatun_status gatun_memory_allocate(gatun_context* context, size_t byte
 
 /** Frees memory of gatun_memory_allocate. NULL is allowed. */
 GATUN_API gatun_status gatun_memory_free(gatun_context* context, void* memory, gatun_error* error);
+
+/**
+ * Copies bytes on the stream, between device memory and host memory in any direction. Host memory must live, and not be written, until
+ * the stream has been synchronized. The two ranges must not overlap.
+ */
+GATUN_API gatun_status gatun_memory_copy(gatun_stream* stream, void* destination, const void* source, size_t bytes, gatun_error* error);
+
+/** Sets every byte of device memory to 0 on the stream. */
+GATUN_API gatun_status gatun_memory_clear(gatun_stream* stream, void* memory, size_t bytes, gatun_error* error);
+
+/** Creates an event: a point in a stream's work that can be timed. */
+GATUN_API gatun_status gatun_event_create(gatun_context* context, gatun_event** event, gatun_error* error);
+
+/** Destroys an event. NULL is allowed. */
+GATUN_API gatun_status gatun_event_destroy(gatun_event* event, gatun_error* error);
+
+/** The event happens when everything submitted to the stream so far is done. */
+GATUN_API gatun_status gatun_event_record(gatun_stream* stream, gatun_event* event, gatun_error* error);
+
+/** Waits for both events, which must have been recorded, and gives the time between them. */
+GATUN_API gatun_status gatun_event_elapsed(gatun_event* start, gatun_event* end, double* seconds, gatun_error* error);
 
 #ifdef __cplusplus
 }

@@ -61,6 +61,22 @@ record Downcall(String name, String signature, MethodHandle handle) {
         return register(new Downcall(name, "i32(" + "ptr,".repeat(count - 1) + "ptr)", handle));
     }
 
+    /** A function with a signature as {@code gatun_abi_describe} writes it, of pointers, {@code i32}, {@code i64} and {@code u64}. */
+    static Downcall of(String name, String signature) {
+        String list = signature.substring("i32(".length(), signature.length() - 1);
+        MemoryLayout[] arguments = list.isEmpty()
+                ? new MemoryLayout[0]
+                : Arrays.stream(list.split(","))
+                        .map(type -> switch (type) {
+                            case "ptr" -> ADDRESS;
+                            case "i32" -> JAVA_INT;
+                            case "i64", "u64" -> JAVA_LONG;
+                            default -> throw new IllegalArgumentException(type);
+                        })
+                        .toArray(MemoryLayout[]::new);
+        return register(new Downcall(name, signature, Linker.nativeLinker().downcallHandle(FunctionDescriptor.of(JAVA_INT, arguments))));
+    }
+
     static Downcall register(Downcall downcall) {
         ALL.add(downcall);
         return downcall;

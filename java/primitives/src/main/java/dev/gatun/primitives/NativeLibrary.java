@@ -5,8 +5,6 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
@@ -20,29 +18,28 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import java.util.Locale;
+import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 
 /**
- * One of Gatun's shared objects. Looked for in this order: the file that the system property {@code gatun.library} names; the resource
- * {@code META-INF/native/<os>-<arch>/libgatun.so} of the {@code gatun-native} jar, extracted to
+ * One of Gatun's shared objects, one a {@link DeviceKind}. Looked for in this order: the file that the system property {@code gatun.library}
+ * ({@code gatun.library.cuda}, {@code gatun.library.emulated}) names; for the latter two, their file beside the one that
+ * {@code gatun.library} names; the resource {@code META-INF/native/<os>-<arch>/libgatun.so} of the {@code gatun-native} jar, extracted to
  * {@code <gatun.extract.dir or java.io.tmpdir>/gatun_<user>/<sha256>/}. Nothing is ever downloaded.
  */
 public final class NativeLibrary {
     /** The interface these bindings were written for; {@code GATUN_ABI_VERSION} of the header. */
-    static final int ABI_VERSION = 1;
+    static final int ABI_VERSION = 2;
 
-    private static final Downcall VERSION = Downcall.register(new Downcall(
-            "gatun_abi_version", "i32()", Linker.nativeLinker().downcallHandle(FunctionDescriptor.of(ValueLayout.JAVA_INT))));
-    private static final Downcall ABI_DESCRIBE = describing("gatun_abi_describe");
-    private static final Downcall INFO = describing("gatun_info");
+    private static final Downcall VERSION = Downcall.of("gatun_abi_version", "i32()");
+    private static final Downcall ABI_DESCRIBE = Downcall.of("gatun_abi_describe", "i32(ptr,u64,ptr,ptr)");
+    private static final Downcall INFO = Downcall.of("gatun_info", "i32(ptr,u64,ptr,ptr)");
 
     private final SymbolLookup symbols;
     private final Path file;
     private final ConcurrentHashMap<Downcall, MemorySegment> addresses = new ConcurrentHashMap<>();
 
-    private static final class Cpu {
-        static final NativeLibrary INSTANCE = open(locate());
-    }
+    private static final Map<DeviceKind, NativeLibrary> LOADED = new ConcurrentHashMap<>();
 
     private NativeLibrary(SymbolLookup symbols, Path file) {
         this.symbols = symbols;
@@ -51,7 +48,16 @@ public final class NativeLibrary {
 
     /** The CPU library, loaded at first use. */
     public static NativeLibrary cpu() {
-        return Cpu.INSTANCE;
+        return of(DeviceKind.CPU);
+    }
+
+    /**
+     * The library of a kind of device, loaded at first use. That of CUDA loads on a machine without a driver too; its contexts then say so.
+     *
+     * @throws GatunException NO_DEVICE if there is no such library, or not for this platform
+     */
+    public static NativeLibrary of(DeviceKind kind) {
+        return LOADED.computeIfAbsent(kind, k -> open(locate(k)));
     }
 
     /** The file that was loaded. */
@@ -97,14 +103,22 @@ public final class NativeLibrary {
         return library;
     }
 
-    private static Path locate() {
-        String given = System.getProperty("gatun.library", "");
+    private static Path locate(DeviceKind kind) {
+        String given = System.getProperty(kind.property(), "");
         if (!given.isEmpty()) {
             Path path = Path.of(given).toAbsolutePath();
             if (!Files.isRegularFile(path)) {
-                throw new GatunException(GatunException.Status.NO_DEVICE, "load", "gatun.library names " + path + ", which is no file");
+                throw new GatunException(
+                        GatunException.Status.NO_DEVICE, "load", kind.property() + " names " + path + ", which is no file");
             }
             return path;
+        }
+        String cpu = System.getProperty(DeviceKind.CPU.property(), "");
+        if (!cpu.isEmpty()) {
+            Path sibling = Path.of(cpu).toAbsolutePath().resolveSibling(kind.file());
+            if (Files.isRegularFile(sibling)) {
+                return sibling;
+            }
         }
         String platform = System.getProperty("os.name").toLowerCase(Locale.ROOT).replaceAll("[^a-z].*", "") + "-"
                 + switch (System.getProperty("os.arch")) {
@@ -112,22 +126,22 @@ public final class NativeLibrary {
                     case "aarch64", "arm64" -> "aarch64";
                     default -> System.getProperty("os.arch");
                 };
-        String resource = "META-INF/native/" + platform + "/libgatun.so";
+        String resource = "META-INF/native/" + platform + "/" + kind.file();
         try (InputStream stream = ClassLoader.getSystemClassLoader().getResourceAsStream(resource)) {
             if (stream == null) {
                 throw new GatunException(
                         GatunException.Status.NO_DEVICE,
                         "load",
-                        "no native library for " + platform + ": add dev.gatun:gatun-native with classifier " + platform
-                                + ", or set -Dgatun.library=/path/to/libgatun.so");
+                        "no library of device " + kind + " for " + platform + ": add dev.gatun:gatun-native with classifier " + platform
+                                + ", or set -D" + kind.property() + "=/path/to/" + kind.file());
             }
-            return extract(stream.readAllBytes());
+            return extract(kind.file(), stream.readAllBytes());
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
     }
 
-    private static Path extract(byte[] bytes) throws IOException {
+    private static Path extract(String file, byte[] bytes) throws IOException {
         String sum;
         try {
             sum = HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes));
@@ -142,7 +156,7 @@ public final class NativeLibrary {
         } else {
             Files.createDirectories(directory);
         }
-        Path target = directory.resolve("libgatun.so");
+        Path target = directory.resolve(file);
         // The name holds the checksum, but the content could have been replaced since: it is compared, not trusted.
         if (!Files.isRegularFile(target) || !java.util.Arrays.equals(Files.readAllBytes(target), bytes)) {
             Path temporary = Files.createTempFile(directory, "libgatun", ".part");
@@ -160,19 +174,6 @@ public final class NativeLibrary {
     MemorySegment address(Downcall downcall) {
         MemorySegment address = addresses.get(downcall);
         return address != null ? address : addresses.computeIfAbsent(downcall, d -> find(d.name()));
-    }
-
-    private static Downcall describing(String name) {
-        return Downcall.register(new Downcall(
-                name,
-                "i32(ptr,u64,ptr,ptr)",
-                Linker.nativeLinker()
-                        .downcallHandle(FunctionDescriptor.of(
-                                ValueLayout.JAVA_INT,
-                                ValueLayout.ADDRESS,
-                                ValueLayout.JAVA_LONG,
-                                ValueLayout.ADDRESS,
-                                ValueLayout.ADDRESS))));
     }
 
     private String text(Downcall downcall) {

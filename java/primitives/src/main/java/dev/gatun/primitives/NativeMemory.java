@@ -10,21 +10,10 @@ import java.lang.foreign.ValueLayout;
  * segments are operands just as well.
  */
 public final class NativeMemory {
-    private static final Downcall ALLOCATE = new Downcall(
-            "gatun_memory_allocate",
-            "i32(ptr,u64,ptr,ptr)",
-            java.lang.foreign.Linker.nativeLinker()
-                    .downcallHandle(java.lang.foreign.FunctionDescriptor.of(
-                            ValueLayout.JAVA_INT,
-                            ValueLayout.ADDRESS,
-                            ValueLayout.JAVA_LONG,
-                            ValueLayout.ADDRESS,
-                            ValueLayout.ADDRESS)));
+    private static final Downcall ALLOCATE = Downcall.of("gatun_memory_allocate", "i32(ptr,u64,ptr,ptr)");
     private static final Downcall FREE = Downcall.pointers("gatun_memory_free", 3);
-
-    static {
-        Downcall.register(ALLOCATE);
-    }
+    private static final Downcall COPY = Downcall.of("gatun_memory_copy", "i32(ptr,ptr,ptr,u64,ptr)");
+    private static final Downcall CLEAR = Downcall.of("gatun_memory_clear", "i32(ptr,ptr,u64,ptr)");
 
     private static final long ALIGNMENT = 64;
 
@@ -63,6 +52,47 @@ public final class NativeMemory {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment error = Call.newError(arena);
             Call.check(FREE.invoke(context.library().address(FREE), context.handle(), segment, error), error);
+        }
+    }
+
+    /**
+     * Copies on the stream, between device memory and host memory in any direction. A host segment must live, and not be written, until the
+     * stream has been synchronized.
+     *
+     * @throws GatunException INVALID_ARGUMENT if the sizes differ, a segment is on the Java heap or the destination is read-only
+     */
+    public static void copy(GatunStream stream, MemorySegment destination, MemorySegment source) {
+        if (destination.byteSize() != source.byteSize()) {
+            throw GatunException.invalid(
+                    "memory_copy", "destination has " + destination.byteSize() + " bytes, source has " + source.byteSize());
+        }
+        if (!destination.isNative() || !source.isNative() || destination.isReadOnly()) {
+            throw GatunException.invalid("memory_copy", "destination and source must be native memory, destination not read-only");
+        }
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment error = Call.newError(arena);
+            MemorySegment function = stream.library().address(COPY);
+            Call.check((int) COPY.handle().invokeExact(function, stream.handle(), destination, source, source.byteSize(), error), error);
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    /** Sets every byte of a device's memory to 0, on the stream. */
+    public static void clear(GatunStream stream, MemorySegment segment) {
+        if (!segment.isNative() || segment.isReadOnly()) {
+            throw GatunException.invalid("memory_clear", "the segment must be native memory and not read-only");
+        }
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment error = Call.newError(arena);
+            MemorySegment function = stream.library().address(CLEAR);
+            Call.check((int) CLEAR.handle().invokeExact(function, stream.handle(), segment, segment.byteSize(), error), error);
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable e) {
+            throw new AssertionError(e);
         }
     }
 }
