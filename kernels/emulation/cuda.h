@@ -15,6 +15,8 @@
 #define GATUN_DYNAMIC_SHARED(NAME)                                 \
   extern __shared__ __align__(1024) unsigned char gatun_dynamic[]; \
   unsigned char* const NAME = gatun_dynamic
+// Before a loop whose body indexes an array of registers: rolled up, the array would lie in local memory.
+#define GATUN_UNROLL _Pragma("unroll")
 namespace gatun {
 inline constexpr int64_t kMaxGrid = 0x7fffffff;  // of grid_for
 }
@@ -22,6 +24,7 @@ inline constexpr int64_t kMaxGrid = 0x7fffffff;  // of grid_for
 #include "kernels/emulation/device.h"
 #include "kernels/emulation/host.h"
 #define GATUN_DYNAMIC_SHARED(NAME) unsigned char* const NAME = gatun::emulation::dynamic_shared()
+#define GATUN_UNROLL
 namespace gatun {
 inline constexpr int64_t kMaxGrid = 3;
 }
