@@ -20,6 +20,12 @@ void enqueue(const Stream& stream, void (*kernel)(P...), dim3 grid, dim3 block, 
   check_cuda(launch(kernel, grid, block, shared_bytes, static_cast<cudaStream_t>(stream.handle), arguments...));
 }
 
+// All blocks live at once, so that they may meet at grid_barrier; at most resident_blocks of them.
+template <class... P>
+void enqueue_cooperative(const Stream& stream, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, std::type_identity_t<P>... arguments) {
+  check_cuda(launch_cooperative(kernel, grid, block, shared_bytes, static_cast<cudaStream_t>(stream.handle), arguments...));
+}
+
 // Blocks for `items`, each block taking `each`. Kernels loop with the grid's stride: there may be more items than blocks, and on the
 // emulated device there soon are, so that the loops are tested.
 inline unsigned grid_for(int64_t items, int64_t each) {

@@ -21,6 +21,15 @@ void fence() {
   race_fence();
 }
 
+void release(const void* address) {
+  const Inside guard;
+  race_release(address);
+}
+void acquire(const void* address) {
+  const Inside guard;
+  race_acquire(address);
+}
+
 // The destination is poisoned at once and written as late as the program allows: a kernel that reads it before its wait, or that
 // overwrites the source too early, computes garbage on every run.
 void copy_async(void* shared, const void* global, int bytes, int source_bytes, const Site& site) {

@@ -56,16 +56,41 @@ class Carve {
   size_t used_ = 0;
 };
 
+// The only launches of the library. Arguments convert to the kernel's parameters as in a call.
+//   launch              blocks know nothing of each other; one may wait for none
+//   launch_cooperative  all blocks live at once, or cudaErrorCooperativeLaunchTooLarge: grid_barrier may be used
+//   resident_blocks     how many blocks may live at once on the device, 0 where not one can; on the emulated device few
 #if defined(__CUDACC__)
-// The only <<<>>> of the library. Arguments convert to the kernel's parameters as in a call.
+template <class... P>
+cudaError_t allow_shared(void (*kernel)(P...), size_t bytes) {
+  if (bytes <= 48 * 1024) return cudaSuccess;  // what every device gives without being asked
+  return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+}
+
 template <class... P>
 cudaError_t launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::type_identity_t<P>... arguments) {
-  if (shared_bytes > 48 * 1024) {  // beyond what every device gives without being asked
-    const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
-    if (error != cudaSuccess) return error;
-  }
+  if (const cudaError_t error = allow_shared(kernel, shared_bytes); error != cudaSuccess) return error;
   kernel<<<grid, block, shared_bytes, stream>>>(arguments...);
   return cudaGetLastError();
+}
+
+template <class... P>
+cudaError_t launch_cooperative(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+                               std::type_identity_t<P>... arguments) {
+  if (const cudaError_t error = allow_shared(kernel, shared_bytes); error != cudaSuccess) return error;
+  void* pointers[] = {const_cast<void*>(static_cast<const void*>(&arguments))..., nullptr};
+  return cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel), grid, block, pointers, shared_bytes, stream);
+}
+
+template <class... P>
+int resident_blocks(void (*kernel)(P...), unsigned threads, size_t shared_bytes) {
+  int device = 0, multiprocessors = 0, each = 0;
+  if (cudaGetDevice(&device) != cudaSuccess || cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device) != cudaSuccess ||
+      allow_shared(kernel, shared_bytes) != cudaSuccess ||
+      cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, kernel, static_cast<int>(threads), shared_bytes) != cudaSuccess) {
+    return 0;
+  }
+  return each * multiprocessors;
 }
 #else
 namespace emulation {
@@ -82,14 +107,49 @@ struct Call {
     call->kernel(std::get<I>(call->arguments)...);
   }
 };
+
+template <class... P>
+cudaError_t start(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, bool all_at_once, P... arguments) {
+  const Call<P...> call{kernel, {arguments...}};
+  return record(static_cast<cudaError_t>(
+      run_grid(reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, all_at_once, &Call<P...>::run, &call)));
+}
 }  // namespace emulation
 
 template <class... P>
 cudaError_t launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t, std::type_identity_t<P>... arguments) {
-  const emulation::Call<P...> call{kernel, {arguments...}};
-  return emulation::record(static_cast<cudaError_t>(
-      emulation::run_grid(reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, &emulation::Call<P...>::run, &call)));
+  return emulation::start<P...>(kernel, grid, block, shared_bytes, false, arguments...);
+}
+
+template <class... P>
+cudaError_t launch_cooperative(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t, std::type_identity_t<P>... arguments) {
+  return emulation::start<P...>(kernel, grid, block, shared_bytes, true, arguments...);
+}
+
+template <class... P>
+int resident_blocks(void (*)(P...), unsigned threads, size_t shared_bytes) {
+  return emulation::resident_blocks(threads, shared_bytes);
 }
 #endif
 
+// Waits until every thread of every block of a cooperative launch is here; what they wrote before it, all see after it. `arrived`
+// lies in global memory and is zero before the first launch that uses it; it may be used again, by the same number of blocks.
+// Its top bit turns over when all have come: block 0 adds what the others leave.
+__device__ __forceinline__ void grid_barrier(unsigned* arrived GATUN_PTX_SITE) {
+#if !defined(__CUDACC__)
+  emulation::require_cooperative(site);
+#endif
+  __syncthreads(GATUN_PASS_SITE);
+  if (threadIdx.x + threadIdx.y + threadIdx.z == 0) {
+    const unsigned blocks = gridDim.x * gridDim.y * gridDim.z;
+    const bool first = blockIdx.x + blockIdx.y + blockIdx.z == 0;
+    const unsigned old = add_ordered(arrived, first ? 0x80000000u - (blocks - 1) : 1u GATUN_NEXT_SITE);
+    while (((old ^ load_acquire(arrived GATUN_NEXT_SITE)) >> 31) == 0) {}
+  }
+  __syncthreads(GATUN_PASS_SITE);
+}
+
 }  // namespace gatun
+#undef GATUN_PTX_SITE
+#undef GATUN_NEXT_SITE
+#undef GATUN_PASS_SITE

@@ -93,10 +93,16 @@ template <class T, class F>
 GATUN_UNSEEN T atomic(T* address, F&& change, const Site& site) {
   if (reinterpret_cast<uintptr_t>(address) % sizeof(T) != 0) warp_fault(Defect::kAlignment, "an atomic's address is not aligned", site);
   if (!touch(address, sizeof(T), Access::kAtomic, site)) return T{};
-  const T old = *address;
-  *address = change(old);
-  yield(&site);
+  const T old = *address, next = change(old);
+  *address = next;
+  yield(std::memcmp(&old, &next, sizeof(T)) != 0 ? Pause::kChanged : Pause::kUnchanged, &site);
   return old;
+}
+
+GATUN_UNSEEN inline unsigned load_ordered(const unsigned* address, const Site& site) {
+  if (!touch(address, sizeof *address, Access::kAtomicRead, site)) return 0;
+  acquire(address);
+  return *address;
 }
 
 struct Sum { template <class T> T operator()(T a, T b) const { return static_cast<T>(a + b); } };
@@ -194,7 +200,7 @@ inline unsigned atomicInc(unsigned* address, unsigned limit, GATUN_SITE) {
 inline void __threadfence() { gatun::emulation::fence(); }
 inline void __threadfence_block() {}
 inline void __threadfence_system() { gatun::emulation::fence(); }
-inline void __nanosleep(unsigned) { gatun::emulation::yield(); }
+inline void __nanosleep(unsigned, GATUN_SITE) { gatun::emulation::yield(gatun::emulation::Pause::kPoll, &site); }
 
 // Loads and stores with cache hints
 #define GATUN_LOAD(NAME) template <class T> inline T NAME(const T* address) { return *address; }

@@ -38,6 +38,7 @@ const char* cudaGetErrorName(cudaError_t error) {
     case cudaErrorInvalidResourceHandle: return "cudaErrorInvalidResourceHandle";
     case cudaErrorNotReady: return "cudaErrorNotReady";
     case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
+    case cudaErrorCooperativeLaunchTooLarge: return "cudaErrorCooperativeLaunchTooLarge";
   }
   return "unknown error";
 }
@@ -118,7 +119,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   if (value == nullptr || device != 0) return record(cudaErrorInvalidValue);
   switch (attribute) {
     case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = static_cast<int>(gatun::emulation::kMaxShared); break;
-    case cudaDevAttrMultiProcessorCount: *value = 4; break;  // few, so that persistent kernels loop
+    case cudaDevAttrMultiProcessorCount: *value = static_cast<int>(gatun::emulation::kResident); break;
     case cudaDevAttrComputeCapabilityMajor: *value = 8; break;
     case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
   }

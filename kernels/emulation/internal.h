@@ -31,11 +31,17 @@
 #endif
 #endif
 
+#if !GATUN_EMULATION_SWITCH
+#include <ucontext.h>
+#endif
+
 namespace gatun::emulation {
 
 constexpr unsigned kMaxThreads = 1024;
 constexpr unsigned kWarps = kMaxThreads / 32;
 constexpr size_t kMaxShared = 227 * 1024;  // what a block may have on sm_90; sm_80 has 163 KiB
+// Multiprocessors, each with one block of a cooperative launch: few and odd, so that loops run and nothing divides evenly.
+constexpr unsigned kResident = 3;
 
 struct AsyncCopy {
   unsigned char* shared;
@@ -48,7 +54,11 @@ struct AsyncCopy {
 enum class State : uint8_t { kReady, kWarp, kBlock, kNamed, kDone };
 
 struct Thread {
+#if GATUN_EMULATION_SWITCH
   void* stack_pointer = nullptr;
+#else
+  ucontext_t context;
+#endif
   uint3 index{};
   State state = State::kDone;
   Op op{};
@@ -74,11 +84,29 @@ struct Block {
   unsigned at_barrier = 0;
   int barrier_result = 0;
   int first_at_barrier = -1;
-  uint64_t yields = 0;
+  unsigned favourite = 0;  // the warp that runs ahead or behind
+  int last = -1;           // the thread that ran last, while another block runs
 };
 
-extern Thread threads[kMaxThreads];
-extern Block block;
+struct Named {
+  std::vector<unsigned> arrived, waiting;
+  int count = 0;
+};
+
+// A block that lives. There is more than one in a cooperative launch only.
+struct Resident {
+  Thread threads[kMaxThreads];
+  Named named[16];
+  Block block;  // while another block runs
+  uint3 index{};
+};
+
+extern Resident residents[kResident];
+extern unsigned slot;           // of the running block
+extern Thread* threads;         // its threads
+extern Block block;             // its state
+extern bool cooperative;        // whether all blocks of the launch live at once
+extern unsigned live_slots;     // that the launch uses
 extern int current;             // the running thread, -1 outside kernels
 extern const void* kernel_now;  // its kernel
 extern uint64_t launches;
@@ -107,7 +135,9 @@ uint64_t random_next(uint64_t& state);
 
 // memory.cpp
 void begin_block_memory();
-bool set_dynamic_shared(size_t bytes);
+// Dynamic shared memory is each resident block's own; the static variables are exchanged.
+void exchange_shared(unsigned from, unsigned to);
+bool set_dynamic_shared(size_t bytes);  // of every resident block
 std::string address_name(const void* address);
 struct Range {
   uintptr_t low, high;
@@ -120,16 +150,36 @@ size_t arena_size();
 const Range& dynamic_range();
 
 // scheduler.cpp
+extern Schedule schedule_now;
+extern uint64_t random_state;
 Range stack_of(unsigned thread);
+bool in_stacks(uintptr_t address);
 void drop_copies(unsigned thread);
+int pick();
+void take(int thread);
+void set_ready(unsigned thread);
+void stop();
+void prepare(unsigned thread);
+// Runs thread `next` of the chosen block, or the host for -1; returns when `from`, the host for nullptr, is to run again.
+void resume(Thread* from, int next);
+void start_fibers(unsigned count, Body body, const void* arguments);
+void clean_stacks();
+bool was_abandoned();
+
+// grid.cpp
+extern uint64_t idle;  // weight of the atomics and polls since something changed
+int other_block();     // a thread of another block that can go on, which is chosen then, or -1
 
 // race.cpp; empty where the race build is not
 void race_begin_grid();
+void race_select(unsigned to);
 void race_begin_block();
 void race_sync_warp(unsigned warp, uint32_t mask);
 void race_sync_block();
 void race_sync_named(const std::vector<unsigned>& arrived, uint32_t waiting_warps);
 void race_fence();
+void race_release(const void* address);
+void race_acquire(const void* address);
 void race_touch(const void* address, size_t bytes, Access access, bool pending, const Site& site);
 
 }  // namespace gatun::emulation

@@ -23,7 +23,8 @@ namespace {
 
 // Reserved, not used. The race build reserves 24 times as much again for its shadow.
 constexpr size_t kArena = size_t{GATUN_EMULATION_RACE ? 16 : 64} << 30;
-constexpr size_t kWindow = size_t{1} << 20;     // the first bytes of it: dynamic shared memory
+constexpr size_t kSlot = size_t{1} << 20;       // of dynamic shared memory for each resident block, in its middle
+constexpr size_t kWindow = kResident * kSlot;   // the first bytes of the range
 constexpr size_t kRedZone = 256;                // cudaMalloc's alignment
 constexpr size_t kStep = size_t{2} << 20;       // the range grows by this
 
@@ -88,6 +89,14 @@ void fill(uintptr_t low, size_t bytes, int value) {
 #endif
 }
 
+void copy_bytes(uintptr_t to, uintptr_t from, size_t bytes) {
+#if defined(__x86_64__)
+  asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
+#else
+  for (; bytes > 0; --bytes) *reinterpret_cast<volatile unsigned char*>(to++) = *reinterpret_cast<volatile unsigned char*>(from++);
+#endif
+}
+
 }  // namespace
 
 const std::vector<Range>& shared_ranges() {
@@ -118,10 +127,25 @@ bool set_dynamic_shared(size_t bytes) {
   make_arena();
   if (bytes > kMaxShared) return false;
   ASAN_POISON_MEMORY_REGION(arena, kWindow);
-  const auto low = reinterpret_cast<uintptr_t>(arena) + kWindow / 2;
+  for (unsigned i = 0; i < kResident; ++i) ASAN_UNPOISON_MEMORY_REGION(arena + i * kSlot + kSlot / 2, bytes);
+  const auto low = reinterpret_cast<uintptr_t>(arena) + slot * kSlot + kSlot / 2;
   dynamic = {low, low + bytes};
-  ASAN_UNPOISON_MEMORY_REGION(reinterpret_cast<void*>(low), bytes);
   return true;
+}
+
+void exchange_shared(unsigned from, unsigned to) {
+  static std::vector<unsigned char> statics[kResident];
+  size_t at = 0;
+  for (const Range& range : shared_ranges()) at += range.high - range.low;
+  for (const unsigned i : {from, to}) statics[i].resize(at);
+  at = 0;
+  for (const Range& range : shared_ranges()) {
+    copy_bytes(reinterpret_cast<uintptr_t>(statics[from].data()) + at, range.low, range.high - range.low);
+    copy_bytes(range.low, reinterpret_cast<uintptr_t>(statics[to].data()) + at, range.high - range.low);
+    at += range.high - range.low;
+  }
+  dynamic.low = dynamic.low - from * kSlot + to * kSlot;
+  dynamic.high = dynamic.high - from * kSlot + to * kSlot;
 }
 
 // All ones is a NaN in float, half and bfloat16, and no sensible index.

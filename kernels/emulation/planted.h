@@ -16,6 +16,8 @@ struct Plant {
 };
 std::vector<Plant> synchronisation_plants();
 std::vector<Plant> memory_plants();
+std::vector<Plant> grid_plants();
+cudaError_t too_many_blocks();  // in a cooperative launch
 
 // Device memory for one run; the programs are short, nothing is freed.
 inline float* memory(size_t count) {

@@ -119,7 +119,7 @@ std::vector<Plant> synchronisation_plants() {
       {"different_lines", "different warp operations", "par", [] { (void)launch(different_lines, 1, 32, 0, nullptr, memory(32)); }},
       {"deadlock_half_warp", "deadlock", "par", [] { (void)launch(deadlock_half_warp, 1, 32, 0, nullptr, memory(32)); }},
       {"deadlock_count", "deadlock", "par", [] { (void)launch(deadlock_count, 1, 64, 0, nullptr, memory(64)); }},
-      {"deadlock_grid", "deadlock", "p", [] { (void)launch(deadlock_grid, 2, 1, 0, nullptr, reinterpret_cast<unsigned*>(memory(1))); }},
+      {"deadlock_grid", "deadlock", "par", [] { (void)launch(deadlock_grid, 2, 1, 0, nullptr, reinterpret_cast<unsigned*>(memory(1))); }},
       {"alignment_copy", "misaligned address", "par", [] { (void)launch(alignment_copy, 1, 32, 0, nullptr, memory(132), memory(32)); }},
       {"alignment_ldmatrix", "misaligned address", "par", [] { (void)launch(alignment_ldmatrix, 1, 32, 0, nullptr, memory(32)); }},
   };

@@ -90,8 +90,11 @@ void check_plants(const std::vector<planted::Plant>& plants, const std::string& 
 
 TEST_CASE("planted: synchronisation") { check_plants(planted::synchronisation_plants(), "planted_synchronisation.cu"); }
 TEST_CASE("planted: memory") { check_plants(planted::memory_plants(), "planted_memory.cu"); }
+TEST_CASE("planted: cooperative launches") { check_plants(planted::grid_plants(), "planted_grid.cu"); }
 
 TEST_CASE("planted: bugs of the host") {
+  CHECK(planted::too_many_blocks() == cudaErrorCooperativeLaunchTooLarge);
+  CHECK(cudaGetLastError() == cudaErrorCooperativeLaunchTooLarge);
   float* memory = planted::memory(16);
   float host[17] = {};
   CHECK(cudaMemcpy(host, memory, sizeof host, cudaMemcpyDeviceToHost) == cudaErrorInvalidValue);   // longer than the allocation

@@ -4,12 +4,16 @@
 #pragma once
 
 #if defined(__CUDACC__)
-#define GATUN_PTX_SITE
+#define GATUN_PTX_SITE   // the caller's line, as a parameter ...
+#define GATUN_NEXT_SITE  // ... and handed on
+#define GATUN_PASS_SITE
 #else
 #include <tuple>
 
 #include "kernels/emulation/fragments.h"
 #define GATUN_PTX_SITE , emulation::Site site = emulation::Site::current()
+#define GATUN_NEXT_SITE , site
+#define GATUN_PASS_SITE site
 #endif
 
 namespace gatun {
@@ -80,6 +84,39 @@ __device__ __forceinline__ void barrier_arrive(int id, int count GATUN_PTX_SITE)
   asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(count) : "memory");
 #else
   emulation::named_barrier(id, count, false, site);
+#endif
+}
+
+// Atomics that order memory among all threads of the device: what a thread did, or knew of, before its release is seen by whoever
+// acquires a value of the same address at or after it. A loop that waits for another block polls with load_acquire.
+__device__ __forceinline__ unsigned load_acquire(const unsigned* address GATUN_PTX_SITE) {
+#if defined(__CUDACC__)
+  unsigned value;
+  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(address) : "memory");
+  return value;
+#else
+  emulation::yield(emulation::Pause::kPoll, &site);
+  return emulation::load_ordered(address, site);
+#endif
+}
+__device__ __forceinline__ void store_release(unsigned* address, unsigned value GATUN_PTX_SITE) {
+#if defined(__CUDACC__)
+  asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(address), "r"(value) : "memory");
+#else
+  emulation::release(address);
+  emulation::atomic(address, [=](unsigned) { return value; }, site);
+#endif
+}
+// Adds; both a release and an acquire. Returns the value before.
+__device__ __forceinline__ unsigned add_ordered(unsigned* address, unsigned value GATUN_PTX_SITE) {
+#if defined(__CUDACC__)
+  unsigned old;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;" : "=r"(old) : "l"(address), "r"(value) : "memory");
+  return old;
+#else
+  emulation::acquire(address);
+  emulation::release(address);
+  return emulation::atomic(address, [=](unsigned old) { return old + value; }, site);
 #endif
 }
 
@@ -180,4 +217,3 @@ __device__ __forceinline__ float exp2_approximate(float x) {
 }
 
 }  // namespace gatun
-#undef GATUN_PTX_SITE

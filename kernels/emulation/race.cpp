@@ -4,7 +4,8 @@
 //
 // Order comes from barriers and __syncwarp only. Each thread has a clock that it advances at each of them; an access is ordered before
 // another when the later thread has, through such a synchronisation, seen the clock of the earlier one. Blocks of a launch are ordered
-// only by fence, atomic, atomic of the same address, fence: as when the last block to finish adds up what the others left.
+// only by a release and an acquire of the same address, or by fence, atomic, atomic, fence: as when the last block to finish adds up
+// what the others left.
 #include "kernels/emulation/internal.h"
 
 #if GATUN_EMULATION_RACE
@@ -32,7 +33,7 @@ struct Place {
   Site site;
 };
 struct StaticRange : Range {
-  Shadow* shadow;
+  Shadow* shadow[kResident];
 };
 
 Shadow* arena_shadow = nullptr;
@@ -43,23 +44,32 @@ unsigned next_cached = 0;
 uintptr_t arena_low = 0;
 size_t arena_bytes = 0;
 
-uint64_t serial = 0, launch_first = 1;
-uint32_t clocks[kMaxThreads], at_barrier[kMaxThreads];
-uint32_t seen[kMaxThreads][32];         // of the lanes of the own warp
-uint32_t seen_named[kWarps][kMaxThreads];  // through named barriers
-bool named_used = false;
-Place places[kSites];
+// What threads know of the other blocks: clocks of their threads, by the block's serial.
+using Knowledge = std::map<uint64_t, std::vector<uint32_t>>;
 
-// What a block had done when it released it: clocks of its threads, by the block's serial. One reader thread's fence acquires for its
-// whole block, which is more than CUDA promises and can only miss a race.
-using Released = std::map<uint64_t, std::vector<uint32_t>>;
-std::map<uintptr_t, Released> released;  // by the atomic's address
-Released acquired;                       // by the running block
 struct Fences {
-  uint32_t clock = 0;                // at the last fence, 0 without one
-  std::vector<uintptr_t> atomics;    // since the last fence
+  bool fenced = false;
+  Knowledge before;                // all that the last fence releases
+  std::vector<uintptr_t> atomics;  // since the last fence
 };
-Fences fences[kMaxThreads];
+
+// The clocks of a resident block.
+struct Clocks {
+  uint64_t serial = 0;
+  uint32_t clocks[kMaxThreads], at_barrier[kMaxThreads];
+  uint32_t seen[kMaxThreads][32];            // of the lanes of the own warp
+  uint32_t seen_named[kWarps][kMaxThreads];  // through named barriers
+  bool named_used = false, learned = false;
+  Knowledge everyone;           // what all threads of the block know of others
+  Knowledge own[kMaxThreads];   // what a thread has learned since the last barrier
+  Fences fences[kMaxThreads];
+};
+
+uint64_t last_serial = 0, launch_first = 1;
+Clocks all_clocks[kResident];
+Clocks* now = all_clocks;
+Place places[kSites];
+std::map<uintptr_t, Knowledge> released;  // by the atomic's address
 
 uint64_t serial_of(Cell c) { return c >> 42; }
 unsigned thread_of(Cell c) { return c >> 32 & 1023; }
@@ -68,16 +78,17 @@ unsigned place_of(Cell c) { return c >> 2 & (kSites - 1); }
 bool atomic(Cell c) { return (c & 2) != 0; }
 bool pending(Cell c) { return (c & 1) != 0; }
 
+bool knows(const Knowledge& knowledge, Cell c) {
+  const auto block_clocks = knowledge.find(serial_of(c));
+  return block_clocks != knowledge.end() && thread_of(c) < block_clocks->second.size() && clock_of(c) <= block_clocks->second[thread_of(c)];
+}
+
 bool ordered(Cell c) {
-  if (serial_of(c) != serial) {
-    if (serial_of(c) < launch_first) return true;
-    const auto block_clocks = acquired.find(serial_of(c));
-    return block_clocks != acquired.end() && clock_of(c) <= block_clocks->second[thread_of(c)];
-  }
   const unsigned other = thread_of(c), me = static_cast<unsigned>(current);
+  if (serial_of(c) != now->serial) return serial_of(c) < launch_first || knows(now->everyone, c) || (now->learned && knows(now->own[me], c));
   const uint32_t clock = clock_of(c);
-  return other == me || clock <= at_barrier[other] || (other / 32 == me / 32 && clock <= seen[me][other % 32]) ||
-         (named_used && clock <= seen_named[me / 32][other]);
+  return other == me || clock <= now->at_barrier[other] || (other / 32 == me / 32 && clock <= now->seen[me][other % 32]) ||
+         (now->named_used && clock <= now->seen_named[me / 32][other]);
 }
 
 // Where an access was made, as a small number: the table is lossless until it is full, which no program of ours comes near.
@@ -103,7 +114,7 @@ void __attribute__((noinline, cold)) found(Defect defect, const std::string& tex
 
 void __attribute__((noinline, cold)) race(uintptr_t address, bool write, Cell mine, Cell other, bool other_write) {
   if (!detects(Defect::kRace)) return;
-  const bool blocks = serial_of(other) != serial;
+  const bool blocks = serial_of(other) != now->serial;
   found(Defect::kRace, std::string(blocks ? "between blocks: " : "within a block: ") + (write ? "write" : "read") + " of " +
         address_name(reinterpret_cast<const void*>(address)) + " and " + (other_write ? "write" : "read") + " by " +
         (blocks ? "another block" : thread_name(thread_of(other))) + " at " + place_name(place_of(other)), mine);
@@ -130,13 +141,12 @@ Shadow* shadow_of(uintptr_t address, size_t bytes, bool& shared, Cell mine) {
     return arena_shadow + offset;
   }
   for (const StaticRange& range : statics) {
-    if (address >= range.low && address + bytes <= range.high) return range.shadow + (address - range.low);
+    if (address >= range.low && address + bytes <= range.high) return range.shadow[slot] + (address - range.low);
   }
   for (const Range& range : modules) {
     if (address >= range.low && address + bytes <= range.high) return nullptr;  // constants, threadIdx
   }
-  const bool stack = address >= stack_of(0).low && address < stack_of(kMaxThreads - 1).high;
-  found(Defect::kBounds, stack ? "local memory of another thread, or beyond the stack" : "memory of the host", mine);
+  found(Defect::kBounds, in_stacks(address) ? "local memory of another thread, or beyond the stack" : "memory of the host", mine);
   return nullptr;
 }
 
@@ -144,8 +154,10 @@ void check(uintptr_t address, size_t bytes, Access access, bool under_way, uintp
   if (current < 0) return;
   const Range stack = stack_of(static_cast<unsigned>(current));
   if (address >= stack.low && address < stack.high) return;
-  const bool is_atomic = access == Access::kAtomic;
-  const Cell mine = serial << 42 | static_cast<uint64_t>(current) << 32 | static_cast<uint64_t>(clocks[current]) << 16 |
+  const bool is_atomic = access == Access::kAtomic || access == Access::kAtomicRead;
+  const bool reads = access == Access::kRead || access == Access::kAtomicRead;
+  const uint64_t serial = now->serial;
+  const Cell mine = serial << 42 | static_cast<uint64_t>(current) << 32 | static_cast<uint64_t>(now->clocks[current]) << 16 |
                     static_cast<uint64_t>(place(code, site)) << 2 | (is_atomic ? 2 : 0) | (under_way ? 1 : 0);
   bool shared = false;
   Shadow* shadow = shadow_of(address, bytes, shared, mine);
@@ -168,15 +180,15 @@ void check(uintptr_t address, size_t bytes, Access access, bool under_way, uintp
     }
     // What an earlier block left in shared memory is nobody's access any more.
     if (!(shared && serial_of(s.write) != serial) && !(is_atomic && atomic(s.write)) && !ordered(s.write)) {
-      race(at, access != Access::kRead, mine, s.write, true);
+      race(at, !reads, mine, s.write, true);
     }
-    if (access == Access::kRead) {
+    if (reads) {
       // The first reader that nothing orders is kept, and the latest one.
       const bool stale = shared && serial_of(s.reads[0]) != serial;
       s.reads[stale || ordered(s.reads[0]) ? 0 : 1] = mine;
     } else {
       for (const Cell reader : s.reads) {
-        if (!(shared && serial_of(reader) != serial) && !ordered(reader)) race(at, true, mine, reader, false);
+        if (!(shared && serial_of(reader) != serial) && !(is_atomic && atomic(reader)) && !ordered(reader)) race(at, true, mine, reader, false);
       }
       s = {mine, {0, 0}};
     }
@@ -203,15 +215,39 @@ void* reserve(size_t bytes) {
 }
 
 void advance(unsigned thread) {
-  if (++clocks[thread] > kLastClock) {
+  if (++now->clocks[thread] > kLastClock) {
     append_report("emulation: a thread synchronises more than 65535 times in a block; test a smaller case in the race build\n");
-    clocks[thread] = kLastClock;
+    now->clocks[thread] = kLastClock;
   }
 }
 
 void merge(std::vector<uint32_t>& into, const std::vector<uint32_t>& from) {
   into.resize(std::max(into.size(), from.size()));
   for (size_t i = 0; i < from.size(); ++i) into[i] = std::max(into[i], from[i]);
+}
+
+void merge(Knowledge& into, const Knowledge& from) {
+  for (const auto& [serial, clocks] : from) merge(into[serial], clocks);
+}
+
+// All that is ordered before the next access of the running thread.
+Knowledge known() {
+  const auto me = static_cast<unsigned>(current);
+  Knowledge result = now->everyone;
+  if (now->learned) merge(result, now->own[me]);
+  std::vector<uint32_t>& block_clocks = result[now->serial];
+  block_clocks.assign(now->at_barrier, now->at_barrier + block.threads);
+  for (unsigned i = 0; now->named_used && i < block.threads; ++i) block_clocks[i] = std::max(block_clocks[i], now->seen_named[me / 32][i]);
+  for (unsigned i = me / 32 * 32; i < block.threads && i < me / 32 * 32 + 32; ++i) block_clocks[i] = std::max(block_clocks[i], now->seen[me][i % 32]);
+  block_clocks[me] = now->clocks[me];
+  return result;
+}
+
+void learn(uintptr_t address) {
+  const auto found = released.find(address);
+  if (found == released.end()) return;
+  merge(now->own[current], found->second);
+  now->learned = true;
 }
 
 }  // namespace
@@ -221,99 +257,119 @@ void race_begin_grid() {
     arena_low = arena_base();
     arena_bytes = arena_size();
     arena_shadow = static_cast<Shadow*>(reserve(arena_bytes * sizeof(Shadow)));
-    for (const Range& range : shared_ranges()) {
-      statics.push_back({{range.low, range.high}, static_cast<Shadow*>(reserve((range.high - range.low) * sizeof(Shadow)))});
-    }
     if (arena_shadow == MAP_FAILED) std::abort();
+    for (const Range& range : shared_ranges()) {
+      StaticRange entry{{range.low, range.high}, {}};
+      for (Shadow*& shadow : entry.shadow) shadow = static_cast<Shadow*>(reserve((range.high - range.low) * sizeof(Shadow)));
+      statics.push_back(entry);
+    }
     dl_iterate_phdr(find_modules, nullptr);
   }
   std::fill(std::begin(cached), std::end(cached), Range{});
-  launch_first = serial + 1;
+  launch_first = last_serial + 1;
   released.clear();
 }
 
+void race_select(unsigned to) { now = &all_clocks[to]; }
+
 void race_begin_block() {
-  if (++serial > kLastSerial) {  // once in four million blocks everything is forgotten, which can only miss a race
+  // Once in four million blocks everything is forgotten, which can only miss a race. Blocks that live together keep their serials.
+  if (++last_serial > kLastSerial && slot == 0) {
     madvise(arena_shadow, arena_bytes * sizeof(Shadow), MADV_DONTNEED);
-    for (const StaticRange& range : statics) std::memset(static_cast<void*>(range.shadow), 0, (range.high - range.low) * sizeof(Shadow));
-    serial = launch_first = 1;
+    for (const StaticRange& range : statics) {
+      for (Shadow* shadow : range.shadow) std::memset(static_cast<void*>(shadow), 0, (range.high - range.low) * sizeof(Shadow));
+    }
+    last_serial = launch_first = 1;
   }
-  std::fill_n(clocks, block.threads, 1u);
-  std::fill_n(at_barrier, block.threads, 0u);
-  std::memset(seen, 0, block.threads * sizeof seen[0]);
-  if (named_used) std::memset(seen_named, 0, sizeof seen_named);
-  named_used = false;
-  acquired.clear();
+  now->serial = last_serial;
+  std::fill_n(now->clocks, block.threads, 1u);
+  std::fill_n(now->at_barrier, block.threads, 0u);
+  std::memset(now->seen, 0, block.threads * sizeof now->seen[0]);
+  now->named_used = now->learned = false;
+  now->everyone.clear();
   for (unsigned i = 0; i < block.threads; ++i) {
-    fences[i].clock = 0;
-    fences[i].atomics.clear();
+    now->own[i].clear();
+    now->fences[i].fenced = false;
+    now->fences[i].atomics.clear();
   }
 }
 
 void race_sync_warp(unsigned warp, uint32_t mask) {
   uint32_t joined[32] = {};
+  Knowledge learned;
   for (unsigned lane = 0; lane < 32; ++lane) {
     if ((mask >> lane & 1) == 0) continue;
     const unsigned thread = warp * 32 + lane;
-    for (unsigned i = 0; i < 32; ++i) joined[i] = std::max(joined[i], seen[thread][i]);
-    joined[lane] = std::max(joined[lane], clocks[thread]);
+    for (unsigned i = 0; i < 32; ++i) joined[i] = std::max(joined[i], now->seen[thread][i]);
+    joined[lane] = std::max(joined[lane], now->clocks[thread]);
+    if (now->learned) merge(learned, now->own[thread]);
   }
   for (unsigned lane = 0; lane < 32; ++lane) {
     if ((mask >> lane & 1) == 0) continue;
-    std::memcpy(seen[warp * 32 + lane], joined, sizeof joined);
+    std::memcpy(now->seen[warp * 32 + lane], joined, sizeof joined);
+    if (now->learned) now->own[warp * 32 + lane] = learned;
     advance(warp * 32 + lane);
   }
 }
 
 void race_sync_block() {
   for (unsigned i = 0; i < block.threads; ++i) {
-    at_barrier[i] = clocks[i];
+    now->at_barrier[i] = now->clocks[i];
     advance(i);
+    if (!now->learned) continue;
+    merge(now->everyone, now->own[i]);
+    now->own[i].clear();
   }
+  now->learned = false;
 }
 
 void race_sync_named(const std::vector<unsigned>& arrived, uint32_t waiting_warps) {
-  if (!named_used) std::memset(seen_named, 0, sizeof seen_named);
-  named_used = true;
+  if (!now->named_used) std::memset(now->seen_named, 0, sizeof now->seen_named);
+  now->named_used = true;
   std::vector<uint32_t> joined(block.threads);
+  Knowledge learned;
   for (const unsigned thread : arrived) {
-    for (unsigned i = 0; i < block.threads; ++i) joined[i] = std::max(joined[i], seen_named[thread / 32][i]);
-    for (unsigned i = 0; i < 32 && thread / 32 * 32 + i < block.threads; ++i) {
-      joined[thread / 32 * 32 + i] = std::max(joined[thread / 32 * 32 + i], seen[thread][i]);
-    }
-    joined[thread] = std::max(joined[thread], clocks[thread]);
+    const unsigned first = thread / 32 * 32;
+    for (unsigned i = 0; i < block.threads; ++i) joined[i] = std::max(joined[i], now->seen_named[thread / 32][i]);
+    for (unsigned i = 0; i < 32 && first + i < block.threads; ++i) joined[first + i] = std::max(joined[first + i], now->seen[thread][i]);
+    joined[thread] = std::max(joined[thread], now->clocks[thread]);
+    if (now->learned) merge(learned, now->own[thread]);
   }
   for (unsigned warp = 0; warp < block.warps; ++warp) {
-    if ((waiting_warps >> warp & 1) != 0) std::copy(joined.begin(), joined.end(), seen_named[warp]);
+    if ((waiting_warps >> warp & 1) == 0) continue;
+    std::copy(joined.begin(), joined.end(), now->seen_named[warp]);
+    for (unsigned i = warp * 32; now->learned && i < block.threads && i < warp * 32 + 32; ++i) merge(now->own[i], learned);
   }
   for (const unsigned thread : arrived) advance(thread);
 }
 
 void race_fence() {
   if (current < 0) return;
-  Fences& mine = fences[current];
-  for (const uintptr_t address : mine.atomics) {
-    const auto found = released.find(address);
-    if (found == released.end()) continue;
-    for (const auto& [other, clocks_of_other] : found->second) merge(acquired[other], clocks_of_other);
-  }
+  Fences& mine = now->fences[current];
+  for (const uintptr_t address : mine.atomics) learn(address);
   mine.atomics.clear();
-  mine.clock = clocks[current];
+  mine.before = known();
+  mine.fenced = true;
   advance(static_cast<unsigned>(current));
+}
+
+void race_release(const void* address) {
+  if (current < 0) return;
+  merge(released[reinterpret_cast<uintptr_t>(address)], known());
+  advance(static_cast<unsigned>(current));
+}
+
+void race_acquire(const void* address) {
+  if (current >= 0) learn(reinterpret_cast<uintptr_t>(address));
 }
 
 void race_touch(const void* address, size_t bytes, Access access, bool under_way, const Site& site) {
   const auto at = reinterpret_cast<uintptr_t>(address);
   check(at, bytes, access, under_way, 0, &site);
-  if (access != Access::kAtomic || current < 0 || is_shared(address)) return;
-  Fences& mine = fences[current];
+  if ((access != Access::kAtomic && access != Access::kAtomicRead) || current < 0 || is_shared(address)) return;
+  Fences& mine = now->fences[current];
   if (mine.atomics.empty() || mine.atomics.back() != at) mine.atomics.push_back(at);
-  if (mine.clock == 0) return;
-  std::vector<uint32_t> done(at_barrier, at_barrier + block.threads);
-  done[static_cast<size_t>(current)] = std::max(done[static_cast<size_t>(current)], mine.clock);
-  Released& here = released[at];
-  merge(here[serial], done);
-  for (const auto& [other, clocks_of_other] : acquired) merge(here[other], clocks_of_other);
+  if (mine.fenced && access == Access::kAtomic) merge(released[at], mine.before);
 }
 
 }  // namespace gatun::emulation
@@ -358,7 +414,10 @@ void race_begin_block() {}
 void race_sync_warp(unsigned, uint32_t) {}
 void race_sync_block() {}
 void race_sync_named(const std::vector<unsigned>&, uint32_t) {}
+void race_select(unsigned) {}
 void race_fence() {}
+void race_release(const void*) {}
+void race_acquire(const void*) {}
 void race_touch(const void*, size_t, Access, bool, const Site&) {}
 }  // namespace gatun::emulation
 

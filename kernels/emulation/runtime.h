@@ -60,13 +60,20 @@ int block_barrier(Barrier kind, bool predicate, const Site& site);
 void named_barrier(int id, int count, bool wait, const Site& site);
 
 unsigned lane_id();
-void yield(const Site* site = nullptr);
+// After an atomic (did it change anything?), or in a loop that waits: others run.
+enum class Pause { kChanged, kUnchanged, kPoll };
+void yield(Pause pause, const Site* site = nullptr);
 void fence();
+// Of atomics that order: what the calling thread's block did before a release, whoever acquires at the same address knows of.
+void release(const void* address);
+void acquire(const void* address);
+void require_cooperative(const Site& site);
+int resident_blocks(unsigned threads, size_t shared_bytes);
 unsigned char* dynamic_shared();
 size_t dynamic_shared_bytes();
 
 // Memory as the checks see it. Instructions that the compiler cannot instrument announce what they touch.
-enum class Access { kRead, kWrite, kAtomic };
+enum class Access { kRead, kWrite, kAtomic, kAtomicRead };
 bool touch(const void* address, size_t bytes, Access access, const Site& site);
 bool is_shared(const void* address);
 bool is_device(const void* address, size_t bytes);
@@ -76,6 +83,6 @@ void copy_commit();
 void copy_wait(int pending_groups);
 
 using Body = void (*)(const void* arguments);
-int run_grid(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, Body body, const void* arguments);
+int run_grid(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, bool all_at_once, Body body, const void* arguments);
 
 }  // namespace gatun::emulation

@@ -51,6 +51,30 @@ __global__ void __launch_bounds__(64) ordered_sum_kernel(const float* __restrict
   }
 }
 
+// Keeps its part of x in shared memory over all rounds; the blocks exchange only their sums, in two places by turns, so that one
+// barrier a round is enough.
+__global__ void __launch_bounds__(64) add_mean_kernel(float* __restrict__ x, float* partial, unsigned* arrived, int64_t count, int64_t each, int rounds) {
+  GATUN_DYNAMIC_SHARED(memory);
+  float* part = reinterpret_cast<float*>(memory);
+  __shared__ float warps[2];
+  const int64_t begin = blockIdx.x * each, rest = count - begin, length = rest < 0 ? 0 : rest < each ? rest : each;
+  for (int64_t i = threadIdx.x; i < length; i += 64) part[i] = x[begin + i];
+  for (int round = 0; round < rounds; ++round) {
+    float value = 0;
+    for (int64_t i = threadIdx.x; i < length; i += 64) value += part[i];
+    value = warp_sum(value);
+    if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = value;
+    __syncthreads();
+    float* sums = partial + round % 2 * gridDim.x;
+    if (threadIdx.x == 0) sums[blockIdx.x] = warps[0] + warps[1];
+    grid_barrier(arrived);
+    float sum = 0;
+    for (unsigned i = 0; i < gridDim.x; ++i) sum += sums[i];
+    for (int64_t i = threadIdx.x; i < length; i += 64) part[i] += sum / static_cast<float>(count);
+  }
+  for (int64_t i = threadIdx.x; i < length; i += 64) x[begin + i] = part[i];
+}
+
 constexpr int kTile = 32, kTileRows = 8;
 
 __global__ void __launch_bounds__(kTile* kTileRows) transpose_kernel(const float* __restrict__ x, float* __restrict__ y, int rows, int columns) {
@@ -157,6 +181,15 @@ cudaError_t sum(const float* x, float* total, int64_t count, cudaStream_t stream
 
 cudaError_t ordered_sum(const float* x, float* partial, unsigned* finished, float* total, int64_t count, cudaStream_t stream) {
   return launch(ordered_sum_kernel, kSumBlocks, 64, 0, stream, x, partial, finished, total, count);
+}
+
+cudaError_t add_mean(float* x, float* partial, unsigned* arrived, int64_t count, int rounds, cudaStream_t stream) {
+  const int blocks = resident_blocks(add_mean_kernel, 64, 32 * 1024);
+  if (blocks == 0) return cudaErrorInvalidConfiguration;
+  const int64_t each = (count + blocks - 1) / blocks;
+  if (each * 4 > 32 * 1024) return cudaErrorInvalidValue;
+  return launch_cooperative(add_mean_kernel, static_cast<unsigned>(blocks), 64, static_cast<size_t>(each) * sizeof(float), stream, x, partial, arrived,
+                            count, each, rounds);
 }
 
 cudaError_t transpose(const float* x, float* y, int rows, int columns, cudaStream_t stream) {

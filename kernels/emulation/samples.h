@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Four small kernels that use what most kernels use; they prove the emulation and show the style.
+// Small kernels that use what most kernels use; they prove the emulation and show the style.
 #pragma once
 
 #include "kernels/emulation/cuda.h"
@@ -13,6 +13,9 @@ cudaError_t sum(const float* x, float* total, int64_t count, cudaStream_t stream
 // *finished must be 0 and is again afterwards.
 inline constexpr int kSumBlocks = 5;
 cudaError_t ordered_sum(const float* x, float* partial, unsigned* finished, float* total, int64_t count, cudaStream_t stream);
+// x += its mean, `rounds` times: one cooperative launch with a grid barrier after each pass. partial has room for resident_blocks;
+// *arrived must be 0 before the first call.
+cudaError_t add_mean(float* x, float* partial, unsigned* arrived, int64_t count, int rounds, cudaStream_t stream);
 cudaError_t transpose(const float* x, float* y, int rows, int columns, cudaStream_t stream);
 // c (m, n) = a (m, k) b (k, n), row-major; k and n multiples of 8. T is __nv_bfloat16 or __half.
 template <class T>

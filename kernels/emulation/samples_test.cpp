@@ -96,6 +96,24 @@ TEST_CASE("samples: a tiled transposition") {
   }
 }
 
+TEST_CASE("samples: blocks that meet at a grid barrier, in launch after launch") {
+  for (const int64_t count : {1, 130, 1000}) {
+    const std::vector<float> x = normal(count, 9);
+    DeviceBuffer<float> device_x(x), partial(2 * 1024);
+    DeviceBuffer<unsigned> arrived(std::vector<unsigned>{0});
+    std::vector<double> truth(x.begin(), x.end());
+    std::vector<float> naive = x;
+    for (int call = 0; call < 2; ++call) check(samples::add_mean(device_x.data(), partial.data(), arrived.data(), count, 3, nullptr));
+    for (int round = 0; round < 6; ++round) {
+      double mean = 0;
+      float naive_mean = 0;
+      for (size_t i = 0; i < x.size(); ++i) mean += truth[i] / static_cast<double>(count), naive_mean += naive[i] / static_cast<float>(count);
+      for (size_t i = 0; i < x.size(); ++i) truth[i] += mean, naive[i] += naive_mean;
+    }
+    check_close(device_x.download(), truth, naive);
+  }
+}
+
 TEST_CASE("samples: a matrix product on tensor cores, double buffered") {
   check_gemm<__nv_bfloat16>(64, 64, 32);
   check_gemm<__nv_bfloat16>(70, 72, 104);

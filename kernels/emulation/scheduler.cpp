@@ -1,48 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fibers, the order in which they run, and the life of a grid.
+// Fibers, the order in which they run, and what they wait at.
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <mutex>
-#include <numeric>
 
-#include "kernels/emulation/host.h"
 #include "kernels/emulation/internal.h"
-#if !GATUN_EMULATION_SWITCH
-#include <ucontext.h>
-#endif
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
 namespace gatun::emulation {
 
-Thread threads[kMaxThreads];
+Resident residents[kResident];
+unsigned slot = 0;
+Thread* threads = residents[0].threads;
 Block block;
 int current = -1;
-const void* kernel_now = nullptr;
-uint64_t launches = 0;
 bool inside = false;
+Schedule schedule_now;
+uint64_t random_state = 1;
 
 namespace {
 
 constexpr size_t kStack = GATUN_EMULATION_ASAN ? size_t{256} << 10 : size_t{64} << 10;
-constexpr uint64_t kMostYields = 4'000'000;
 constexpr size_t kGuard = 4096;  // below every stack: an overflow faults at once
 
-Schedule schedule_now;
-uint64_t random_state = 1;
-unsigned favourite = 0;  // the warp that runs ahead or behind
-unsigned char* stacks = nullptr;
+unsigned char* stacks[kResident] = {};  // made when a launch first needs them, as are the guards
+unsigned guarded[kResident] = {};
 bool abandoned = false;
 Body body_now = nullptr;
 const void* arguments_now = nullptr;
-unsigned atomics = 0;
+unsigned polled = 0;
+int fair = -1;  // who was chosen last because it was its turn
 
 #if GATUN_EMULATION_SWITCH
 void* main_context;
 #else
-ucontext_t main_context, contexts[kMaxThreads];
+ucontext_t main_context;
 #endif
 
 }  // namespace
@@ -55,8 +49,13 @@ uint64_t random_next(uint64_t& state) {  // splitmix64
 }
 
 Range stack_of(unsigned thread) {
-  const auto low = reinterpret_cast<uintptr_t>(stacks) + thread * (kStack + kGuard) + kGuard;
+  const auto low = reinterpret_cast<uintptr_t>(stacks[slot]) + thread * (kStack + kGuard) + kGuard;
   return {low, low + kStack};
+}
+bool in_stacks(uintptr_t address) {
+  return std::any_of(stacks, stacks + live_slots, [=](const unsigned char* all) {
+    return address - reinterpret_cast<uintptr_t>(all) < kMaxThreads * (kStack + kGuard);
+  });
 }
 
 }  // namespace gatun::emulation
@@ -88,18 +87,18 @@ gatun_emulation_switch:
 #endif
 
 namespace gatun::emulation {
-namespace {
 
-void switch_to(int next) {
-  const int from = current;
+void resume(Thread* from, int next) {
   current = next;
   if (next >= 0) threadIdx = threads[next].index;
 #if GATUN_EMULATION_SWITCH
-  gatun_emulation_switch(from < 0 ? &main_context : &threads[from].stack_pointer, next < 0 ? main_context : threads[next].stack_pointer);
+  gatun_emulation_switch(from == nullptr ? &main_context : &from->stack_pointer, next < 0 ? main_context : threads[next].stack_pointer);
 #else
-  swapcontext(from < 0 ? &main_context : &contexts[from], next < 0 ? &main_context : &contexts[next]);
+  swapcontext(from == nullptr ? &main_context : &from->context, next < 0 ? &main_context : &threads[next].context);
 #endif
 }
+
+namespace {
 
 unsigned lowest(uint32_t bits) { return static_cast<unsigned>(std::countr_zero(bits)); }
 unsigned highest(uint32_t bits) { return 31u - static_cast<unsigned>(std::countl_zero(bits)); }
@@ -122,11 +121,13 @@ int forward_from(int thread, uint32_t warps) {
   return static_cast<int>(next * 32 + lowest(block.ready[next]));
 }
 
+}  // namespace
+
 int pick() {
   const uint32_t warps = block.ready_warps;
   if (warps == 0) return -1;
   const unsigned warp = current < 0 ? 0 : static_cast<unsigned>(current) / 32, lane = static_cast<unsigned>(current) % 32;
-  const uint32_t one = 1u << favourite;
+  const uint32_t one = 1u << block.favourite;
   switch (schedule_now.kind) {
     case Schedule::kForward: return forward_from(current, warps);
     case Schedule::kReverse: {
@@ -141,9 +142,13 @@ int pick() {
       const unsigned next = any(warps);
       return static_cast<int>(next * 32 + any(block.ready[next]));
     }
-    // One warp gets as far from the others as the barriers let it: what uniform choices hardly ever try.
-    case Schedule::kAhead: return forward_from(current, (warps & one) != 0 ? one : warps);
-    case Schedule::kBehind: return forward_from(current, (warps & ~one) != 0 ? warps & ~one : warps);
+    // One warp gets as far from the others as the barriers let it: what uniform choices hardly ever try. While somebody polls, what
+    // it waits for may be up to any of them.
+    case Schedule::kAhead:
+    case Schedule::kBehind:
+      if (idle > 0 && ++polled % 8 == 0) return fair = forward_from(fair, warps);
+      if (schedule_now.kind == Schedule::kBehind) return forward_from(current, (warps & ~one) != 0 ? warps & ~one : warps);
+      return forward_from(current, (warps & one) != 0 ? one : warps);
   }
   return -1;
 }
@@ -163,10 +168,14 @@ void take(int thread) {
 
 // The running thread stops here until somebody makes it ready.
 void stop() {
-  const int next = pick();
+  Thread* const from = &threads[current];
+  int next = pick();
+  if (next < 0 && cooperative) next = other_block();
   take(next);
-  if (next != current) switch_to(next);
+  if (next < 0 || &threads[next] != from) resume(from, next);
 }
+
+namespace {
 
 __attribute__((noinline)) void leave() {
   const auto me = static_cast<unsigned>(current);
@@ -174,6 +183,7 @@ __attribute__((noinline)) void leave() {
   thread.state = State::kDone;
   block.done[me / 32] |= 1u << me % 32;
   ++block.done_count;
+  idle = 0;
   const AsyncCopy* unfinished = thread.open.empty() ? nullptr : &thread.open.front();
   for (const auto& group : thread.groups) unfinished = group.empty() ? unfinished : &group.front();
   if (unfinished != nullptr) fault(Defect::kCopy, "the thread left the kernel before it waited for its cp.async", &unfinished->site);
@@ -198,6 +208,8 @@ __attribute__((no_sanitize("address"))) void fiber() {
   stop();
 }
 
+}  // namespace
+
 void prepare(unsigned thread) {
   const Range stack = stack_of(thread);
 #if GATUN_EMULATION_SWITCH
@@ -207,81 +219,24 @@ void prepare(unsigned thread) {
   std::fill(top - 8, top - 2, nullptr);
   threads[thread].stack_pointer = top - 8;
 #else
-  getcontext(&contexts[thread]);
-  contexts[thread].uc_stack.ss_sp = reinterpret_cast<void*>(stack.low);
-  contexts[thread].uc_stack.ss_size = kStack;
-  contexts[thread].uc_link = nullptr;
-  makecontext(&contexts[thread], fiber, 0);
+  ucontext_t& context = threads[thread].context;
+  getcontext(&context);
+  context.uc_stack.ss_sp = reinterpret_cast<void*>(stack.low);
+  context.uc_stack.ss_size = kStack;
+  context.uc_link = nullptr;
+  makecontext(&context, fiber, 0);
 #endif
 }
 
-void make_stacks() {
-  if (stacks != nullptr) return;
-  stacks = static_cast<unsigned char*>(mmap(nullptr, kMaxThreads * (kStack + kGuard), PROT_READ | PROT_WRITE,
-                                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-  for (unsigned i = 0; i < kMaxThreads; ++i) mprotect(stacks + i * (kStack + kGuard), kGuard, PROT_NONE);
-}
+namespace {
 
-// Nobody can run: either lanes wait for each other with masks that contradict, or it is a plain deadlock.
-void report_deadlock() {
-  const auto waits = [](unsigned i) { return threads[i].state != State::kDone; };
-  const auto same = [](unsigned i, unsigned j) {
-    return threads[j].state == threads[i].state && where(threads[j].site) == where(threads[i].site);
-  };
-  unsigned first = 0;
-  while (!waits(first)) ++first;
-  Defect defect = Defect::kDeadlock;
-  std::string text = "no thread can go on:";
-  for (unsigned i = first, last = i; i < block.threads; i = ++last) {
-    if (!waits(i)) continue;
-    while (last + 1 < block.threads && same(i, last + 1)) ++last;
-    text += std::string(i == first ? " " : ", ") + thread_name(i) + (last > i ? " to " + thread_name(last) : "") +
-            (threads[i].state == State::kWarp ? " at the warp operation " : " at the barrier ") + where(threads[i].site);
-  }
-  for (unsigned i = first; i < block.threads; ++i) {
-    if (threads[i].state != State::kWarp) continue;
-    for (uint32_t others = block.waiting[i / 32] & threads[i].mask; others != 0; others &= others - 1) {
-      const Thread& other = threads[i / 32 * 32 + lowest(others)];
-      if (other.mask == threads[i].mask || (other.mask >> i % 32 & 1) == 0) continue;
-      defect = Defect::kWrongMask;
-      first = i;
-      text = thread_name(i) + " and another lane wait for each other with different masks, " + where(other.site);
-      i = block.threads - 1;
-      break;
+void make_stacks(unsigned count) {
+  for (unsigned i = 0; i < live_slots; ++i) {
+    if (stacks[i] == nullptr) {
+      stacks[i] = static_cast<unsigned char*>(mmap(nullptr, kMaxThreads * (kStack + kGuard), PROT_READ | PROT_WRITE,
+                                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     }
-  }
-  current = -1;
-  threadIdx = threads[first].index;
-  const Site site = threads[first].site;
-  fault(defect, text, &site);
-  abandoned = true;
-}
-
-void run_block(unsigned count) {
-  block = Block{};
-  block.threads = count;
-  block.warps = (count + 31) / 32;
-  random_state = schedule_now.seed * 0x9e3779b97f4a7c15u + launches * 1000003u + blockIdx.x + 7919u * blockIdx.y + 104729u * blockIdx.z;
-  favourite = static_cast<unsigned>(random_next(random_state) % block.warps);
-  for (unsigned i = 0; i < count; ++i) {
-    threads[i].index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / (blockDim.x * blockDim.y)};
-    prepare(i);
-    set_ready(i);
-    block.lanes[i / 32] |= 1u << i % 32;
-  }
-  begin_block_memory();
-  race_begin_block();
-  const int first = pick();
-  take(first);
-  switch_to(first);
-  if (!abandoned && block.done_count < count) report_deadlock();
-  current = -1;
-  if (abandoned) {
-    for (unsigned i = 0; i < count; ++i) {
-      drop_copies(i);
-      const Range stack = stack_of(i);  // frames that were never left
-      ASAN_UNPOISON_MEMORY_REGION(reinterpret_cast<void*>(stack.low), kStack);
-    }
+    for (unsigned& done = guarded[i]; done < count; ++done) mprotect(stacks[i] + done * (kStack + kGuard), kGuard, PROT_NONE);
   }
 }
 
@@ -289,7 +244,22 @@ void run_block(unsigned count) {
 
 void abandon() {
   abandoned = true;
-  if (current >= 0) switch_to(-1);
+  if (current >= 0) resume(&threads[current], -1);
+}
+bool was_abandoned() { return abandoned; }
+
+void start_fibers(unsigned count, Body body, const void* arguments) {
+  make_stacks(count);
+  body_now = body;
+  arguments_now = arguments;
+  abandoned = false;
+}
+
+void clean_stacks() {  // of frames that were never left
+  for (unsigned i = 0; i < block.threads; ++i) {
+    const Range stack = stack_of(i);
+    ASAN_UNPOISON_MEMORY_REGION(reinterpret_cast<void*>(stack.low), stack.high - stack.low);
+  }
 }
 
 std::string Schedule::name() const {
@@ -300,17 +270,6 @@ void set_schedule(const Schedule& schedule) { schedule_now = schedule; }
 Schedule schedule() { return schedule_now; }
 unsigned lane_id() { return static_cast<unsigned>(current) % 32; }
 
-void yield(const Site* site) {
-  if (current < 0) return;
-  const Inside guard;
-  if (++block.yields == kMostYields) fault(Defect::kDeadlock, "a block does four million atomics: it waits for another block, or for ever", site);
-  // Enough for a thread that spins on an atomic to let the others run.
-  const bool now = schedule_now.kind == Schedule::kRandom ? random_next(random_state) % 4 == 0 : ++atomics % 16 == 0;
-  if (!now) return;
-  set_ready(static_cast<unsigned>(current));
-  stop();
-}
-
 void drop_copies(unsigned thread) {
   threads[thread].open.clear();
   threads[thread].groups.clear();
@@ -318,6 +277,7 @@ void drop_copies(unsigned thread) {
 
 void collective(Op op, uint32_t mask, void* argument, Combine combine, const Site& site) {
   const Inside guard;
+  idle = 0;
   const auto me = static_cast<unsigned>(current);
   const unsigned warp = me / 32, lane = me % 32;
   const uint32_t self = 1u << lane;
@@ -356,6 +316,7 @@ void collective(Op op, uint32_t mask, void* argument, Combine combine, const Sit
 
 int block_barrier(Barrier kind, bool predicate, const Site& site) {
   const Inside guard;
+  idle = 0;
   const auto me = static_cast<unsigned>(current);
   Thread& thread = threads[me];
   if (block.done_count > 0) {
@@ -383,6 +344,13 @@ int block_barrier(Barrier kind, bool predicate, const Site& site) {
       threads[i].argument = reinterpret_cast<void*>(static_cast<intptr_t>(block.barrier_result));
       set_ready(i);
     }
+    if (cooperative && schedule_now.kind == Schedule::kRandom && random_next(random_state) % 4 == 0) {
+      if (const int next = other_block(); next >= 0) {
+        take(next);
+        resume(&thread, next);
+        return static_cast<int>(reinterpret_cast<intptr_t>(thread.argument));
+      }
+    }
   }
   stop();
   return static_cast<int>(reinterpret_cast<intptr_t>(thread.argument));
@@ -390,12 +358,9 @@ int block_barrier(Barrier kind, bool predicate, const Site& site) {
 
 void named_barrier(int id, int count, bool wait, const Site& site) {
   const Inside guard;
-  static struct { std::vector<unsigned> arrived, waiting; int count; uint64_t launch; unsigned bx, by, bz; } named[16];
   if (id < 0 || id > 15 || count <= 0 || count % 32 != 0) return fault(Defect::kWrongMask, "named barriers are 0 to 15, for whole warps", &site);
-  auto& barrier = named[id];
-  if (barrier.launch != launches || barrier.bx != blockIdx.x || barrier.by != blockIdx.y || barrier.bz != blockIdx.z) {
-    barrier = {{}, {}, count, launches, blockIdx.x, blockIdx.y, blockIdx.z};
-  }
+  idle = 0;
+  Named& barrier = residents[slot].named[id];
   if (barrier.arrived.empty()) barrier.count = count;
   if (barrier.count != count) fault(Defect::kDivergence, "threads give the named barrier different counts", &site);
   const auto me = static_cast<unsigned>(current);
@@ -414,43 +379,6 @@ void named_barrier(int id, int count, bool wait, const Site& site) {
     barrier.waiting.clear();
   }
   if (wait) stop();
-}
-
-int run_grid(const void* kernel, dim3 grid, dim3 threads_of_block, size_t shared_bytes, Body body, const void* arguments) {
-  static std::recursive_mutex one_grid;
-  const std::lock_guard<std::recursive_mutex> lock(one_grid);
-  const uint64_t count = uint64_t{threads_of_block.x} * threads_of_block.y * threads_of_block.z;
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535 || count == 0 ||
-      count > kMaxThreads || threads_of_block.z > 64 || !set_dynamic_shared(shared_bytes)) {
-    return cudaErrorInvalidConfiguration;
-  }
-  make_stacks();
-  ++launches;
-  gridDim = grid;
-  blockDim = threads_of_block;
-  kernel_now = kernel;
-  body_now = body;
-  arguments_now = arguments;
-  abandoned = false;
-  clear_report();
-  protect_device_memory(true);
-  race_begin_grid();
-  const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
-  std::vector<uint64_t> order(blocks);
-  std::iota(order.begin(), order.end(), uint64_t{0});
-  uint64_t state = schedule_now.seed + launches;
-  if (schedule_now.kind == Schedule::kReverse) std::reverse(order.begin(), order.end());
-  if (schedule_now.kind == Schedule::kRandom) {
-    for (uint64_t i = blocks; i > 1; --i) std::swap(order[i - 1], order[random_next(state) % i]);
-  }
-  for (uint64_t i = 0; i < blocks && !abandoned; ++i) {
-    blockIdx = {static_cast<unsigned>(order[i] % grid.x), static_cast<unsigned>(order[i] / grid.x % grid.y),
-                static_cast<unsigned>(order[i] / grid.x / grid.y)};
-    run_block(static_cast<unsigned>(count));
-  }
-  protect_device_memory(false);
-  kernel_now = nullptr;
-  return last_report().empty() ? cudaSuccess : cudaErrorLaunchFailure;
 }
 
 }  // namespace gatun::emulation
