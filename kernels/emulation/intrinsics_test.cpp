@@ -4,7 +4,7 @@
 #include <bit>
 
 #include "kernels/testing/device_buffer.h"
-#include "kernels/testing/numbers.h"
+#include "kernels/testing/checks.h"
 
 using namespace gatun;
 using namespace gatun::testing;

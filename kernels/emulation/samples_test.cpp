@@ -2,7 +2,7 @@
 #include "kernels/emulation/samples.h"
 
 #include "kernels/testing/device_buffer.h"
-#include "kernels/testing/numbers.h"
+#include "kernels/testing/checks.h"
 
 using namespace gatun;
 using namespace gatun::testing;

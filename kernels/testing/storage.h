@@ -76,19 +76,4 @@ double stored_bound(const std::vector<double>& truth, const std::vector<float>& 
   return bound(truth, naive) + rounding;
 }
 
-// As check_close of numbers.h, for a result in a storage type.
-template <class T>
-void check_stored(const std::vector<T>& result, const std::vector<double>& truth, const std::vector<float>& naive) {
-  const double allowed = stored_bound<T>(truth, naive);
-  const std::vector<float> values = loaded(result);
-  CHECK(distance(values, truth) <= allowed);
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (!std::isfinite(values[i])) continue;
-    std::vector<float> perturbed = values;
-    perturbed[i] = static_cast<float>(perturbed[i] + (values[i] >= truth[i] ? 4 : -4) * allowed);
-    CHECK(distance(perturbed, truth) > allowed);
-    break;
-  }
-}
-
 }  // namespace gatun::testing

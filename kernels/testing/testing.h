@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <initializer_list>
 #include <limits>
 #include <random>
 #include <string>
@@ -14,7 +13,8 @@
 
 #include "doctest/doctest.h"
 #include "gatun.h"
-#include "kernels/testing/numbers.h"
+#include "kernels/testing/checks.h"
+#include "kernels/testing/layout.h"
 
 namespace gatun::testing {
 
@@ -57,28 +57,6 @@ void refused(const std::string& part, Call&& call) {
   const gatun_status status = call(&error);
   REQUIRE(status == GATUN_INVALID_ARGUMENT);
   CHECK_MESSAGE(std::string(error.message).find(part) != std::string::npos, std::string(error.message));
-}
-
-inline gatun_layout layout(int32_t dtype, std::initializer_list<int64_t> shape) {
-  gatun_layout result{};
-  result.dtype = dtype;
-  result.rank = static_cast<int32_t>(shape.size());
-  int i = 0;
-  for (const int64_t extent : shape) result.shape[i++] = extent;
-  int64_t stride = 1;
-  for (i = result.rank - 1; i >= 0; --i) {
-    result.stride[i] = stride;
-    stride *= result.shape[i] > 0 ? result.shape[i] : 1;
-  }
-  return result;
-}
-
-// The same with given element strides.
-inline gatun_layout layout(int32_t dtype, std::initializer_list<int64_t> shape, std::initializer_list<int64_t> strides) {
-  gatun_layout result = layout(dtype, shape);
-  int i = 0;
-  for (const int64_t stride : strides) result.stride[i++] = stride;
-  return result;
 }
 
 }  // namespace gatun::testing
