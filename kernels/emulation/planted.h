@@ -17,6 +17,7 @@ struct Plant {
 std::vector<Plant> synchronisation_plants();
 std::vector<Plant> memory_plants();
 std::vector<Plant> grid_plants();
+cudaError_t clean_bytes();      // no bug: bytes of one word that belong to different threads
 cudaError_t too_many_blocks();  // in a cooperative launch
 
 // Device memory for one run; the programs are short, nothing is freed.

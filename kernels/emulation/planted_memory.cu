@@ -106,6 +106,28 @@ __global__ void race_atomic(float* out) {
   out[1 + index()] = out[0];  // planted: race_atomic
 }
 
+__global__ void race_byte(float* out) {
+  __shared__ __align__(4) unsigned char bytes[64];
+  unsigned* words = reinterpret_cast<unsigned*>(bytes);
+  if (threadIdx.x < 16) words[threadIdx.x] = 0;
+  __syncthreads();
+  bytes[threadIdx.x] = 1;
+  out[threadIdx.x] = static_cast<float>(words[threadIdx.x / 4]);  // planted: race_byte
+}
+
+// Right: bytes of one word belong to different threads, words of bytes to one.
+__global__ void bytes_kernel(unsigned char* out) {
+  __shared__ __align__(4) unsigned char bytes[67];
+  for (int round = 0; round < 3; ++round) {
+    bytes[threadIdx.x + 3] = static_cast<unsigned char>(threadIdx.x + round);
+    __syncthreads();
+    out[threadIdx.x] = bytes[66 - threadIdx.x];
+    __syncthreads();
+    if (threadIdx.x < 16) reinterpret_cast<unsigned*>(bytes)[threadIdx.x] = 0;
+    __syncthreads();
+  }
+}
+
 __device__ void last_block(float* partial, unsigned* finished, bool release, bool acquire) {
   partial[blockIdx.x] = 1;
   if (release) __threadfence();
@@ -173,6 +195,8 @@ float* freed(size_t count) {
 
 }  // namespace
 
+cudaError_t clean_bytes() { return launch(bytes_kernel, 1, 64, 0, nullptr, reinterpret_cast<unsigned char*>(memory(16))); }
+
 std::vector<Plant> memory_plants() {
   return {
       {"bounds_global_read", "out of bounds", "ar", [] { (void)launch(bounds_global_read, 2, 32, 0, nullptr, memory(64), memory(64)); }},
@@ -191,6 +215,7 @@ std::vector<Plant> memory_plants() {
       {"race_blocks_write", "race", "r", [] { (void)launch(race_blocks_write, 2, 32, 0, nullptr, memory(32)); }},
       {"race_blocks_read", "race", "r", [] { (void)launch(race_blocks_read, 2, 32, 0, nullptr, memory(64)); }},
       {"race_atomic", "race", "r", [] { (void)launch(race_atomic, 2, 32, 0, nullptr, memory(65)); }},
+      {"race_byte", "race", "r", [] { (void)launch(race_byte, 1, 64, 0, nullptr, memory(64)); }},
       {"race_last_block", "race", "r", [] { (void)launch(race_last_block_no_release, 3, 1, 0, nullptr, memory(3), reinterpret_cast<unsigned*>(memory(1))); }},
       {"race_last_block", "race", "r", [] { (void)launch(race_last_block_no_acquire, 3, 1, 0, nullptr, memory(3), reinterpret_cast<unsigned*>(memory(1))); }},
       {"uninitialised_tail", "uninitialised shared memory", "r", [] { (void)launch(uninitialised_tail, 2, 32, 0, nullptr, memory(64)); }},

@@ -93,6 +93,7 @@ TEST_CASE("planted: memory") { check_plants(planted::memory_plants(), "planted_m
 TEST_CASE("planted: cooperative launches") { check_plants(planted::grid_plants(), "planted_grid.cu"); }
 
 TEST_CASE("planted: bugs of the host") {
+  CHECK(planted::clean_bytes() == cudaSuccess);
   CHECK(planted::too_many_blocks() == cudaErrorCooperativeLaunchTooLarge);
   CHECK(cudaGetLastError() == cudaErrorCooperativeLaunchTooLarge);
   float* memory = planted::memory(16);

@@ -19,11 +19,12 @@
 namespace gatun::emulation {
 namespace {
 
-// serial of the block 22 | thread 10 | clock 16 | site 14 | atomic 1 | cp.async under way 1
+// split 1 | serial of the block 21 | thread 10 | clock 16 | site 14 | atomic 1 | cp.async under way 1
 using Cell = uint64_t;
-constexpr uint64_t kLastSerial = (1u << 22) - 1, kLastClock = 0xffff;
+constexpr uint64_t kLastSerial = (1u << 21) - 1, kLastClock = 0xffff, kSplit = 1ull << 63;
 constexpr unsigned kSites = 1u << 14;
 
+// Of a byte, or of four aligned bytes: the first one's holds for all while its write is not marked as split.
 struct Shadow {
   Cell write, reads[2];
 };
@@ -71,7 +72,7 @@ Clocks* now = all_clocks;
 Place places[kSites];
 std::map<uintptr_t, Knowledge> released;  // by the atomic's address
 
-uint64_t serial_of(Cell c) { return c >> 42; }
+uint64_t serial_of(Cell c) { return c >> 42 & kLastSerial; }
 unsigned thread_of(Cell c) { return c >> 32 & 1023; }
 uint32_t clock_of(Cell c) { return c >> 16 & 0xffff; }
 unsigned place_of(Cell c) { return c >> 2 & (kSites - 1); }
@@ -150,49 +151,72 @@ Shadow* shadow_of(uintptr_t address, size_t bytes, bool& shared, Cell mine) {
   return nullptr;
 }
 
+struct Visit {
+  Cell mine;
+  bool shared, reads, is_atomic;
+};
+
+void visit(Shadow& s, uintptr_t at, const Visit& v) {
+  const uint64_t serial = now->serial;
+  if (v.reads || v.is_atomic) {
+    if (v.shared && serial_of(s.write) != serial) {
+      found(Defect::kUninitialised, std::string(v.is_atomic ? "atomic" : "read") + " of " + address_name(reinterpret_cast<const void*>(at)), v.mine);
+    } else if (pending(s.write) && serial_of(s.write) == serial) {
+      found(Defect::kCopy, "read of a destination of cp.async before its wait, issued at " + place_name(place_of(s.write)), v.mine);
+    }
+  }
+  // What an earlier block left in shared memory is nobody's access any more.
+  if (!(v.shared && serial_of(s.write) != serial) && !(v.is_atomic && atomic(s.write)) && !ordered(s.write)) race(at, !v.reads, v.mine, s.write, true);
+  if (v.reads) {
+    // The first reader that nothing orders is kept, and the latest one.
+    const bool stale = v.shared && serial_of(s.reads[0]) != serial;
+    s.reads[stale || ordered(s.reads[0]) ? 0 : 1] = v.mine;
+    return;
+  }
+  for (const Cell reader : s.reads) {
+    if (reader != 0 && !(v.shared && serial_of(reader) != serial) && !(v.is_atomic && atomic(reader)) && !ordered(reader)) race(at, true, v.mine, reader, false);
+  }
+  s = {v.mine | (s.write & kSplit), {0, 0}};
+}
+
+bool same(const Shadow& a, const Shadow& b) { return a.write == b.write && a.reads[0] == b.reads[0] && a.reads[1] == b.reads[1]; }
+
 void check(uintptr_t address, size_t bytes, Access access, bool under_way, uintptr_t code, const Site* site) {
   if (current < 0) return;
   const Range stack = stack_of(static_cast<unsigned>(current));
   if (address >= stack.low && address < stack.high) return;
   const bool is_atomic = access == Access::kAtomic || access == Access::kAtomicRead;
-  const bool reads = access == Access::kRead || access == Access::kAtomicRead;
-  const uint64_t serial = now->serial;
-  const Cell mine = serial << 42 | static_cast<uint64_t>(current) << 32 | static_cast<uint64_t>(now->clocks[current]) << 16 |
-                    static_cast<uint64_t>(place(code, site)) << 2 | (is_atomic ? 2 : 0) | (under_way ? 1 : 0);
-  bool shared = false;
-  Shadow* shadow = shadow_of(address, bytes, shared, mine);
+  Visit v{now->serial << 42 | static_cast<uint64_t>(current) << 32 | static_cast<uint64_t>(now->clocks[current]) << 16 |
+              static_cast<uint64_t>(place(code, site)) << 2 | (is_atomic ? 2 : 0) | (under_way ? 1 : 0),
+          false, access == Access::kRead || access == Access::kAtomicRead, is_atomic};
+  Shadow* const shadow = shadow_of(address, bytes, v.shared, v.mine);
   if (shadow == nullptr) return;
   Shadow before{}, after{};
-  for (size_t i = 0; i < bytes; ++i) {
-    Shadow& s = shadow[i];
-    if (i > 0 && s.write == before.write && s.reads[0] == before.reads[0] && s.reads[1] == before.reads[1]) {
-      s = after;
-      continue;
-    }
-    before = s;
-    const uintptr_t at = address + i;
-    if (access != Access::kWrite) {
-      if (shared && serial_of(s.write) != serial) {
-        found(Defect::kUninitialised, std::string(is_atomic ? "atomic" : "read") + " of " + address_name(reinterpret_cast<const void*>(at)), mine);
-      } else if (pending(s.write) && serial_of(s.write) == serial) {
-        found(Defect::kCopy, "read of a destination of cp.async before its wait, issued at " + place_name(place_of(s.write)), mine);
+  for (size_t i = 0; i < bytes;) {
+    const uintptr_t at = address + i, part = at % 4;
+    Shadow* const four = shadow + i - part;
+    if (part == 0 && bytes - i >= 4) {
+      i += 4;
+      if ((four->write & kSplit) == 0) {
+        if (at != address && same(*four, before)) {  // most often as the four before
+          *four = after;
+        } else {
+          before = *four;
+          visit(*four, at, v);
+          after = *four;
+        }
+        continue;
       }
-    }
-    // What an earlier block left in shared memory is nobody's access any more.
-    if (!(shared && serial_of(s.write) != serial) && !(is_atomic && atomic(s.write)) && !ordered(s.write)) {
-      race(at, !reads, mine, s.write, true);
-    }
-    if (reads) {
-      // The first reader that nothing orders is kept, and the latest one.
-      const bool stale = shared && serial_of(s.reads[0]) != serial;
-      s.reads[stale || ordered(s.reads[0]) ? 0 : 1] = mine;
+      for (unsigned j = 0; j < 4; ++j) visit(four[j], at + j, v);
+      if (!v.reads) four->write &= ~kSplit;  // all is one again
     } else {
-      for (const Cell reader : s.reads) {
-        if (!(shared && serial_of(reader) != serial) && !(is_atomic && atomic(reader)) && !ordered(reader)) race(at, true, mine, reader, false);
+      if ((four->write & kSplit) == 0) {
+        for (unsigned j = 1; j < 4; ++j) four[j] = *four;
+        four->write |= kSplit;
       }
-      s = {mine, {0, 0}};
+      visit(four[part], at, v);
+      ++i;
     }
-    after = s;
   }
 }
 
@@ -260,7 +284,7 @@ void race_begin_grid() {
     if (arena_shadow == MAP_FAILED) std::abort();
     for (const Range& range : shared_ranges()) {
       StaticRange entry{{range.low, range.high}, {}};
-      for (Shadow*& shadow : entry.shadow) shadow = static_cast<Shadow*>(reserve((range.high - range.low) * sizeof(Shadow)));
+      for (Shadow*& shadow : entry.shadow) shadow = static_cast<Shadow*>(reserve((range.high - range.low + 8) * sizeof(Shadow))) + 4;
       statics.push_back(entry);
     }
     dl_iterate_phdr(find_modules, nullptr);
@@ -273,7 +297,7 @@ void race_begin_grid() {
 void race_select(unsigned to) { now = &all_clocks[to]; }
 
 void race_begin_block() {
-  // Once in four million blocks everything is forgotten, which can only miss a race. Blocks that live together keep their serials.
+  // Once in two million blocks everything is forgotten, which can only miss a race. Blocks that live together keep their serials.
   if (++last_serial > kLastSerial && slot == 0) {
     madvise(arena_shadow, arena_bytes * sizeof(Shadow), MADV_DONTNEED);
     for (const StaticRange& range : statics) {

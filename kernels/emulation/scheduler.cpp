@@ -105,10 +105,10 @@ unsigned highest(uint32_t bits) { return 31u - static_cast<unsigned>(std::countl
 uint32_t above(unsigned bit) { return bit >= 31 ? 0 : ~0u << (bit + 1); }
 uint32_t below(unsigned bit) { return (1u << bit) - 1; }
 
+// Not uniform, but quick: it is done at every switch.
 unsigned any(uint32_t bits) {
-  unsigned skip = static_cast<unsigned>(random_next(random_state) % static_cast<unsigned>(std::popcount(bits)));
-  while (skip-- > 0) bits &= bits - 1;
-  return lowest(bits);
+  const auto skip = static_cast<int>(random_next(random_state) >> 59);
+  return (static_cast<unsigned>(skip) + lowest(std::rotr(bits, skip))) % 32;
 }
 
 int forward_from(int thread, uint32_t warps) {
