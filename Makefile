@@ -5,6 +5,7 @@
 #   make bench    runs the benchmarks                                  (OP=sinkhorn for one)
 #   make cuda     builds the library of the CUDA device   (needs nvcc; not a GPU)
 #   make emulated builds the CUDA sources for the emulated device, for `--device emulated`
+#   make selftest every kernel against double precision on random shapes  (DEVICE=cpu, emulated or cuda; ARGS=--quick)
 #   make install  puts jars, natives and the BOM into the local Maven repository
 #   make consumer builds examples/embed against them, outside this tree
 # Each does its own set-up: see cmake/setup.sh for what it looks for and installs.
@@ -15,6 +16,7 @@ CONFIG ?= configs/fashion-mnist-swav.yaml
 OUT ?= runs/$(basename $(notdir $(CONFIG)))
 ARGS ?=
 OP ?=
+DEVICE ?= cpu
 
 BUILD := build
 JOBS := $(shell nproc 2>/dev/null || echo 2)
@@ -23,7 +25,7 @@ MVN := cmake/maven.sh
 NATIVE_SOURCES := $(shell find native kernels cmake -type f \( -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.map' -o -name '*.cmake' -o -name CMakeLists.txt \) 2>/dev/null)
 JAVA_SOURCES := $(shell find java -type f \( -path '*/src/main/*' -o -name pom.xml \) 2>/dev/null) pom.xml native/pom.xml
 
-.PHONY: all cuda emulated run test test-native test-java bench data install consumer clean
+.PHONY: all cuda emulated trials selftest run test test-native test-java bench data install consumer clean
 
 all: gatun
 
@@ -55,6 +57,12 @@ gatun: $(BUILD)/java.stamp cmake/gatun.sh.in
 
 cuda emulated: $(BUILD)/native/libgatun.so
 	@cmake --build $(BUILD)/native --target gatun_$@ -j $(JOBS)
+
+trials: $(BUILD)/native/libgatun.so
+	@cmake --build $(BUILD)/native --target gatun-trials-$(DEVICE) -j $(JOBS)
+
+selftest: gatun trials
+	./gatun selftest --device $(DEVICE) $(ARGS)
 
 data: $(BUILD)/setup.stamp
 	@cmake/setup.sh data

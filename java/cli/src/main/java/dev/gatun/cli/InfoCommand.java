@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.cli;
 
+import dev.gatun.primitives.DeviceKind;
+import dev.gatun.primitives.GatunException;
 import dev.gatun.primitives.NativeLibrary;
 import dev.gatun.tensor.Device;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -44,7 +49,7 @@ final class InfoCommand implements Callable<Integer> {
             libraries.put("gemm", device.gemm().name());
         }
         info.put("libraries", libraries);
-        info.put("driver", "none: this build has the CPU library only");
+        info.put("cuda", cuda(mapper));
         info.put("operations", about.get("operations"));
         var out = spec.commandLine().getOut();
         if (json) {
@@ -62,5 +67,23 @@ final class InfoCommand implements Callable<Integer> {
             }
         });
         return 0;
+    }
+
+    /** In one line: the devices, or why there is none. */
+    private static String cuda(ObjectMapper mapper) {
+        JsonNode about;
+        try {
+            about = mapper.readTree(NativeLibrary.of(DeviceKind.CUDA).info());
+        } catch (GatunException e) {
+            return "none: " + e.getMessage();
+        }
+        if (about.has("problem")) {
+            return "none: " + about.path("problem").asString();
+        }
+        List<String> devices = new ArrayList<>();
+        about.path("devices").forEach(device -> devices.add(String.format(
+                Locale.ROOT, "%s (compute capability %s, %.0f GiB)", device.path("name").asString(), device.path("compute_capability").asString(),
+                device.path("memory_bytes").asDouble() / (1L << 30))));
+        return String.join(", ", devices) + "; driver for CUDA " + about.path("driver").asString();
     }
 }

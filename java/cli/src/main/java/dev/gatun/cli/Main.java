@@ -25,6 +25,8 @@ import picocli.CommandLine.Spec;
             EmbedCommand.class,
             DataCommand.class,
             InfoCommand.class,
+            SelftestCommand.class,
+            BenchCommand.class,
         },
         footer = {
             "",

@@ -37,6 +37,20 @@ class MainTest {
     }
 
     @Test
+    void everyKernelCanBeTried() {
+        Gatun.Result selftest = Gatun.here("selftest", "--quick", "--op", "l2_normalize", "--json", folder.resolve("s.json").toString());
+        assertEquals(0, selftest.status(), selftest.err());
+        assertTrue(selftest.out().contains("all within their bounds"), selftest.out());
+        Gatun.Result bench = Gatun.here("bench", "--quick", "--op", "l2_normalize", "--json", folder.resolve("b.json").toString());
+        assertEquals(0, bench.status(), bench.err());
+        assertTrue(bench.out().contains("ceilings: "), bench.out());
+        Gatun.Result again = Gatun.here("bench", "--quick", "--op", "l2_normalize", "--compare", folder.resolve("b.json").toString());
+        assertTrue(again.out().contains("(the other run)"), again.out());
+        Gatun.here("selftest", "--device", "gpu").failsInOneLine("gpu", "cpu, cuda, emulated");
+        Gatun.here("bench", "--compare", folder.resolve("none.json").toString()).failsInOneLine("none.json");
+    }
+
+    @Test
     void wrongUseIsExplained() {
         assertEquals(2, Gatun.here("pretrain").status());
         assertEquals(2, Gatun.here("nonsense").status());
