@@ -25,7 +25,7 @@ MVN := cmake/maven.sh
 NATIVE_SOURCES := $(shell find native kernels cmake -type f \( -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.map' -o -name '*.cmake' -o -name CMakeLists.txt \) 2>/dev/null)
 JAVA_SOURCES := $(shell find java -type f \( -path '*/src/main/*' -o -name pom.xml \) 2>/dev/null) pom.xml native/pom.xml
 
-.PHONY: all cuda emulated trials selftest run test test-native test-java bench data install consumer clean
+.PHONY: all cuda emulated resources trials selftest run test test-native test-java bench data install consumer clean
 
 all: gatun
 
@@ -63,6 +63,9 @@ trials: $(BUILD)/native/libgatun.so
 
 selftest: gatun trials
 	./gatun selftest --device $(DEVICE) $(ARGS)
+
+resources: cuda
+	sh cmake/resources.sh $(BUILD)/native/nvcc > docs/kernels/resources.md
 
 data: $(BUILD)/setup.stamp
 	@cmake/setup.sh data

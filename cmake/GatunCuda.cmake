@@ -15,7 +15,7 @@ function(gatun_nvcc name source)
   set(object "${CMAKE_BINARY_DIR}/nvcc/${name}.o")
   file(MAKE_DIRECTORY "${CMAKE_BINARY_DIR}/nvcc")
   add_custom_command(OUTPUT "${object}"
-    COMMAND "${GATUN_NVCC}" ${GATUN_NVCC_FLAGS} -DGATUN_CUDA=1 -I "${GATUN_ROOT}" -I "${GATUN_ROOT}/native/include" -I "${GATUN_ROOT}/native/src"
+    COMMAND sh "${GATUN_ROOT}/cmake/nvcc.sh" "${CMAKE_BINARY_DIR}/nvcc/${name}.ptxas" "${GATUN_NVCC}" ${GATUN_NVCC_FLAGS} -Xptxas -v -DGATUN_CUDA=1 -I "${GATUN_ROOT}" -I "${GATUN_ROOT}/native/include" -I "${GATUN_ROOT}/native/src"
       -MD -MF "${object}.d" -c "${source}" -o "${object}"
     DEPENDS "${source}" DEPFILE "${object}.d" COMMENT "nvcc ${name}.cu" VERBATIM)
   add_custom_target(nvcc_${name} DEPENDS "${object}")
