@@ -32,6 +32,13 @@ inline float rate_of(const OptimizerTensors& tensors, float rate, int64_t tensor
   return tensors.rate_scale == nullptr ? rate : rate * tensors.rate_scale[tensor];
 }
 
+// The step's numbers, read.
+struct Rates {
+  float learning_rate, gradient_scale;
+  float first_correction;   // AdamW: 1 / (1 - beta1^step)
+  float second_correction;  // 1 / (1 - beta2^step)
+};
+
 // The tensor that element lies in; of empty ones at the same offset, the last, which is not empty.
 inline int64_t tensor_at(const OptimizerTensors& tensors, int64_t element) {
   int64_t low = 0;
@@ -81,17 +88,18 @@ HWY_INLINE void update_span(const Rule& rule, int64_t begin, int64_t end) {
 
 struct AdamwRule {
   const AdamwUpdate& u;
+  const Rates& rates;
   float shrink, rate;  // of the tensor
   template <bool kTail>
   HWY_INLINE void update(int64_t i, int64_t n) const {
     const F32 d;
-    const VF g = hn::Mul(load<kTail>(u.gradients + i, n), hn::Set(d, u.gradient_scale));
+    const VF g = hn::Mul(load<kTail>(u.gradients + i, n), hn::Set(d, rates.gradient_scale));
     // m + (1 - beta)(g - m): beta rounds once
     const VF m_old = load<kTail>(u.first_moment + i, n);
     const VF m = hn::MulAdd(hn::Set(d, 1.0f - u.beta1), hn::Sub(g, m_old), m_old);
     const VF v_old = load<kTail>(u.second_moment + i, n);
     const VF v = hn::MulAdd(hn::Set(d, u.beta2), v_old, hn::Mul(hn::Set(d, 1.0f - u.beta2), hn::Mul(g, g)));
-    const VF root = hn::Add(hn::Sqrt(hn::Mul(v, hn::Set(d, u.second_correction))), hn::Set(d, u.epsilon));
+    const VF root = hn::Add(hn::Sqrt(hn::Mul(v, hn::Set(d, rates.second_correction))), hn::Set(d, u.epsilon));
     const VF p = hn::Mul(load<kTail>(u.values + i, n), hn::Set(d, shrink));
     store<kTail>(m, u.first_moment + i, n);
     store<kTail>(v, u.second_moment + i, n);
@@ -99,7 +107,7 @@ struct AdamwRule {
   }
 };
 
-void adamw(int threads, const AdamwUpdate& u) {
+void adamw(int threads, const AdamwUpdate& u, const Rates& rates) {
   const OptimizerTensors& tensors = u.tensors;
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t chunk = 0; chunk < chunk_count(tensors.elements, kChunk); ++chunk) {
@@ -107,9 +115,9 @@ void adamw(int threads, const AdamwUpdate& u) {
     const int64_t end = std::min(tensors.elements, i + kChunk);
     for (int64_t t = tensor_at(tensors, i); i < end; ++t) {
       const int64_t stop = std::min(end, tensors.offsets[t + 1]);
-      const float rate = rate_of(tensors, u.learning_rate, t);
+      const float rate = rate_of(tensors, rates.learning_rate, t);
       const float shrink = 1.0f - rate * decay_of(tensors, u.weight_decay, t);
-      update_span(AdamwRule{u, shrink, rate * u.first_correction}, i, stop);
+      update_span(AdamwRule{u, rates, shrink, rate * rates.first_correction}, i, stop);
       i = stop;
     }
   }
@@ -117,12 +125,13 @@ void adamw(int threads, const AdamwUpdate& u) {
 
 struct MomentumRule {
   const MomentumUpdate& u;
+  const Rates& rates;
   float decay, factor, rate;  // of the tensor
   template <bool kTail>
   HWY_INLINE void update(int64_t i, int64_t n) const {
     const F32 d;
     const VF p = load<kTail>(u.values + i, n);
-    const VF g = hn::Mul(load<kTail>(u.gradients + i, n), hn::Set(d, u.gradient_scale));
+    const VF g = hn::Mul(load<kTail>(u.gradients + i, n), hn::Set(d, rates.gradient_scale));
     const VF direction = hn::Mul(hn::MulAdd(hn::Set(d, decay), p, g), hn::Set(d, factor));
     const VF momentum = hn::Set(d, u.momentum);
     const VF velocity = hn::MulAdd(momentum, load<kTail>(u.velocity + i, n), direction);
@@ -133,7 +142,7 @@ struct MomentumRule {
 };
 
 // factors: one a tensor, or null for plain SGD
-void momentum(int threads, const MomentumUpdate& u, const Factor* factors) {
+void momentum(int threads, const MomentumUpdate& u, const Rates& rates, const Factor* factors) {
   const OptimizerTensors& tensors = u.tensors;
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t chunk = 0; chunk < chunk_count(tensors.elements, kChunk); ++chunk) {
@@ -142,7 +151,7 @@ void momentum(int threads, const MomentumUpdate& u, const Factor* factors) {
     for (int64_t t = tensor_at(tensors, i); i < end; ++t) {
       const int64_t stop = std::min(end, tensors.offsets[t + 1]);
       const Factor factor = factors ? factors[t] : Factor{decay_of(tensors, u.weight_decay, t), 1.0f};
-      update_span(MomentumRule{u, factor.decay, factor.factor, rate_of(tensors, u.learning_rate, t)}, i, stop);
+      update_span(MomentumRule{u, rates, factor.decay, factor.factor, rate_of(tensors, rates.learning_rate, t)}, i, stop);
       i = stop;
     }
   }
@@ -176,7 +185,7 @@ HWY_INLINE double sum_squares(const float* HWY_RESTRICT a, float scale, const fl
 }
 
 // LARS measures the decayed gradient, LARC the bare one.
-void norms(int threads, const MomentumUpdate& u, Adaptation adaptation, NormChunk* chunks, int64_t count) {
+void norms(int threads, const MomentumUpdate& u, const Rates& rates, Adaptation adaptation, NormChunk* chunks, int64_t count) {
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t c = 0; c < count; ++c) {
     NormChunk& chunk = chunks[c];
@@ -184,7 +193,7 @@ void norms(int threads, const MomentumUpdate& u, Adaptation adaptation, NormChun
     const int64_t n = chunk.end - chunk.begin;
     const float decay = adaptation == Adaptation::kLars ? decay_of(u.tensors, u.weight_decay, chunk.tensor) : 0.0f;
     chunk.value_squares = sum_squares(values, 1.0f, values, 0.0f, n);
-    chunk.update_squares = sum_squares(u.gradients + chunk.begin, u.gradient_scale, values, decay, n);
+    chunk.update_squares = sum_squares(u.gradients + chunk.begin, rates.gradient_scale, values, decay, n);
   }
 }
 
@@ -229,12 +238,27 @@ size_t lars_workspace_bytes(int64_t elements, int64_t tensors) {
 
 size_t gradient_norm_workspace_bytes(int64_t elements) { return static_cast<size_t>(chunk_count(elements, kChunk)) * sizeof(double); }
 
-void optimizer_adamw(const Stream& stream, const AdamwUpdate& update) { GATUN_DISPATCH(adamw)(stream.threads(), update); }
+static bool skipped(const OptimizerStep& step) { return step.skip != nullptr && *step.skip != 0; }
 
-void optimizer_sgd(const Stream& stream, const MomentumUpdate& update) { GATUN_DISPATCH(momentum)(stream.threads(), update, nullptr); }
+static Rates read(const OptimizerStep& step, float beta1 = 0, float beta2 = 0) {
+  const auto correction = [&](float beta) {
+    return step.number == nullptr ? 1.0f : static_cast<float>(1 / (1 - std::pow(static_cast<double>(beta), static_cast<double>(*step.number))));
+  };
+  return {*step.learning_rate, step.gradient_scale == nullptr ? 1.0f : *step.gradient_scale, correction(beta1), correction(beta2)};
+}
+
+void optimizer_adamw(const Stream& stream, const AdamwUpdate& update) {
+  if (!skipped(update.step)) GATUN_DISPATCH(adamw)(stream.threads(), update, read(update.step, update.beta1, update.beta2));
+}
+
+void optimizer_sgd(const Stream& stream, const MomentumUpdate& update) {
+  if (!skipped(update.step)) GATUN_DISPATCH(momentum)(stream.threads(), update, read(update.step), nullptr);
+}
 
 void optimizer_lars(const Stream& stream, const MomentumUpdate& u, Adaptation adaptation, void* workspace) {
+  if (skipped(u.step)) return;
   const OptimizerTensors& tensors = u.tensors;
+  const Rates rates = read(u.step);
   NormChunk* chunks = static_cast<NormChunk*>(workspace);
   Factor* factors = reinterpret_cast<Factor*>(chunks + norm_chunk_bound(tensors.elements, tensors.count));
   int64_t count = 0;
@@ -245,7 +269,7 @@ void optimizer_lars(const Stream& stream, const MomentumUpdate& u, Adaptation ad
       chunks[count++] = {i, std::min(tensors.offsets[t + 1], i + kChunk), t, 0, 0};
     }
   }
-  GATUN_DISPATCH(norms)(stream.threads(), u, adaptation, chunks, count);
+  GATUN_DISPATCH(norms)(stream.threads(), u, rates, adaptation, chunks, count);
   for (int64_t c = 0; c < count;) {
     const int64_t t = chunks[c].tensor;
     double value_squares = 0;
@@ -264,21 +288,25 @@ void optimizer_lars(const Stream& stream, const MomentumUpdate& u, Adaptation ad
       factors[t].decay = 0.0f;
     }
   }
-  GATUN_DISPATCH(momentum)(stream.threads(), u, factors);
+  GATUN_DISPATCH(momentum)(stream.threads(), u, rates, factors);
 }
 
-void optimizer_ema(const Stream& stream, float* average, const float* values, int64_t elements, float momentum) {
+void optimizer_ema(const Stream& stream, float* average, const float* values, int64_t elements, const float* momentum, const int32_t* skip) {
+  if (skip != nullptr && *skip != 0) return;
   // average + (values - average) would not be values to the last bit.
-  if (momentum == 0.0f) std::copy_n(values, elements, average);
-  else GATUN_DISPATCH(ema)(stream.threads(), average, values, elements, 1.0f - momentum);
+  if (*momentum == 0.0f) std::copy_n(values, elements, average);
+  else GATUN_DISPATCH(ema)(stream.threads(), average, values, elements, 1.0f - *momentum);
 }
 
-float optimizer_gradient_norm(const Stream& stream, const float* gradients, int64_t elements, void* workspace) {
+void optimizer_gradient_norm(const Stream& stream, const GradientNorm& request, void* workspace) {
   double* partial = static_cast<double*>(workspace);
-  GATUN_DISPATCH(squares)(stream.threads(), gradients, elements, partial);
+  GATUN_DISPATCH(squares)(stream.threads(), request.gradients, request.elements, partial);
   double sum = 0;
-  for (int64_t c = 0; c < chunk_count(elements, kChunk); ++c) sum += partial[c];
-  return static_cast<float>(std::sqrt(sum));
+  for (int64_t c = 0; c < chunk_count(request.elements, kChunk); ++c) sum += partial[c];
+  const float value = static_cast<float>(std::sqrt(sum));
+  *request.norm = value;
+  if (request.scale != nullptr) *request.scale = value > request.max_norm ? request.max_norm / value : 1.0f;
+  if (request.skip != nullptr && !std::isfinite(value)) *request.skip = 1;
 }
 
 }  // namespace gatun

@@ -18,26 +18,32 @@ struct OptimizerTensors {
   const uint8_t* adapt;
 };
 
+// What changes from step to step is read when the update runs: on CUDA it is device memory.
+struct OptimizerStep {
+  const float* learning_rate;
+  const float* gradient_scale;  // null: 1
+  const int32_t* skip;          // null: never
+  const int64_t* number;        // AdamW's, from 1; null for the others
+};
+
 struct AdamwUpdate {
   OptimizerTensors tensors;
+  OptimizerStep step;
   float* values;
   const float* gradients;
   float* first_moment;
   float* second_moment;
   float beta1, beta2, epsilon, weight_decay;
-  float learning_rate, gradient_scale;
-  float first_correction;   // 1 / (1 - beta1^step)
-  float second_correction;  // 1 / (1 - beta2^step)
 };
 
 // SGD with momentum; LARS and LARC are the same update after a factor per tensor.
 struct MomentumUpdate {
   OptimizerTensors tensors;
+  OptimizerStep step;
   float* values;
   const float* gradients;
   float* velocity;
   float momentum, weight_decay, trust;
-  float learning_rate, gradient_scale;
   bool nesterov;
 };
 
@@ -49,8 +55,16 @@ size_t gradient_norm_workspace_bytes(int64_t elements);
 void optimizer_adamw(const Stream& stream, const AdamwUpdate& update);
 void optimizer_sgd(const Stream& stream, const MomentumUpdate& update);
 void optimizer_lars(const Stream& stream, const MomentumUpdate& update, Adaptation adaptation, void* workspace);
-void optimizer_ema(const Stream& stream, float* average, const float* values, int64_t elements, float momentum);
-// Returns the norm; the workspace holds one partial sum a chunk.
-float optimizer_gradient_norm(const Stream& stream, const float* gradients, int64_t elements, void* workspace);
+void optimizer_ema(const Stream& stream, float* average, const float* values, int64_t elements, const float* momentum, const int32_t* skip);
+
+struct GradientNorm {
+  const float* gradients;
+  int64_t elements;
+  float max_norm;
+  float* norm;
+  float* scale;   // may be null
+  int32_t* skip;  // may be null
+};
+void optimizer_gradient_norm(const Stream& stream, const GradientNorm& request, void* workspace);
 
 }  // namespace gatun

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/optimizer/optimizer_reference.h"
 
+#include "kernels/testing/memory.h"
 #include "kernels/testing/testing.h"
 
 using namespace gatun;
@@ -38,45 +39,64 @@ struct Model {
   int64_t tensors() const { return static_cast<int64_t>(offsets.size()) - 1; }
 };
 
-void step(Device& device, Rule rule, Model& model, int64_t number, float rate, float scale, int32_t skip = 0) {
+// A workspace for the length of a call.
+struct Workspace {
+  Device& device;
+  size_t bytes;
+  void* memory = nullptr;
+  Workspace(Device& device, size_t bytes) : device(device), bytes(bytes) {
+    run([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &memory, e); });
+  }
+  ~Workspace() { gatun_memory_free(device.context(), memory, nullptr); }
+};
+
+void step(Device& device, Rule rule, Model& model, int64_t step_number, float learning_rate, float gradient_scale, int32_t skip_flag = 0) {
   const gatun_layout flat = layout(GATUN_F32, {static_cast<int64_t>(model.values.size())});
   const gatun_layout table = layout(GATUN_I64, {model.tensors() + 1});
   const gatun_layout each = model.plain ? kNone : layout(GATUN_F32, {model.tensors()});
   const gatun_layout flags = model.plain ? kNone : layout(GATUN_U8, {model.tensors()});
   const gatun_layout one = layout(GATUN_F32, {1}), optional = model.plain ? kNone : one;
   const gatun_layout guard = model.plain ? kNone : layout(GATUN_I32, {1});
+  const size_t at = static_cast<size_t>(std::clamp<int64_t>(step_number - 1, 0, static_cast<int64_t>(model.gradients.size()) - 1));
+  Memory<float> values(model.values), first(model.first), second(model.second);
+  const Memory<float> gradients(model.gradients[at]), rate_scale(model.rate_scale), decay_scale(model.decay_scale);
+  const Memory<float> rate(1, learning_rate), scale(1, gradient_scale);
+  const Memory<int64_t> offsets(model.offsets), number(1, step_number);
+  const Memory<uint8_t> adapt(model.adapt);
+  const Memory<int32_t> skip(1, skip_flag);
   const auto given = [&](const void* pointer) { return model.plain ? nullptr : pointer; };
-  const float* gradients = model.gradients[static_cast<size_t>(number - 1)].data();
   if (rule == Rule::kAdamw) {
     const gatun_optimizer_adamw_desc desc{sizeof desc, 0,    kBeta1, kBeta2, kEpsilon, kDecay,   flat, flat, flat, flat, table,
                                           each,        each, one,    layout(GATUN_I64, {1}), optional, guard};
     run([&](gatun_error* e) {
-      return gatun_optimizer_adamw(device.stream(), &desc, model.values.data(), gradients, model.first.data(), model.second.data(),
-                                   model.offsets.data(), given(model.rate_scale.data()), given(model.decay_scale.data()), &rate,
-                                   &number, given(&scale), given(&skip), e);
+      return gatun_optimizer_adamw(device.stream(), &desc, values.data(), gradients.data(), first.data(), second.data(), offsets.data(),
+                                   given(rate_scale.data()), given(decay_scale.data()), rate.data(), number.data(), given(scale.data()),
+                                   given(skip.data()), e);
     });
   } else if (rule == Rule::kSgd || rule == Rule::kNesterov) {
     const gatun_optimizer_sgd_desc desc{sizeof desc, rule == Rule::kNesterov, kMomentum, kDecay, flat, flat, flat, table,
                                         each,        each,                    one,       optional, guard};
     run([&](gatun_error* e) {
-      return gatun_optimizer_sgd(device.stream(), &desc, model.values.data(), gradients, model.first.data(), model.offsets.data(),
-                                 given(model.rate_scale.data()), given(model.decay_scale.data()), &rate, given(&scale), given(&skip), e);
+      return gatun_optimizer_sgd(device.stream(), &desc, values.data(), gradients.data(), first.data(), offsets.data(),
+                                 given(rate_scale.data()), given(decay_scale.data()), rate.data(), given(scale.data()), given(skip.data()), e);
     });
   } else {
     const gatun_optimizer_lars_desc desc{sizeof desc, kMomentum, kDecay, kTrust, flat,     flat, flat,
                                          table,       each,      each,   flags,  one, optional, guard};
     size_t bytes = 0;
     run([&](gatun_error* e) { return gatun_optimizer_lars_workspace(&desc, &bytes, e); });
-    void* workspace = nullptr;
-    run([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &workspace, e); });
+    Workspace workspace(device, bytes);
     run([&](gatun_error* e) {
       const auto update = rule == Rule::kLars ? gatun_optimizer_lars : gatun_optimizer_larc;
-      return update(device.stream(), &desc, model.values.data(), gradients, model.first.data(), model.offsets.data(),
-                    given(model.rate_scale.data()), given(model.decay_scale.data()), given(model.adapt.data()), &rate, given(&scale),
-                    given(&skip), workspace, bytes, e);
+      return update(device.stream(), &desc, values.data(), gradients.data(), first.data(), offsets.data(), given(rate_scale.data()),
+                    given(decay_scale.data()), given(adapt.data()), rate.data(), given(scale.data()), given(skip.data()), workspace.memory,
+                    bytes, e);
     });
-    gatun_memory_free(device.context(), workspace, nullptr);
+    (void)values.values();  // done, before the workspace is freed
   }
+  model.values = values.values();
+  model.first = first.values();
+  model.second = second.values();
 }
 
 template <class T>
@@ -110,7 +130,7 @@ State<T> reference(Rule rule, const Model& model, int steps, float rate, float s
 }
 
 // Empty tensors, a tensor over several chunks, tensors that share a chunk, odd sizes.
-const std::vector<int64_t> kSizes{0, 5, 40000, 1, 0, 0, 333, 17, 64, 0};
+const std::vector<int64_t> kSizes{0, 5, 17000, 1, 0, 0, 333, 17, 64, 0};
 
 }  // namespace
 
@@ -139,7 +159,7 @@ TEST_CASE("optimizer updates give the same bits for any number of threads") {
     for (const int threads : {1, 2, 3}) {
       Device device(threads);
       models.emplace_back(kSizes, 12);
-      for (int64_t number = 1; number <= 3; ++number) step(device, rule, models.back(), number, 0.1f, 1.0f);
+      for (int64_t number = 1; number <= 2; ++number) step(device, rule, models.back(), number, 0.1f, 1.0f);
     }
     for (size_t i = 1; i < 3; ++i) {
       CHECK(same_bits(models[0].values, models[i].values));
@@ -225,16 +245,44 @@ TEST_CASE("optimizer closed forms: the first AdamW step is the sign, LARS moves 
   for (size_t i = 0; i < 40; ++i) CHECK(zero.values[i] == -0.5f * zero.gradients[0][i]);
 }
 
+#if defined(GATUN_CUDA)
+TEST_CASE("optimizer values are NaN after wrong offsets or a wrong step, and nothing else is touched") {
+  Device device;
+  for (const Rule rule : kRules) {
+    CAPTURE(static_cast<int>(rule));
+    for (const std::vector<int64_t>& offsets : std::vector<std::vector<int64_t>>{
+             {0, 20000, 90000}, {0, 900, 800}, {0, 5, 799}, {1, 5, 800}, {0, -1, 800}}) {
+      if (rule != Rule::kLars && offsets[1] != 20000) continue;
+      Model model({400, 400}, 23, 1);
+      model.offsets = offsets;
+      step(device, rule, model, 1, 0.1f, 1.0f);
+      CHECK(std::all_of(model.values.begin(), model.values.end(), [](float value) { return std::isnan(value); }));
+      if (offsets[1] != 20000) continue;
+      Model skipped({400, 400}, 23, 1);
+      const std::vector<float> before = skipped.values;
+      skipped.offsets = offsets;
+      step(device, rule, skipped, 1, 0.1f, 1.0f, 1);
+      CHECK(same_bits(skipped.values, before));
+    }
+  }
+  Model model({40}, 24, 1);
+  step(device, Rule::kAdamw, model, 0, 0.1f, 1.0f);
+  for (const float value : model.values) CHECK(std::isnan(value));
+}
+#endif
+
 TEST_CASE("optimizer ema averages, copies at momentum 0 and holds at 1") {
   const int64_t n = 40003;
   const std::vector<float> values = normal(n, 20), start = normal(n, 21);
   const auto average = [&](int threads, float momentum, int32_t skip) {
     Device device(threads);
-    std::vector<float> result = start;
+    Memory<float> result(start);
+    const Memory<float> values_memory(values), momentum_memory(1, momentum);
+    const Memory<int32_t> skip_memory(1, skip);
     const gatun_layout flat = layout(GATUN_F32, {n});
     const gatun_optimizer_ema_desc desc{sizeof desc, 0, flat, flat, layout(GATUN_F32, {1}), layout(GATUN_I32, {1})};
-    run([&](gatun_error* e) { return gatun_optimizer_ema(device.stream(), &desc, result.data(), values.data(), &momentum, &skip, e); });
-    return result;
+    run([&](gatun_error* e) { return gatun_optimizer_ema(device.stream(), &desc, result.data(), values_memory.data(), momentum_memory.data(), skip_memory.data(), e); });
+    return result.values();
   };
   std::vector<double> truth = widen(start);
   std::vector<float> naive = start;
@@ -256,18 +304,19 @@ TEST_CASE("optimizer gradient_norm measures, clips and flags what is not finite"
   };
   const auto measure = [](int threads, const std::vector<float>& gradients, float limit) {
     Device device(threads);
-    Result r{-1, -1, 0};
+    const Memory<float> memory(gradients);
+    Memory<float> norm(1, -1.0f), scale(1, -1.0f);
+    Memory<int32_t> skip(1, 0);
     const gatun_optimizer_gradient_norm_desc desc{sizeof desc, limit, layout(GATUN_F32, {static_cast<int64_t>(gradients.size())}),
                                                   layout(GATUN_F32, {1}), layout(GATUN_F32, {1}), layout(GATUN_I32, {1})};
     size_t bytes = 0;
     run([&](gatun_error* e) { return gatun_optimizer_gradient_norm_workspace(&desc, &bytes, e); });
-    void* workspace = nullptr;
-    run([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &workspace, e); });
+    Workspace workspace(device, bytes);
     run([&](gatun_error* e) {
-      return gatun_optimizer_gradient_norm(device.stream(), &desc, gradients.data(), &r.norm, &r.scale, &r.skip, workspace, bytes, e);
+      return gatun_optimizer_gradient_norm(device.stream(), &desc, memory.data(), norm.data(), scale.data(), skip.data(), workspace.memory,
+                                           bytes, e);
     });
-    gatun_memory_free(device.context(), workspace, nullptr);
-    return r;
+    return Result{norm.values()[0], scale.values()[0], skip.values()[0]};
   };
   std::vector<float> gradients = normal(50001, 22);
   const std::vector<double> wide = widen(gradients);
@@ -299,11 +348,16 @@ TEST_CASE("optimizer refuses what would read or write outside a buffer, naming t
                                  nullptr, &rate, nullptr, nullptr, e);
     });
   };
+#if !defined(GATUN_CUDA)
   attempt(good, {0, 9, 8}, "offsets[1] is 9");
   attempt(good, {0, 5, 7}, "offsets[2] is 7");
   attempt(good, {1, 5, 8}, "offsets[0] is 1");
   attempt(good, {0, -1, 8}, "offsets[1] is -1");
+#endif
   gatun_optimizer_sgd_desc bad = good;
+  bad.offsets = layout(GATUN_I64, {1});
+  attempt(bad, {0}, "offsets has no tensors, values has 8 elements");
+  bad = good;
   bad.momentum = 1.0f;
   attempt(bad, {0, 4, 8}, "momentum is 1");
   bad = good;
@@ -322,10 +376,14 @@ TEST_CASE("optimizer refuses what would read or write outside a buffer, naming t
   const int64_t offsets[] = {0, 4, 8}, zero = 0;
   const gatun_optimizer_adamw_desc adamw{sizeof adamw, 0, 0.9f, 0.99f, 1e-8f, 0, flat, flat, flat, flat, layout(GATUN_I64, {3}),
                                          kNone, kNone, one, layout(GATUN_I64, {1}), kNone, kNone};
+#if defined(GATUN_CUDA)
+  (void)zero, (void)adamw;
+#else
   refused("step is 0", [&](gatun_error* e) {
     return gatun_optimizer_adamw(device.stream(), &adamw, buffer.data(), buffer.data() + 8, buffer.data() + 16, buffer.data() + 24,
                                  offsets, nullptr, nullptr, &rate, &zero, nullptr, nullptr, e);
   });
+#endif
   const gatun_optimizer_lars_desc lars{sizeof lars, 0.9f, 0, 0.001f, flat, flat, flat, layout(GATUN_I64, {3}), kNone, kNone,
                                        kNone, one, kNone, kNone};
   refused("the workspace has 8 bytes", [&](gatun_error* e) {

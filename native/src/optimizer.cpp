@@ -61,19 +61,23 @@ OptimizerTensors check_tensors(const Desc& desc, const void* values, const void*
   check_operand("learning_rate", desc.learning_rate, GATUN_F32, 1, learning_rate);
   check_optional("gradient_scale", desc.gradient_scale, GATUN_F32, 1, gradient_scale);
   check_optional("skip", desc.skip, GATUN_I32, 1, skip);
+  if (tensors == 0 && n > 0) invalid("offsets has no tensors, values has %lld elements", static_cast<long long>(n));
   const int64_t* table = static_cast<const int64_t*>(offsets);
+#if !defined(GATUN_CUDA)
   for (int64_t t = 0; t <= tensors; ++t) {
     if (table[t] < (t == 0 ? 0 : table[t - 1]) || table[t] > n || (t == 0 && table[t] != 0) || (t == tensors && table[t] != n)) {
       invalid("offsets[%lld] is %lld; offsets must rise from 0 to the %lld elements of values", static_cast<long long>(t),
               static_cast<long long>(table[t]), static_cast<long long>(n));
     }
   }
+#endif
   return {table, tensors, n, static_cast<const float*>(rate_scale), static_cast<const float*>(decay_scale), nullptr};
 }
 
-bool skipped(const void* skip) { return skip != nullptr && *static_cast<const int32_t*>(skip) != 0; }
-
-float scalar(const void* pointer, float absent = 1.0f) { return pointer == nullptr ? absent : *static_cast<const float*>(pointer); }
+OptimizerStep step_of(const void* learning_rate, const void* gradient_scale, const void* skip, const void* number = nullptr) {
+  return {static_cast<const float*>(learning_rate), static_cast<const float*>(gradient_scale), static_cast<const int32_t*>(skip),
+          static_cast<const int64_t*>(number)};
+}
 
 size_t lars_bytes(const gatun_optimizer_lars_desc& desc) {
   check_layout("values", desc.values, GATUN_F32, 1);
@@ -96,11 +100,10 @@ void layerwise(Adaptation adaptation, gatun_stream* stream, const gatun_optimize
   check_operand("velocity", desc->velocity, GATUN_F32, tensors.elements, velocity);
   check_optional("adapt", desc->adapt, GATUN_U8, tensors.count, adapt);
   check_workspace(workspace, workspace_bytes, lars_bytes(*desc));
-  if (skipped(skip)) return;
   tensors.adapt = static_cast<const uint8_t*>(adapt);
   optimizer_lars(*stream,
-                 {tensors, static_cast<float*>(values), static_cast<const float*>(gradients), static_cast<float*>(velocity),
-                  desc->momentum, desc->weight_decay, desc->trust, scalar(learning_rate), scalar(gradient_scale), false},
+                 {tensors, step_of(learning_rate, gradient_scale, skip), static_cast<float*>(values), static_cast<const float*>(gradients),
+                  static_cast<float*>(velocity), desc->momentum, desc->weight_decay, desc->trust, false},
                  adaptation, workspace);
 }
 
@@ -125,16 +128,14 @@ gatun_status gatun_optimizer_adamw(gatun_stream* stream, const gatun_optimizer_a
     check_operand("first_moment", desc->first_moment, GATUN_F32, tensors.elements, first_moment);
     check_operand("second_moment", desc->second_moment, GATUN_F32, tensors.elements, second_moment);
     check_operand("step", desc->step, GATUN_I64, 1, step);
-    if (skipped(skip)) return;
-    const int64_t number = *static_cast<const int64_t*>(step);
-    if (number < 1) invalid("step is %lld, updates count from 1", static_cast<long long>(number));
-    const auto correction = [&](float beta) {
-      return static_cast<float>(1 / (1 - std::pow(static_cast<double>(beta), static_cast<double>(number))));
-    };
-    optimizer_adamw(*stream, {tensors, static_cast<float*>(values), static_cast<const float*>(gradients),
-                              static_cast<float*>(first_moment), static_cast<float*>(second_moment), desc->beta1, desc->beta2,
-                              desc->epsilon, desc->weight_decay, scalar(learning_rate), scalar(gradient_scale),
-                              correction(desc->beta1), correction(desc->beta2)});
+#if !defined(GATUN_CUDA)
+    if (*static_cast<const int64_t*>(step) < 1) {
+      invalid("step is %lld, updates count from 1", static_cast<long long>(*static_cast<const int64_t*>(step)));
+    }
+#endif
+    optimizer_adamw(*stream, {tensors, step_of(learning_rate, gradient_scale, skip, step), static_cast<float*>(values),
+                              static_cast<const float*>(gradients), static_cast<float*>(first_moment), static_cast<float*>(second_moment),
+                              desc->beta1, desc->beta2, desc->epsilon, desc->weight_decay});
   });
 }
 
@@ -148,9 +149,8 @@ gatun_status gatun_optimizer_sgd(gatun_stream* stream, const gatun_optimizer_sgd
     const OptimizerTensors tensors =
         check_tensors(*desc, values, gradients, offsets, rate_scale, decay_scale, learning_rate, gradient_scale, skip);
     check_operand("velocity", desc->velocity, GATUN_F32, tensors.elements, velocity);
-    if (skipped(skip)) return;
-    optimizer_sgd(*stream, {tensors, static_cast<float*>(values), static_cast<const float*>(gradients), static_cast<float*>(velocity),
-                            desc->momentum, desc->weight_decay, 1.0f, scalar(learning_rate), scalar(gradient_scale),
+    optimizer_sgd(*stream, {tensors, step_of(learning_rate, gradient_scale, skip), static_cast<float*>(values),
+                            static_cast<const float*>(gradients), static_cast<float*>(velocity), desc->momentum, desc->weight_decay, 1.0f,
                             desc->nesterov != 0});
   });
 }
@@ -197,8 +197,8 @@ gatun_status gatun_optimizer_ema(gatun_stream* stream, const gatun_optimizer_ema
     check_operand("values", desc->values, GATUN_F32, n, values);
     check_operand("momentum", desc->momentum, GATUN_F32, 1, momentum);
     check_optional("skip", desc->skip, GATUN_I32, 1, skip);
-    if (skipped(skip)) return;
-    optimizer_ema(*stream, static_cast<float*>(average), static_cast<const float*>(values), n, scalar(momentum));
+    optimizer_ema(*stream, static_cast<float*>(average), static_cast<const float*>(values), n, static_cast<const float*>(momentum),
+                  static_cast<const int32_t*>(skip));
   });
 }
 
@@ -224,10 +224,10 @@ gatun_status gatun_optimizer_gradient_norm(gatun_stream* stream, const gatun_opt
     check_optional("scale", desc->scale, GATUN_F32, 1, scale);
     check_optional("skip", desc->skip, GATUN_I32, 1, skip);
     check_workspace(workspace, workspace_bytes, gradient_norm_bytes(*desc));
-    const float value = optimizer_gradient_norm(*stream, static_cast<const float*>(gradients), desc->gradients.shape[0], workspace);
-    *static_cast<float*>(norm) = value;
-    if (scale != nullptr) *static_cast<float*>(scale) = value > desc->max_norm ? desc->max_norm / value : 1.0f;
-    if (skip != nullptr && !std::isfinite(value)) *static_cast<int32_t*>(skip) = 1;
+    optimizer_gradient_norm(*stream,
+                            {static_cast<const float*>(gradients), desc->gradients.shape[0], desc->max_norm, static_cast<float*>(norm),
+                             static_cast<float*>(scale), static_cast<int32_t*>(skip)},
+                            workspace);
   });
 }
 

@@ -10,8 +10,9 @@
  *
  * Learning rate, step number, EMA momentum, gradient scale and the skip flag are read through pointers, so that a recorded step
  * can be replayed. Skip (optional, i32): when not 0, the call leaves every buffer as it is; set it when the loss was not finite.
- * On the CPU, offsets and step are checked before anything is written. Buffers of one call must not overlap.
- * Results are the same bits for any number of threads.
+ * On the CPU, offsets and step are checked before anything is written. On CUDA these and all numbers behind pointers are device
+ * memory: values become NaN where offsets do not rise from 0 to n or step is below 1. Buffers of one call must not overlap.
+ * Results are the same bits for any number of threads, and a tensor's do not depend on its place in the buffer.
  */
 #ifndef GATUN_OPTIMIZER_H
 #define GATUN_OPTIMIZER_H
