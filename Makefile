@@ -2,6 +2,7 @@
 #   make          builds everything and leaves the command ./gatun
 #   make run      trains SwAV on Fashion-MNIST and writes a report     (CONFIG=..., ARGS="--set schedule.epochs=2")
 #   make test     runs every test, native (CTest) and Java (Surefire)
+#   make test-quick runs the kernels on this processor and on the emulated device without its detectors, and the Java floors below the trainings
 #   make bench    runs the benchmarks                                  (OP=sinkhorn for one)
 #   make cuda     builds the library of the CUDA device   (needs nvcc; not a GPU)
 #   make emulated builds the CUDA sources for the emulated device, for `--device emulated`
@@ -25,7 +26,7 @@ MVN := cmake/maven.sh
 NATIVE_SOURCES := $(shell find native kernels cmake -type f \( -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.map' -o -name '*.cmake' -o -name CMakeLists.txt \) 2>/dev/null)
 JAVA_SOURCES := $(shell find java -type f \( -path '*/src/main/*' -o -name pom.xml \) 2>/dev/null) pom.xml native/pom.xml
 
-.PHONY: all cuda emulated resources trials selftest run test test-native test-java bench data install consumer clean
+.PHONY: all cuda emulated resources trials selftest run test test-quick test-native test-java bench data install consumer clean
 
 all: gatun
 
@@ -78,6 +79,12 @@ test-native: $(BUILD)/setup-test.stamp
 	@cmake -S native -B $(BUILD)/native -DGATUN_DEPS=$(abspath $(BUILD)/deps) -DGATUN_TESTS=ON > $(BUILD)/cmake.log || { cat $(BUILD)/cmake.log; exit 1; }
 	@cmake --build $(BUILD)/native -j $(JOBS)
 	ctest --test-dir $(BUILD)/native --output-on-failure -j $(JOBS)
+
+test-quick: $(BUILD)/setup-test.stamp gatun
+	@cmake -S native -B $(BUILD)/native -DGATUN_DEPS=$(abspath $(BUILD)/deps) -DGATUN_TESTS=ON > $(BUILD)/cmake.log || { cat $(BUILD)/cmake.log; exit 1; }
+	@cmake --build $(BUILD)/native --target quick_tests -j $(JOBS)
+	ctest --test-dir $(BUILD)/native --output-on-failure -L quick -j $(JOBS)
+	$(MVN) -ntp -pl java/primitives,java/tensor -am test
 
 test-java: gatun data
 	@echo "== Java tests"

@@ -23,6 +23,17 @@ else()
   set(GATUN_ISA_LEVELS neon)
 endif()
 
+# What `make test-quick` builds and runs: the level that this processor would choose, and the emulated device without its detectors.
+add_custom_target(quick_tests DEPENDS gatun)
+set(GATUN_QUICK_LEVEL neon)
+if("avx2" IN_LIST GATUN_ISA_LEVELS)
+  set(GATUN_QUICK_LEVEL avx2)
+  file(STRINGS /proc/cpuinfo flags REGEX "avx512bw")
+  if(flags)
+    set(GATUN_QUICK_LEVEL avx512)
+  endif()
+endif()
+
 file(GLOB GATUN_TEST_SOURCES CONFIGURE_DEPENDS "${GATUN_ROOT}/kernels/*/*_test.cpp" "${GATUN_ROOT}/native/src/*_test.cpp")
 list(FILTER GATUN_TEST_SOURCES EXCLUDE REGEX "/kernels/emulation/|cuda_test\\.cpp$")
 foreach(source ${GATUN_TEST_SOURCES})
@@ -36,6 +47,8 @@ foreach(source ${GATUN_TEST_SOURCES})
     # 77: this processor does not have the level
     set_tests_properties(${name}.${level} PROPERTIES ENVIRONMENT "GATUN_ISA=${level};OMP_WAIT_POLICY=passive" SKIP_RETURN_CODE 77 TIMEOUT 300)
   endforeach()
+  set_tests_properties(${name}.${GATUN_QUICK_LEVEL} PROPERTIES LABELS quick)
+  add_dependencies(quick_tests ${name})
 endforeach()
 
 # Every exported function is in the library's own description (which the Java bindings are compared with), and nothing else is exported.
