@@ -39,15 +39,18 @@ GemmTile gemm_tile(const GemmShape& shape) {
   return {round_up((shape.m + rows - 1) / rows, kGrain), round_up((shape.n + columns - 1) / columns, kGrain)};
 }
 
-int gemm(const Stream& stream, Sgemm sgemm, const GemmShape& shape, float alpha, GemmOperand a, GemmOperand b, float beta, float* c,
-          int64_t ldc) {
+int gemm(const Stream& stream, Sgemm sgemm, const GemmCall& call) {
+  const GemmShape& shape = call.shape;
+  const auto* a = static_cast<const float*>(call.a.data);
+  const auto* b = static_cast<const float*>(call.b.data);
+  auto* c = static_cast<float*>(call.c);
   if (shape.m == 0 || shape.n == 0) return 0;
   if (shape.k == 0) {
     // A library may leave c as it was.
     for (int64_t row = 0; row < shape.m; ++row) {
       for (int64_t column = 0; column < shape.n; ++column) {
-        float& value = c[row * ldc + column];
-        value = beta == 0 ? 0 : beta * value;
+        float& value = c[row * call.ldc + column];
+        value = call.beta == 0 ? 0 : call.beta * value;
       }
     }
     return 0;
@@ -66,9 +69,10 @@ int gemm(const Stream& stream, Sgemm sgemm, const GemmShape& shape, float alpha,
     const int64_t column = t % across * tile.columns;
     const int64_t rows = std::min(tile.rows, shape.m - row);
     const int64_t columns = std::min(tile.columns, shape.n - column);
-    const int result = sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', rows, columns, shape.k, alpha,
-                             a.data + (a.transposed ? row : row * a.leading), a.leading,
-                             b.data + (b.transposed ? column * b.leading : column), b.leading, beta, c + row * ldc + column, ldc);
+    const int result = sgemm(call.a.transposed ? 'T' : 'N', call.b.transposed ? 'T' : 'N', rows, columns, shape.k, call.alpha,
+                             a + (call.a.transposed ? row : row * call.a.leading), call.a.leading,
+                             b + (call.b.transposed ? column * call.b.leading : column), call.b.leading, call.beta,
+                             c + row * call.ldc + column, call.ldc);
     status = std::max(status, result);
   }
   omp_set_num_threads(before);

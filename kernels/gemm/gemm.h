@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "gatun/base.h"
 #include "kernels/common/stream.h"
 
 namespace gatun {
@@ -12,7 +13,7 @@ using Sgemm = int (*)(char transpose_a, char transpose_b, int64_t m, int64_t n, 
 
 // A stored matrix: element (i, j) is data[i * leading + j], or data[j * leading + i] if transposed.
 struct GemmOperand {
-  const float* data;
+  const void* data;
   int64_t leading;
   bool transposed;
 };
@@ -21,14 +22,31 @@ struct GemmShape {
   int64_t m, n, k;
 };
 
+// c = alpha a b + beta c; c has contiguous rows.
+struct GemmCall {
+  GemmShape shape;
+  float alpha, beta;
+  int32_t dtype;    // of a and b; the CPU has f32
+  int32_t c_dtype;  // f32 or that of a and b
+  GemmOperand a, b;
+  void* c;
+  int64_t ldc;
+};
+
 // How many rows and columns of c a tile has; a function of the shape alone.
 struct GemmTile {
   int64_t rows, columns;
 };
+
+#if defined(GATUN_CUDA)
+void gemm(const Stream& stream, const GemmCall& call);
+// Its half types, beside it in gemm_half.cu.
+void gemm_half(const Stream& stream, const GemmCall& call);
+#else
 GemmTile gemm_tile(const GemmShape& shape);
 
 // Returns the library's status: 0, or that of a tile that failed.
-int gemm(const Stream& stream, Sgemm sgemm, const GemmShape& shape, float alpha, GemmOperand a, GemmOperand b, float beta, float* c,
-          int64_t ldc);
+int gemm(const Stream& stream, Sgemm sgemm, const GemmCall& call);
+#endif
 
 }  // namespace gatun
