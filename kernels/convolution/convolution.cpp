@@ -151,24 +151,28 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gatun {
 
-size_t convolution_forward_workspace(const Stream& stream, const ConvolutionShape& shape) {
+template <>
+size_t convolution_forward_workspace<float>(const Stream& stream, const ConvolutionShape& shape) {
   if (shape.depthwise()) return depthwise_forward_workspace(stream, shape);
   return GATUN_DISPATCH(dense_forward_workspace)(stream.threads(), shape);
 }
 
-size_t convolution_backward_data_workspace(const Stream& stream, const ConvolutionShape& shape) {
+template <>
+size_t convolution_backward_data_workspace<float>(const Stream& stream, const ConvolutionShape& shape) {
   if (shape.depthwise()) return depthwise_backward_data_workspace(stream, shape);
   return GATUN_DISPATCH(dense_backward_data_workspace)(stream.threads(), shape);
 }
 
-void convolution_forward(const Stream& stream, const ConvolutionShape& shape, const float* x, const float* weights, const float* bias,
-                         float* y, float* workspace) {
+template <>
+void convolution_forward<float>(const Stream& stream, const ConvolutionShape& shape, const float* x, const float* weights, const float* bias,
+                                float* y, float* workspace, ConvolutionTile) {
   if (shape.depthwise()) return depthwise_forward(stream, shape, x, weights, bias, y, workspace);
   GATUN_DISPATCH(dense_forward)(stream.threads(), shape, x, weights, bias, y, workspace);
 }
 
-void convolution_backward_data(const Stream& stream, const ConvolutionShape& shape, const float* dy, const float* weights, float* dx,
-                               float* workspace) {
+template <>
+void convolution_backward_data<float>(const Stream& stream, const ConvolutionShape& shape, const float* dy, const float* weights, float* dx,
+                                      float* workspace, ConvolutionTile) {
   if (shape.depthwise()) return depthwise_backward_data(stream, shape, dy, weights, dx, workspace);
   GATUN_DISPATCH(dense_backward_data)(stream.threads(), shape, dy, weights, dx, workspace);
 }

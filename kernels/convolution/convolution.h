@@ -34,17 +34,34 @@ struct ConvolutionShape {
   bool depthwise() const { return groups == channels && groups == out_channels && groups > 1; }
 };
 
+#if defined(GATUN_CUDA)
+// Which tile the matrix products take: by the size of the problem, or as a test asks for. What a shape or type has no tile for takes the
+// nearest that it has.
+enum class ConvolutionTile { kAuto, kSmall, kTall, kSquare, kLarge };
+// On CUDA positions, patches and padded extents are ints.
+inline constexpr int64_t kMaxPositions = 0x7fff0000, kMaxExtent = int64_t{1} << 29;
+#else
+enum class ConvolutionTile { kAuto };
+#endif
+
+// T: what x, y and their gradients are stored as, and the weights with them; everything else is f32.
+template <class T>
 size_t convolution_forward_workspace(const Stream& stream, const ConvolutionShape& shape);
+template <class T>
 size_t convolution_backward_data_workspace(const Stream& stream, const ConvolutionShape& shape);
-size_t convolution_backward_weights_workspace(const Stream& stream, const ConvolutionShape& shape);
+template <class T>
+size_t convolution_backward_weights_workspace(const Stream& stream, const ConvolutionShape& shape, ConvolutionTile tile = ConvolutionTile::kAuto);
 
 // bias may be null; workspaces are aligned to 64 bytes
-void convolution_forward(const Stream& stream, const ConvolutionShape& shape, const float* x, const float* weights, const float* bias,
-                         float* y, float* workspace);
-void convolution_backward_data(const Stream& stream, const ConvolutionShape& shape, const float* dy, const float* weights, float* dx,
-                               float* workspace);
+template <class T>
+void convolution_forward(const Stream& stream, const ConvolutionShape& shape, const T* x, const T* weights, const float* bias, T* y,
+                         float* workspace, ConvolutionTile tile = ConvolutionTile::kAuto);
+template <class T>
+void convolution_backward_data(const Stream& stream, const ConvolutionShape& shape, const T* dy, const T* weights, T* dx, float* workspace,
+                               ConvolutionTile tile = ConvolutionTile::kAuto);
 // dbias may be null
-void convolution_backward_weights(const Stream& stream, const ConvolutionShape& shape, const float* x, const float* dy, float* dweights,
-                                  float* dbias, float* workspace);
+template <class T>
+void convolution_backward_weights(const Stream& stream, const ConvolutionShape& shape, const T* x, const T* dy, float* dweights, float* dbias,
+                                  float* workspace, ConvolutionTile tile = ConvolutionTile::kAuto);
 
 }  // namespace gatun

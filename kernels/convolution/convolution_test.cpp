@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/convolution/convolution_reference.h"
 
+#include "kernels/testing/memory.h"
+#include "kernels/testing/storage.h"
 #include "kernels/testing/testing.h"
 
 using namespace gatun;
@@ -24,14 +26,15 @@ ConvolutionShape shape_of(const Case& c) {
           c.kernel_height, c.kernel_width, c.stride_height, c.stride_width, c.top, c.left, c.dilation_height, c.dilation_width};
 }
 
+template <class T>
 gatun_convolution_desc descriptor(const Case& c) {
   const ConvolutionShape s = shape_of(c);
   gatun_convolution_desc desc{};
   desc.struct_size = sizeof desc;
   desc.groups = static_cast<int32_t>(c.groups);
-  desc.x = layout(GATUN_F32, {c.batch, c.height, c.width, c.channels});
-  desc.weights = layout(GATUN_F32, {c.outputs, c.kernel_height, c.kernel_width, c.channels / c.groups});
-  desc.y = layout(GATUN_F32, {c.batch, s.y.height, s.y.width, c.outputs});
+  desc.x = layout(kDtype<T>, {c.batch, c.height, c.width, c.channels});
+  desc.weights = layout(kDtype<T>, {c.outputs, c.kernel_height, c.kernel_width, c.channels / c.groups});
+  desc.y = layout(kDtype<T>, {c.batch, s.y.height, s.y.width, c.outputs});
   desc.stride_height = static_cast<int32_t>(c.stride_height);
   desc.stride_width = static_cast<int32_t>(c.stride_width);
   desc.padding_top = static_cast<int32_t>(c.top);
@@ -43,6 +46,31 @@ gatun_convolution_desc descriptor(const Case& c) {
   return desc;
 }
 
+#if defined(GATUN_CUDA)
+// Every shape class, in few blocks: channels that fill steps, that share them, and that no vector fits; tails of every extent; all kinds of
+// stride, padding, dilation and groups.
+const std::vector<Case> kCases = {
+    {"stem", 3, 9, 8, 1, 24, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1},
+    {"stem 7x7 of three channels", 1, 19, 17, 3, 20, 7, 7, 2, 2, 3, 3, 3, 3, 1, 1, 1},
+    {"several taps a step", 3, 8, 7, 24, 48, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1},
+    {"two blocks of channels", 1, 9, 8, 64, 72, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    {"one by one", 2, 9, 7, 33, 65, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1},
+    {"one by one, stride 2: pixels that no output reads", 2, 7, 6, 8, 16, 1, 1, 2, 2, 0, 0, 0, 0, 1, 1, 1},
+    {"odd everything", 2, 11, 6, 7, 13, 3, 2, 2, 3, 2, 0, 1, 2, 1, 1, 1},
+    {"dilation and stride share a factor", 2, 13, 15, 8, 8, 3, 4, 4, 2, 3, 1, 2, 2, 6, 3, 1},
+    {"groups", 2, 5, 7, 24, 48, 3, 3, 2, 1, 1, 1, 1, 1, 1, 1, 3},
+    {"one channel a group, two outputs", 1, 4, 5, 6, 12, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 6},
+    {"patches", 2, 12, 12, 3, 40, 4, 4, 4, 4, 0, 0, 0, 0, 1, 1, 1},
+    {"patches read in vectors", 1, 18, 16, 3, 8, 8, 8, 8, 8, 0, 0, 0, 0, 1, 1, 1},
+    {"stride larger than the kernel", 2, 11, 11, 3, 4, 2, 2, 3, 4, 0, 0, 0, 0, 1, 1, 1},
+    {"stride larger than the image", 2, 3, 3, 2, 4, 3, 3, 5, 5, 1, 1, 1, 1, 1, 1, 1},
+    {"padding larger than the kernel", 1, 3, 2, 5, 6, 3, 3, 1, 1, 4, 4, 4, 4, 1, 1, 1},
+    {"depthwise", 2, 6, 9, 40, 40, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 40},
+    {"depthwise, stride 2", 2, 7, 9, 19, 19, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 19},
+    {"depthwise 7x7", 1, 5, 11, 16, 16, 7, 7, 1, 1, 3, 3, 3, 3, 1, 1, 16},
+    {"depthwise, dilated and lopsided", 2, 12, 13, 5, 5, 3, 2, 1, 3, 2, 0, 0, 4, 3, 2, 5},
+};
+#else
 // Every shape class: few and many channels, all kinds of stride, padding, dilation and groups, bands of all kinds, and depths beyond one pass.
 const std::vector<Case> kCases = {
     {"stem", 3, 28, 28, 1, 24, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1},
@@ -71,62 +99,73 @@ const std::vector<Case> kCases = {
     {"depthwise 7x7", 2, 10, 21, 16, 16, 7, 7, 1, 1, 3, 3, 3, 3, 1, 1, 16},
     {"depthwise, dilated and lopsided", 2, 12, 25, 5, 5, 3, 2, 1, 3, 2, 0, 0, 4, 3, 2, 5},
 };
+#endif
 
 struct Data {
   std::vector<float> x, weights, bias, dy;
 };
 
+// What the reference gets: the values that are stored as T, and the bias.
+template <class T>
 Data data_of(const ConvolutionShape& s) {
-  return {normal(s.batch * s.x.height * s.x.width * s.channels, 1), normal(s.out_channels * s.patch(), 2), normal(s.out_channels, 3),
-          normal(s.positions() * s.out_channels, 4)};
+  return {rounded<T>(normal(s.batch * s.x.height * s.x.width * s.channels, 1)), rounded<T>(normal(s.out_channels * s.patch(), 2)),
+          normal(s.out_channels, 3), rounded<T>(normal(s.positions() * s.out_channels, 4))};
 }
 
+template <class T>
 struct Result {
-  std::vector<float> y, dx, dweights, dbias;
+  std::vector<T> y, dx;
+  std::vector<float> dweights, dbias;
 };
+
+#if defined(GATUN_CUDA)
+constexpr size_t kGuard = 0;  // device memory has red zones and is aligned
+#else
+constexpr size_t kGuard = 128;
+#endif
 
 // Aligned workspace of exactly the bytes that were asked for, with a guard behind it.
 class Workspace {
  public:
-  explicit Workspace(size_t bytes) : bytes_(bytes), buffer_(bytes + 128, 0x5a) {}
-  void* data() {
-    const auto address = reinterpret_cast<uintptr_t>(buffer_.data());
-    return buffer_.data() + (64 - address % 64) % 64;
-  }
+  explicit Workspace(size_t bytes) : bytes_(bytes), buffer_(bytes + kGuard, 0x5a) {}
+  void* data() { return buffer_.data() + before(); }
   size_t bytes() const { return bytes_; }
-  bool intact() {
-    const auto* end = static_cast<uint8_t*>(data()) + bytes_;
-    return std::all_of(end, const_cast<const uint8_t*>(buffer_.data() + buffer_.size()), [](uint8_t byte) { return byte == 0x5a; });
+  bool intact() const {
+    const std::vector<uint8_t> values = buffer_.values();
+    return kGuard == 0 || std::all_of(values.begin() + static_cast<ptrdiff_t>(before() + bytes_), values.end(), [](uint8_t byte) { return byte == 0x5a; });
   }
 
  private:
+  size_t before() const { return (64 - reinterpret_cast<uintptr_t>(buffer_.data()) % 64) % 64; }
   size_t bytes_;
-  std::vector<uint8_t> buffer_;
+  Memory<uint8_t> buffer_;
 };
 
 // Spreads contiguous (B, H, W, C) values over a strided buffer whose gaps hold 7.
-std::vector<float> spread(const std::vector<float>& values, const gatun_layout& l) {
-  std::vector<float> buffer(static_cast<size_t>(std::max<int64_t>(1, l.shape[0] * l.stride[0])), 7.0f);
+template <class T>
+std::vector<T> spread(const std::vector<float>& values, const gatun_layout& l) {
+  std::vector<T> buffer(static_cast<size_t>(std::max<int64_t>(1, l.shape[0] * l.stride[0])), T(7.0f));
   size_t i = 0;
   for (int64_t b = 0; b < l.shape[0]; ++b)
     for (int64_t h = 0; h < l.shape[1]; ++h)
       for (int64_t w = 0; w < l.shape[2]; ++w)
-        for (int64_t c = 0; c < l.shape[3]; ++c) buffer[static_cast<size_t>(b * l.stride[0] + h * l.stride[1] + w * l.stride[2] + c)] = values[i++];
+        for (int64_t c = 0; c < l.shape[3]; ++c) buffer[static_cast<size_t>(b * l.stride[0] + h * l.stride[1] + w * l.stride[2] + c)] = T(values[i++]);
   return buffer;
 }
 
 // The reverse, and the gaps must still hold 7.
-std::vector<float> collect(std::vector<float>& buffer, const gatun_layout& l) {
-  std::vector<float> values;
+template <class T>
+std::vector<T> collect(std::vector<T> buffer, const gatun_layout& l) {
+  std::vector<T> values;
   for (int64_t b = 0; b < l.shape[0]; ++b)
     for (int64_t h = 0; h < l.shape[1]; ++h)
       for (int64_t w = 0; w < l.shape[2]; ++w)
         for (int64_t c = 0; c < l.shape[3]; ++c) {
-          float& at = buffer[static_cast<size_t>(b * l.stride[0] + h * l.stride[1] + w * l.stride[2] + c)];
+          T& at = buffer[static_cast<size_t>(b * l.stride[0] + h * l.stride[1] + w * l.stride[2] + c)];
           values.push_back(at);
-          at = 7.0f;
+          at = T(7.0f);
         }
-  CHECK(std::all_of(buffer.begin(), buffer.end(), [](float value) { return value == 7.0f; }));
+  CHECK(std::all_of(buffer.begin(), buffer.end(), [](T value) { return static_cast<float>(value) == 7.0f; }));
   return values;
 }
 
@@ -137,41 +176,40 @@ gatun_layout strided(gatun_layout l, int64_t gap) {
   return l;
 }
 
-Result run_kernel(const Case& c, const Data& data, int threads, bool bias = true, int64_t gap = 0) {
+template <class T>
+Result<T> run_kernel(const Case& c, const Data& data, int threads, bool bias = true, int64_t gap = 0) {
   Device device(threads);
-  gatun_convolution_desc desc = descriptor(c);
+  gatun_convolution_desc desc = descriptor<T>(c);
   desc.x = strided(desc.x, gap);
   desc.y = strided(desc.y, gap);
-  const std::vector<float> x = spread(data.x, desc.x), dy = spread(data.dy, desc.y);
-  std::vector<float> y(dy.size(), 7.0f), dx(x.size(), 7.0f);
-  Result result;
-  result.dweights.assign(data.weights.size(), 7.0f);
-  result.dbias.assign(data.bias.size(), 7.0f);
+  const Memory<T> x(spread<T>(data.x, desc.x)), dy(spread<T>(data.dy, desc.y)), weights(stored<T>(data.weights));
+  const Memory<float> bias_values(data.bias);
+  Memory<T> y(static_cast<size_t>(std::max<int64_t>(1, c.batch * desc.y.stride[0])), T(7.0f)), dx(static_cast<size_t>(std::max<int64_t>(1, c.batch * desc.x.stride[0])), T(7.0f));
+  Memory<float> dweights(data.weights.size(), 7.0f), dbias(data.bias.size(), 7.0f);
   size_t bytes = 0;
   run([&](gatun_error* e) { return gatun_convolution_backward_data_workspace(device.stream(), &desc, &bytes, e); });
   Workspace data_workspace(bytes);
   run([&](gatun_error* e) {
-    return gatun_convolution_backward_data(device.stream(), &desc, dy.data(), data.weights.data(), dx.data(), data_workspace.data(), bytes, e);
+    return gatun_convolution_backward_data(device.stream(), &desc, dy.data(), weights.data(), dx.data(), data_workspace.data(), bytes, e);
   });
   CHECK(data_workspace.intact());
   if (bias) desc.bias = layout(GATUN_F32, {c.outputs});
   run([&](gatun_error* e) { return gatun_convolution_forward_workspace(device.stream(), &desc, &bytes, e); });
   Workspace workspace(bytes);
   run([&](gatun_error* e) {
-    return gatun_convolution_forward(device.stream(), &desc, x.data(), data.weights.data(), bias ? data.bias.data() : nullptr, y.data(),
+    return gatun_convolution_forward(device.stream(), &desc, x.data(), weights.data(), bias ? bias_values.data() : nullptr, y.data(),
                                      workspace.data(), bytes, e);
   });
   CHECK(workspace.intact());
+  desc.weights.dtype = GATUN_F32;
   run([&](gatun_error* e) { return gatun_convolution_backward_weights_workspace(device.stream(), &desc, &bytes, e); });
   Workspace weights_workspace(bytes);
   run([&](gatun_error* e) {
-    return gatun_convolution_backward_weights(device.stream(), &desc, x.data(), dy.data(), result.dweights.data(),
-                                              bias ? result.dbias.data() : nullptr, weights_workspace.data(), bytes, e);
+    return gatun_convolution_backward_weights(device.stream(), &desc, x.data(), dy.data(), dweights.data(), bias ? dbias.data() : nullptr,
+                                              weights_workspace.data(), bytes, e);
   });
   CHECK(weights_workspace.intact());
-  result.y = collect(y, desc.y);
-  result.dx = collect(dx, desc.x);
-  return result;
+  return {collect(y.values(), desc.y), collect(dx.values(), desc.x), dweights.values(), dbias.values()};
 }
 
 template <class T>
@@ -192,17 +230,19 @@ Reference<T> reference(const ConvolutionShape& s, const Data& data, bool bias) {
 
 }  // namespace
 
-TEST_CASE("convolution matches the double reference") {
+TEST_CASE_TEMPLATE("convolution matches the double reference", T, GATUN_STORAGES) {
   for (const Case& c : kCases) {
     CAPTURE(c.name);
     const ConvolutionShape s = shape_of(c);
-    const Data data = data_of(s);
+    const Data data = data_of<T>(s);
     for (const bool bias : {true, false}) {
+      if (std::is_same_v<T, Half> && (!bias || c.groups * c.channels > 64)) continue;  // as bf16
       const Reference<double> truth = reference<double>(s, data, bias);
       const Reference<float> naive = reference<float>(s, data, bias);
-      const Result result = run_kernel(c, data, 2, bias, bias ? 0 : 3);
-      check_close(result.y, truth.y, naive.y);
-      check_close(result.dx, truth.dx, naive.dx);
+      // Gaps that keep vectors aligned where they are, and that do not.
+      const Result<T> result = run_kernel<T>(c, data, 2, bias, bias ? 0 : c.groups == 1 ? 8 : 3);
+      check_stored(result.y, truth.y, naive.y);
+      check_stored(result.dx, truth.dx, naive.dx);
       check_close(result.dweights, truth.dweights, naive.dweights);
       if (bias) check_close(result.dbias, truth.dbias, naive.dbias);
     }
@@ -212,11 +252,11 @@ TEST_CASE("convolution matches the double reference") {
 // The copy of a band spaces out pixels of 64 channels: a view with the same gap between its pixels must not be taken for a contiguous one.
 TEST_CASE("convolution of views with any gap between pixels matches the contiguous one") {
   const Case c{"one by one", 2, 5, 6, 64, 128, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1};
-  const Data data = data_of(shape_of(c));
-  const Result contiguous = run_kernel(c, data, 2);
+  const Data data = data_of<float>(shape_of(c));
+  const Result<float> contiguous = run_kernel<float>(c, data, 2);
   for (const int64_t gap : {3, 16, 64}) {
     CAPTURE(gap);
-    const Result spaced = run_kernel(c, data, 2, true, gap);
+    const Result<float> spaced = run_kernel<float>(c, data, 2, true, gap);
     CHECK(same_bits(spaced.y, contiguous.y));
     CHECK(same_bits(spaced.dx, contiguous.dx));
     CHECK(same_bits(spaced.dweights, contiguous.dweights));
@@ -225,12 +265,16 @@ TEST_CASE("convolution of views with any gap between pixels matches the contiguo
 }
 
 TEST_CASE("convolution backward-weights over many chunks matches the double reference") {
+#if defined(GATUN_CUDA)
+  const Case c{"many positions", 2, 23, 20, 5, 10, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+#else
   const Case c{"many positions", 9, 20, 20, 5, 10, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+#endif
   const ConvolutionShape s = shape_of(c);
-  const Data data = data_of(s);
+  const Data data = data_of<float>(s);
   const Reference<double> truth = reference<double>(s, data, true);
   const Reference<float> naive = reference<float>(s, data, true);
-  const Result result = run_kernel(c, data, 3);
+  const Result<float> result = run_kernel<float>(c, data, 3);
   check_close(result.dweights, truth.dweights, naive.dweights);
   check_close(result.dbias, truth.dbias, naive.dbias);
 }
@@ -238,7 +282,7 @@ TEST_CASE("convolution backward-weights over many chunks matches the double refe
 TEST_CASE("convolution reference gradients agree with finite differences") {
   const Case c{"small", 2, 5, 4, 4, 6, 3, 2, 2, 1, 1, 1, 0, 1, 1, 2, 2};
   const ConvolutionShape s = shape_of(c);
-  const Data data = data_of(s);
+  const Data data = data_of<float>(s);
   const Reference<double> gradient = reference<double>(s, data, true);
   const std::vector<double> x = widen(data.x), weights = widen(data.weights), bias = widen(data.bias), dy = widen(data.dy);
   const auto objective = [&](const std::vector<double>& x, const std::vector<double>& weights, const std::vector<double>& bias) {
@@ -260,13 +304,14 @@ TEST_CASE("convolution reference gradients agree with finite differences") {
   }
 }
 
+#if !defined(GATUN_CUDA)
 TEST_CASE("convolution gives the same bits for any number of threads") {
   for (const Case& c : kCases) {
     CAPTURE(c.name);
-    const Data data = data_of(shape_of(c));
-    const Result one = run_kernel(c, data, 1);
+    const Data data = data_of<float>(shape_of(c));
+    const Result<float> one = run_kernel<float>(c, data, 1);
     for (const int threads : {2, 3}) {
-      const Result many = run_kernel(c, data, threads);
+      const Result<float> many = run_kernel<float>(c, data, threads);
       CHECK(same_bits(one.y, many.y));
       CHECK(same_bits(one.dx, many.dx));
       CHECK(same_bits(one.dweights, many.dweights));
@@ -274,19 +319,20 @@ TEST_CASE("convolution gives the same bits for any number of threads") {
     }
   }
   const Case chunks{"many chunks", 7, 28, 28, 3, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-  const Data data = data_of(shape_of(chunks));
-  const Result one = run_kernel(chunks, data, 1);
+  const Data data = data_of<float>(shape_of(chunks));
+  const Result<float> one = run_kernel<float>(chunks, data, 1);
   for (const int threads : {2, 3}) {
-    const Result many = run_kernel(chunks, data, threads);
+    const Result<float> many = run_kernel<float>(chunks, data, threads);
     CHECK(same_bits(one.dweights, many.dweights));
     CHECK(same_bits(one.dbias, many.dbias));
   }
 }
+#endif
 
 TEST_CASE("convolution of an empty batch gives nothing, and zero gradients") {
   for (Case c : {kCases[2], kCases.back()}) {
     c.batch = 0;
-    const Result result = run_kernel(c, data_of(shape_of(c)), 2);
+    const Result<float> result = run_kernel<float>(c, data_of<float>(shape_of(c)), 2);
     CHECK(result.y.empty());
     CHECK(result.dx.empty());
     for (const float value : result.dweights) CHECK(value == 0.0f);
@@ -295,14 +341,14 @@ TEST_CASE("convolution of an empty batch gives nothing, and zero gradients") {
 }
 
 TEST_CASE("convolution carries NaN to the outputs that see it and to no others") {
-  for (const Case& c : {kCases[2], Case{"depthwise", 2, 14, 14, 40, 40, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 40}}) {
+  for (const Case& c : {kCases[2], Case{"depthwise", 2, 7, 7, 40, 40, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 40}}) {
     CAPTURE(c.name);
     const ConvolutionShape s = shape_of(c);
-    Data data = data_of(s);
+    Data data = data_of<float>(s);
     data.x[static_cast<size_t>((5 * s.x.width + 6) * s.channels)] = std::numeric_limits<float>::quiet_NaN();
     data.dy[static_cast<size_t>((2 * s.y.width + 1) * s.out_channels + 3)] = std::numeric_limits<float>::quiet_NaN();
     const Reference<float> naive = reference<float>(s, data, true);
-    const Result result = run_kernel(c, data, 2);
+    const Result<float> result = run_kernel<float>(c, data, 2);
     const auto same_nan = [](const std::vector<float>& a, const std::vector<float>& b) {
       for (size_t i = 0; i < a.size(); ++i) {
         if (std::isnan(a[i]) != std::isnan(b[i])) return false;
@@ -321,14 +367,14 @@ TEST_CASE("convolution refuses bad descriptors with a message that names the ope
   std::vector<float> buffer(4096);
   const Case c{"good", 1, 6, 6, 4, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2};
   size_t bytes = 0;
-  const gatun_convolution_desc good = descriptor(c);
-  run([&](gatun_error* e) { return gatun_convolution_forward_workspace(device.stream(), &good, &bytes, e); });
-  Workspace workspace(bytes);
+  const gatun_convolution_desc good = descriptor<float>(c);
+  run([&](gatun_error* e) { return gatun_convolution_backward_data_workspace(device.stream(), &good, &bytes, e); });
+  Workspace workspace(std::max<size_t>(bytes, 1 << 16));
   const auto attempt = [&](const char* part, auto&& change) {
     gatun_convolution_desc desc = good;
     change(desc);
     refused(part, [&](gatun_error* e) {
-      return gatun_convolution_forward(device.stream(), &desc, buffer.data(), buffer.data(), nullptr, buffer.data(), workspace.data(), bytes, e);
+      return gatun_convolution_forward(device.stream(), &desc, buffer.data(), buffer.data(), nullptr, buffer.data(), workspace.data(), workspace.bytes(), e);
     });
   };
   using Desc = gatun_convolution_desc;
@@ -344,7 +390,7 @@ TEST_CASE("convolution refuses bad descriptors with a message that names the ope
     d.y.shape[3] = d.groups = 1;
     d.dilation_height = INT32_MAX;
   });
-  attempt("x is i32, expected f32", [](Desc& d) { d.x.dtype = GATUN_I32; });
+  attempt("x is i32, ", [](Desc& d) { d.x.dtype = GATUN_I32; });
   attempt("weights has shape (8, 3, 3, 4), expected (8, 3, 3, 2)", [](Desc& d) { d.weights = layout(GATUN_F32, {8, 3, 3, 4}); });
   attempt("weights must be contiguous", [](Desc& d) { d.weights.stride[0] += 2; });
   attempt("y has shape (1, 6, 6, 8), expected (1, 3, 6, 8)", [](Desc& d) { d.stride_height = 2; });
@@ -358,7 +404,7 @@ TEST_CASE("convolution refuses bad descriptors with a message that names the ope
   attempt("bias has shape (7), expected (8)", [](Desc& d) { d.bias = layout(GATUN_F32, {7}); });
   attempt("bias is NULL", [](Desc& d) { d.bias = layout(GATUN_F32, {8}); });
   refused("bytes, ", [&](gatun_error* e) {
-    return gatun_convolution_forward(device.stream(), &good, buffer.data(), buffer.data(), nullptr, buffer.data(), workspace.data(), bytes - 1, e);
+    return gatun_convolution_backward_data(device.stream(), &good, buffer.data(), buffer.data(), buffer.data(), workspace.data(), bytes - 1, e);
   });
   refused("stream is NULL", [&](gatun_error* e) { return gatun_convolution_forward_workspace(nullptr, &good, &bytes, e); });
   Desc with_bias = good;

@@ -150,13 +150,15 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gatun {
 
-size_t convolution_backward_weights_workspace(const Stream& stream, const ConvolutionShape& shape) {
+template <>
+size_t convolution_backward_weights_workspace<float>(const Stream& stream, const ConvolutionShape& shape, ConvolutionTile) {
   if (shape.depthwise()) return depthwise_backward_weights_workspace(stream, shape);
   return GATUN_DISPATCH(dense_backward_weights_workspace)(stream.threads(), shape);
 }
 
-void convolution_backward_weights(const Stream& stream, const ConvolutionShape& shape, const float* x, const float* dy, float* dweights,
-                                  float* dbias, float* workspace) {
+template <>
+void convolution_backward_weights<float>(const Stream& stream, const ConvolutionShape& shape, const float* x, const float* dy, float* dweights,
+                                         float* dbias, float* workspace, ConvolutionTile) {
   if (shape.positions() == 0) {
     std::fill_n(dweights, shape.out_channels * shape.patch(), 0.0f);
     if (dbias != nullptr) std::fill_n(dbias, shape.out_channels, 0.0f);

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gatun/convolution.h"
 
+#include <algorithm>
+
 #include "abi.h"
 #include "check.h"
+#include "kernels/common/storage.h"
 #include "kernels/convolution/convolution.h"
 
 namespace gatun {
@@ -44,12 +47,37 @@ static PixelGrid grid(const gatun_layout& layout) {
   return {layout.shape[1], layout.shape[2], layout.stride[0], layout.stride[1], layout.stride[2]};
 }
 
+// What desc->weights stands for: the gradient of weights is f32, whatever they are stored as.
+enum class Weights { kValues, kGradient };
+
+#if defined(GATUN_CUDA)
+static void check_extents(const ConvolutionShape& s, const gatun_convolution_desc& desc) {
+  const auto pixels = [&](const char* name, const PixelGrid& grid, const gatun_layout& layout) {
+    if (s.batch > 0 && grid.height > kMaxPositions / s.batch / grid.width) {
+      invalid("%s is %s, at most %lld pixels are possible on CUDA", name, describe(layout).c_str(), static_cast<long long>(kMaxPositions));
+    }
+  };
+  pixels("x", s.x, desc.x);
+  pixels("y", s.y, desc.y);
+  const int64_t largest = std::max({s.x.height, s.x.width, s.kernel_height, s.kernel_width, s.stride_height, s.stride_width, s.padding_top, s.padding_left,
+                                    int64_t{desc.padding_bottom}, int64_t{desc.padding_right}, s.dilation_height * (s.kernel_height - 1),
+                                    s.dilation_width * (s.kernel_width - 1), s.out_channels, s.channels, s.patch(), s.group_outputs() * s.taps()});
+  if (largest > kMaxExtent) {
+    invalid("extents, steps and patches of at most %lld are possible on CUDA: x is %s, weights are %s", static_cast<long long>(kMaxExtent),
+            describe(desc.x).c_str(), describe(desc.weights).c_str());
+  }
+}
+#else
+static void check_extents(const ConvolutionShape&, const gatun_convolution_desc&) {}
+#endif
+
 // Everything but pointers; what is written must not overlap itself.
-static ConvolutionShape check_convolution(const gatun_convolution_desc& desc) {
+static ConvolutionShape check_convolution(const gatun_convolution_desc& desc, Weights weights) {
   check_geometry(desc);
-  check_layout("x", desc.x, GATUN_F32, 4);
-  check_layout("weights", desc.weights, GATUN_F32, 4);
-  check_layout("y", desc.y, GATUN_F32, 4);
+  check_storage("x", desc.x, 4);
+  check_storage("y", desc.y, 4);
+  check_same_dtype("y", desc.y, "x", desc.x);
+  check_layout("weights", desc.weights, weights == Weights::kValues ? desc.x.dtype : GATUN_F32, 4);
   for (int i = 1; i < 4; ++i) {
     if (desc.x.shape[i] < 1) invalid("x has an empty image: %s", describe(desc.x).c_str());
   }
@@ -78,23 +106,26 @@ static ConvolutionShape check_convolution(const gatun_convolution_desc& desc) {
     check_layout("bias", desc.bias, GATUN_F32, 1);
     check_shape("bias", desc.bias, {outputs});
   }
-  return {desc.x.shape[0],       channels,         outputs,           desc.groups,         grid(desc.x),         grid(desc.y),
-          desc.weights.shape[1], desc.weights.shape[2], desc.stride_height, desc.stride_width, desc.padding_top, desc.padding_left,
-          desc.dilation_height,  desc.dilation_width};
+  const ConvolutionShape shape{desc.x.shape[0],       channels,         outputs,           desc.groups,         grid(desc.x),         grid(desc.y),
+                               desc.weights.shape[1], desc.weights.shape[2], desc.stride_height, desc.stride_width, desc.padding_top, desc.padding_left,
+                               desc.dilation_height,  desc.dilation_width};
+  check_extents(shape, desc);
+  return shape;
 }
 
 static void check_no_bias(const gatun_convolution_desc& desc) {
   if (present(desc.bias)) invalid("bias takes no part in backward_data, its dtype must be none: %s", describe(desc.bias).c_str());
 }
 
-using WorkspaceSize = size_t (*)(const Stream&, const ConvolutionShape&);
-
-static gatun_status workspace_size(const char* name, WorkspaceSize size, const gatun_stream* stream, const gatun_convolution_desc* desc,
-                                   size_t* bytes, gatun_error* error) {
+// size(stream, shape, storage) is the operation's own
+template <class Size>
+static gatun_status workspace_size(const char* name, Weights weights, const gatun_stream* stream, const gatun_convolution_desc* desc,
+                                   size_t* bytes, gatun_error* error, Size&& size) {
   return border(name, error, [&] {
     check_call(stream, desc);
     if (bytes == nullptr) invalid("bytes is NULL");
-    *bytes = size(*stream, check_convolution(*desc));
+    const ConvolutionShape shape = check_convolution(*desc, weights);
+    with_storage(desc->x.dtype, [&](auto storage) { *bytes = size(*stream, shape, storage); });
   });
 }
 
@@ -104,7 +135,10 @@ extern "C" {
 
 gatun_status gatun_convolution_forward_workspace(const gatun_stream* stream, const gatun_convolution_desc* desc, size_t* bytes,
                                                  gatun_error* error) {
-  return gatun::workspace_size("convolution_forward_workspace", gatun::convolution_forward_workspace, stream, desc, bytes, error);
+  using namespace gatun;
+  return workspace_size("convolution_forward_workspace", Weights::kValues, stream, desc, bytes, error, [](const Stream& s, const ConvolutionShape& shape, auto storage) {
+    return convolution_forward_workspace<typename decltype(storage)::Type>(s, shape);
+  });
 }
 
 gatun_status gatun_convolution_forward(gatun_stream* stream, const gatun_convolution_desc* desc, const void* x, const void* weights,
@@ -112,21 +146,27 @@ gatun_status gatun_convolution_forward(gatun_stream* stream, const gatun_convolu
   using namespace gatun;
   return border("convolution_forward", error, [&] {
     check_call(stream, desc);
-    const ConvolutionShape shape = check_convolution(*desc);
+    const ConvolutionShape shape = check_convolution(*desc, Weights::kValues);
     check_no_overlap("y", desc->y);
     check_pointer("x", desc->x, x);
     check_pointer("weights", desc->weights, weights);
     check_pointer("bias", desc->bias, bias);
     check_pointer("y", desc->y, y);
-    check_workspace(workspace, workspace_bytes, convolution_forward_workspace(*stream, shape));
-    convolution_forward(*stream, shape, static_cast<const float*>(x), static_cast<const float*>(weights), static_cast<const float*>(bias),
-                        static_cast<float*>(y), static_cast<float*>(workspace));
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      check_workspace(workspace, workspace_bytes, convolution_forward_workspace<T>(*stream, shape));
+      convolution_forward<T>(*stream, shape, static_cast<const T*>(x), static_cast<const T*>(weights), static_cast<const float*>(bias),
+                             static_cast<T*>(y), static_cast<float*>(workspace));
+    });
   });
 }
 
 gatun_status gatun_convolution_backward_data_workspace(const gatun_stream* stream, const gatun_convolution_desc* desc, size_t* bytes,
                                                        gatun_error* error) {
-  return gatun::workspace_size("convolution_backward_data_workspace", gatun::convolution_backward_data_workspace, stream, desc, bytes, error);
+  using namespace gatun;
+  return workspace_size("convolution_backward_data_workspace", Weights::kValues, stream, desc, bytes, error, [](const Stream& s, const ConvolutionShape& shape, auto storage) {
+    return convolution_backward_data_workspace<typename decltype(storage)::Type>(s, shape);
+  });
 }
 
 gatun_status gatun_convolution_backward_data(gatun_stream* stream, const gatun_convolution_desc* desc, const void* dy, const void* weights,
@@ -134,22 +174,27 @@ gatun_status gatun_convolution_backward_data(gatun_stream* stream, const gatun_c
   using namespace gatun;
   return border("convolution_backward_data", error, [&] {
     check_call(stream, desc);
-    const ConvolutionShape shape = check_convolution(*desc);
+    const ConvolutionShape shape = check_convolution(*desc, Weights::kValues);
     check_no_bias(*desc);
     check_no_overlap("dx", desc->x);
     check_pointer("dy", desc->y, dy);
     check_pointer("weights", desc->weights, weights);
     check_pointer("dx", desc->x, dx);
-    check_workspace(workspace, workspace_bytes, convolution_backward_data_workspace(*stream, shape));
-    convolution_backward_data(*stream, shape, static_cast<const float*>(dy), static_cast<const float*>(weights), static_cast<float*>(dx),
-                              static_cast<float*>(workspace));
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      check_workspace(workspace, workspace_bytes, convolution_backward_data_workspace<T>(*stream, shape));
+      convolution_backward_data<T>(*stream, shape, static_cast<const T*>(dy), static_cast<const T*>(weights), static_cast<T*>(dx),
+                                   static_cast<float*>(workspace));
+    });
   });
 }
 
 gatun_status gatun_convolution_backward_weights_workspace(const gatun_stream* stream, const gatun_convolution_desc* desc, size_t* bytes,
                                                           gatun_error* error) {
-  return gatun::workspace_size("convolution_backward_weights_workspace", gatun::convolution_backward_weights_workspace, stream, desc, bytes,
-                               error);
+  using namespace gatun;
+  return workspace_size("convolution_backward_weights_workspace", Weights::kGradient, stream, desc, bytes, error, [](const Stream& s, const ConvolutionShape& shape, auto storage) {
+    return convolution_backward_weights_workspace<typename decltype(storage)::Type>(s, shape);
+  });
 }
 
 gatun_status gatun_convolution_backward_weights(gatun_stream* stream, const gatun_convolution_desc* desc, const void* x, const void* dy,
@@ -157,14 +202,17 @@ gatun_status gatun_convolution_backward_weights(gatun_stream* stream, const gatu
   using namespace gatun;
   return border("convolution_backward_weights", error, [&] {
     check_call(stream, desc);
-    const ConvolutionShape shape = check_convolution(*desc);
+    const ConvolutionShape shape = check_convolution(*desc, Weights::kGradient);
     check_pointer("x", desc->x, x);
     check_pointer("dy", desc->y, dy);
     check_pointer("dweights", desc->weights, dweights);
     check_pointer("dbias", desc->bias, dbias);
-    check_workspace(workspace, workspace_bytes, convolution_backward_weights_workspace(*stream, shape));
-    convolution_backward_weights(*stream, shape, static_cast<const float*>(x), static_cast<const float*>(dy), static_cast<float*>(dweights),
-                                 static_cast<float*>(dbias), static_cast<float*>(workspace));
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      check_workspace(workspace, workspace_bytes, convolution_backward_weights_workspace<T>(*stream, shape));
+      convolution_backward_weights<T>(*stream, shape, static_cast<const T*>(x), static_cast<const T*>(dy), static_cast<float*>(dweights),
+                                      static_cast<float*>(dbias), static_cast<float*>(workspace));
+    });
   });
 }
 

@@ -9,7 +9,10 @@
  * OH = ⌊(H + padding_top + padding_bottom − dilation_height·(KH − 1) − 1) / stride_height⌋ + 1, OW likewise.
  * Group g joins the input channels [g·C/groups, (g+1)·C/groups) with the output channels [g·O/groups, (g+1)·O/groups);
  * groups = C = O is a depthwise convolution and has a kernel of its own.
- * The matrix of patches is never formed as a whole, only tile by tile in the workspace. Results do not depend on the number of threads.
+ * The matrix of patches is never formed as a whole, only tile by tile. Results do not depend on the number of threads.
+ *
+ * Storage: on the CPU f32; on CUDA f32, bf16 or f16, the same for x, y and weights. Sums are f32 (and products too: no TF32), bias and the
+ * gradients of weights and bias are always f32. On CUDA x and y have at most 2^31 - 2^16 pixels each, and extents, steps and patches at most 2^29.
  */
 #ifndef GATUN_CONVOLUTION_H
 #define GATUN_CONVOLUTION_H
@@ -24,10 +27,10 @@ extern "C" {
 typedef struct gatun_convolution_desc {
   uint32_t struct_size;
   int32_t groups;           /**< ≥ 1, divides C and O */
-  gatun_layout x;           /**< f32 (B, H, W, C): x or dx; leading dimensions may be strided; B may be 0, the others not */
-  gatun_layout weights;     /**< f32 (O, KH, KW, C/groups) contiguous: weights or their gradient */
+  gatun_layout x;           /**< (B, H, W, C): x or dx; leading dimensions may be strided; B may be 0, the others not */
+  gatun_layout weights;     /**< (O, KH, KW, C/groups) contiguous: weights, stored as x, or (backward_weights) their gradient, f32 */
   gatun_layout bias;        /**< f32 (O) contiguous: bias or its gradient; GATUN_NONE where there is none */
-  gatun_layout y;           /**< f32 (B, OH, OW, O): y or dy; leading dimensions may be strided */
+  gatun_layout y;           /**< (B, OH, OW, O), stored as x: y or dy; leading dimensions may be strided */
   int32_t stride_height;    /**< ≥ 1 */
   int32_t stride_width;     /**< ≥ 1 */
   int32_t padding_top;      /**< rows of zeros above, ≥ 0 */
@@ -59,12 +62,12 @@ GATUN_API gatun_status gatun_convolution_backward_data(gatun_stream* stream, con
                                                        const void* weights, void* dx, void* workspace, size_t workspace_bytes,
                                                        gatun_error* error);
 
-/** Bytes of workspace that gatun_convolution_backward_weights needs on this stream. */
+/** Bytes of workspace that gatun_convolution_backward_weights needs on this stream; desc->weights is the gradient. */
 GATUN_API gatun_status gatun_convolution_backward_weights_workspace(const gatun_stream* stream, const gatun_convolution_desc* desc,
                                                                     size_t* bytes, gatun_error* error);
 
 /**
- * dweights and, where desc->bias is present, dbias; overwrites both. The sum over B·OH·OW is cut into chunks by the shape alone
+ * dweights and, where desc->bias is present, dbias; overwrites both. desc->weights is f32. The sum over B·OH·OW is cut into chunks by the shape alone
  * and combined in their order. An empty batch gives zeros.
  */
 GATUN_API gatun_status gatun_convolution_backward_weights(gatun_stream* stream, const gatun_convolution_desc* desc, const void* x,
