@@ -66,8 +66,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gatun {
 
-int64_t ceiling_fma(const Stream& stream, int64_t iterations, float* result) {
-  return GATUN_DISPATCH(fma)(stream.threads(), iterations, result);
+void ceiling_fma(const Stream& stream, int64_t iterations, int64_t* flops, float* result) {
+  *flops = GATUN_DISPATCH(fma)(stream.threads(), iterations, result);
 }
 
 void ceiling_copy(const Stream& stream, const float* x, float* y, int64_t count) {

@@ -3,6 +3,7 @@
 // emulated one). The same test cases run on all of them.
 #pragma once
 
+#include <cstddef>
 #include <vector>
 
 #if defined(GATUN_CUDA)

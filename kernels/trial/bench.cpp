@@ -90,6 +90,12 @@ Ceilings measure_ceilings(const Device& device) {
     const gatun_ceiling_fma_desc desc{sizeof desc, 0, count, layout(GATUN_I64, {1}), layout(GATUN_F32, {1})};
     return gatun_ceiling_fma(device.stream(), &desc, flops, last, e);
   });
+  if (!device.cpu()) {
+    result.tensor_flops = rate(iterations, [&](int64_t count, int64_t* flops, float* last, gatun_error* e) {
+      const gatun_ceiling_mma_desc desc{sizeof desc, GATUN_BF16, count, layout(GATUN_I64, {1}), layout(GATUN_F32, {1})};
+      return gatun_ceiling_mma(device.stream(), &desc, flops, last, e);
+    });
+  }
   const int64_t count = device.emulated() ? 1 << 14 : std::max<int64_t>(device.cache_bytes(), 32 << 20);
   Run run(device, 1, seconds);
   Rotating<float> x = run.normal<float>(count), y = run.empty<float>(count);

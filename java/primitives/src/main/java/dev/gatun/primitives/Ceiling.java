@@ -2,7 +2,9 @@
 package dev.gatun.primitives;
 
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.function.BiConsumer;
 
 /** What this machine can do at this moment; benchmarks give times as fractions of it. */
 public final class Ceiling {
@@ -12,6 +14,13 @@ public final class Ceiling {
     private static final long ITERATIONS = FMA_DESC.i64("iterations");
     private static final long FLOPS = FMA_DESC.layout("flops");
     private static final long RESULT = FMA_DESC.layout("result");
+
+    private static final Downcall MMA = Downcall.operation("gatun_ceiling_mma", 2);
+    private static final Struct MMA_DESC = Struct.descriptor("gatun_ceiling_mma_desc");
+    private static final long MMA_DTYPE = MMA_DESC.i32("dtype");
+    private static final long MMA_ITERATIONS = MMA_DESC.i64("iterations");
+    private static final long MMA_FLOPS = MMA_DESC.layout("flops");
+    private static final long MMA_RESULT = MMA_DESC.layout("result");
 
     private static final Downcall COPY = Downcall.operation("gatun_ceiling_copy", 2);
     private static final Struct COPY_DESC = Struct.descriptor("gatun_ceiling_copy_desc");
@@ -28,13 +37,42 @@ public final class Ceiling {
      * @return floating-point operations done
      */
     public static long fma(GatunStream stream, long iterations) {
-        try (Call call = new Call(stream, FMA, FMA_DESC);
-                Arena arena = Arena.ofConfined()) {
-            Operand flops = new Operand(arena.allocate(8, 64), Layout.of(DType.I64, 1));
-            Operand result = new Operand(arena.allocate(4, 64), Layout.of(DType.F32, 1));
+        try (Call call = new Call(stream, FMA, FMA_DESC)) {
             call.set(ITERATIONS, iterations);
-            call.run(call.output(FLOPS, "flops", flops), call.output(RESULT, "result", result));
-            return flops.segment().get(ValueLayout.JAVA_LONG, 0);
+            return count(stream, (flops, result) -> call.run(call.output(FLOPS, "flops", flops), call.output(RESULT, "result", result)));
+        }
+    }
+
+    /**
+     * Products of small matrices from registers on CUDA's tensor cores, sums in f32.
+     *
+     * @param dtype of the factors, BF16 or F16
+     * @param iterations rounds of the loop, positive
+     * @return floating-point operations done
+     * @throws GatunException with status UNSUPPORTED on the CPU
+     */
+    public static long mma(GatunStream stream, DType dtype, long iterations) {
+        try (Call call = new Call(stream, MMA, MMA_DESC)) {
+            call.set(MMA_DTYPE, dtype.code());
+            call.set(MMA_ITERATIONS, iterations);
+            return count(
+                    stream, (flops, result) -> call.run(call.output(MMA_FLOPS, "flops", flops), call.output(MMA_RESULT, "result", result)));
+        }
+    }
+
+    /** Runs work that writes its operations and a result into the device's memory; returns the former. */
+    private static long count(GatunStream stream, BiConsumer<Operand, Operand> work) {
+        MemorySegment flops = NativeMemory.allocate(stream.context(), 8);
+        MemorySegment result = NativeMemory.allocate(stream.context(), 4);
+        try (Arena arena = Arena.ofConfined()) {
+            work.accept(new Operand(flops, Layout.of(DType.I64, 1)), new Operand(result, Layout.of(DType.F32, 1)));
+            MemorySegment host = arena.allocate(8, 8);
+            NativeMemory.copy(stream, host, flops);
+            stream.synchronize();
+            return host.get(ValueLayout.JAVA_LONG, 0);
+        } finally {
+            NativeMemory.free(stream.context(), flops);
+            NativeMemory.free(stream.context(), result);
         }
     }
 

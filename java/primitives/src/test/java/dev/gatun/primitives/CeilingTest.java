@@ -22,6 +22,21 @@ class CeilingTest {
     }
 
     @Test
+    void tensorCoresAreCudas() {
+        try (Native cpu = new Native(1);
+                GatunContext context = GatunContext.emulated();
+                GatunStream emulated = context.stream()) {
+            GatunException none = assertThrows(GatunException.class, () -> Ceiling.mma(cpu.stream, DType.BF16, 1));
+            assertEquals(GatunException.Status.UNSUPPORTED, none.status());
+            long flops = Ceiling.mma(emulated, DType.BF16, 1);
+            // products of 16 x 16 and 16 x 8
+            assertEquals(0, flops % (2 * 16 * 16 * 8));
+            assertEquals(2 * flops, Ceiling.mma(emulated, DType.F16, 2));
+            assertThrows(GatunException.class, () -> Ceiling.mma(emulated, DType.F32, 1));
+        }
+    }
+
+    @Test
     void aCopyIsWhole() {
         try (Native device = new Native()) {
             float[] values = Native.normal(40_003, 1);
