@@ -25,6 +25,7 @@ public final class Experiment implements AutoCloseable {
 
     private final Pipeline pipeline;
     private final Device device;
+    private final Device host;
     private final Datasets data;
     private final Views views;
     private final Parameters parameters;
@@ -39,6 +40,7 @@ public final class Experiment implements AutoCloseable {
     private Experiment(Pipeline pipeline, Device device, boolean trains, OptionalInt samples) {
         this.pipeline = pipeline;
         this.device = device;
+        this.host = device.sharesHostMemory() ? device : Device.cpu(pipeline.device().threads());
         data = make("data", () -> pipeline.data().provider().create(pipeline.data().settings(), pipeline.seed()));
         views = make("views", () -> pipeline.views().provider().create(pipeline.views().settings(), data.pretrain()));
         parameters = Parameters.create();
@@ -96,7 +98,7 @@ public final class Experiment implements AutoCloseable {
     }
 
     private static Experiment open(Pipeline pipeline, boolean trains, OptionalInt samples) {
-        Device device = Device.cpu(pipeline.device().threads());
+        Device device = pipeline.device().open();
         try {
             return new Experiment(pipeline, device, trains, samples);
         } catch (RuntimeException e) {
@@ -134,7 +136,7 @@ public final class Experiment implements AutoCloseable {
     public Loader loader() {
         return new Loader(
                 data.pretrain(), views, pipeline.batch().batch(), stepsPerEpoch * pipeline.batch().accumulate(), pipeline.seed(),
-                device.threads());
+                host.threads());
     }
 
     /** Epochs of the whole run, the last one begun included. */
@@ -150,6 +152,11 @@ public final class Experiment implements AutoCloseable {
     /** Where it computes. */
     public Device device() {
         return device;
+    }
+
+    /** Where the host looks at results: the device itself if the host reaches its memory, else a CPU beside it. */
+    public Device host() {
+        return host;
     }
 
     /** The data. */
@@ -204,6 +211,7 @@ public final class Experiment implements AutoCloseable {
 
     @Override
     public void close() {
+        host.close();
         device.close();
     }
 }

@@ -188,7 +188,7 @@ public final class Pretraining {
      */
     public static int embed(Path folder, List<String> overrides, String part, Path file, ProgressListener listener) {
         try (Experiment experiment = restore(folder, overrides);
-                Scope scope = experiment.device().scope().open()) {
+                Scope scope = experiment.host().scope().open()) {
             Dataset data = switch (part) {
                 case "train" -> experiment.data().train();
                 case "test" -> experiment.data().test()

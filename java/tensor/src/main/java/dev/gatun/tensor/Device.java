@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor;
 
+import dev.gatun.primitives.DeviceKind;
 import dev.gatun.primitives.GatunContext;
 import dev.gatun.primitives.GatunStream;
 import dev.gatun.primitives.NativeMemory;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
 /**
@@ -11,6 +13,8 @@ import java.lang.foreign.MemorySegment;
  * state; a program may use several devices, and tensors of two devices do not mix.
  */
 public final class Device implements AutoCloseable {
+    private final DeviceKind kind;
+    private final int ordinal;
     private final GatunContext context;
     private final GatunStream stream;
     private final Allocator allocator;
@@ -19,7 +23,9 @@ public final class Device implements AutoCloseable {
     private final int threads;
     private boolean closed;
 
-    private Device(GatunContext context, Gemm gemm) {
+    private Device(DeviceKind kind, int ordinal, GatunContext context, Gemm gemm) {
+        this.kind = kind;
+        this.ordinal = ordinal;
         this.context = context;
         this.stream = context.stream();
         this.threads = context.threads();
@@ -46,7 +52,22 @@ public final class Device implements AutoCloseable {
      */
     public static Device cpu(int threads) {
         GatunContext context = GatunContext.cpu(threads);
-        return new Device(context, new OneDnn());
+        return new Device(DeviceKind.CPU, 0, context, new OneDnn());
+    }
+
+    /**
+     * A CUDA device.
+     *
+     * @param ordinal which one, from 0
+     * @throws dev.gatun.primitives.GatunException NO_DEVICE where there is no library for CUDA, no driver or no device; the message says which
+     */
+    public static Device cuda(int ordinal) {
+        return new Device(DeviceKind.CUDA, ordinal, GatunContext.cuda(ordinal), new KernelGemm());
+    }
+
+    /** The CUDA kernels on the emulated device: slow and strict, for tests. Its memory is its own, as a GPU's is. */
+    public static Device emulated() {
+        return new Device(DeviceKind.EMULATED, 0, GatunContext.emulated(), new KernelGemm());
     }
 
     /** Threads an operation uses. */
@@ -56,7 +77,17 @@ public final class Device implements AutoCloseable {
 
     /** The device in words, for logs and reports. */
     public String name() {
-        return "cpu";
+        return kind == DeviceKind.CUDA ? kind + ":" + ordinal : kind.toString();
+    }
+
+    /** What it computes on. */
+    public DeviceKind kind() {
+        return kind;
+    }
+
+    /** Whether the host reaches its memory: {@link Tensor#segment} works. */
+    public boolean sharesHostMemory() {
+        return kind == DeviceKind.CPU;
     }
 
     /** The stream on which this device's operations run. */
@@ -108,6 +139,40 @@ public final class Device implements AutoCloseable {
             allocator.close();
             stream.close();
             context.close();
+        }
+    }
+
+    /** Copies host memory of any kind into this device's, behind what the stream does; the host memory may be written again at once. */
+    void upload(MemorySegment host, MemorySegment memory) {
+        if (sharesHostMemory()) {
+            MemorySegment.copy(host, 0, memory, 0, memory.byteSize());
+            return;
+        }
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment source = host;
+            if (!host.isNative()) {
+                source = arena.allocate(memory.byteSize(), Long.BYTES);
+                source.copyFrom(host);
+            }
+            NativeMemory.copy(stream, memory, source);
+            stream.synchronize();
+        }
+    }
+
+    /** Copies this device's memory to the host's once the stream has come so far. */
+    void download(MemorySegment memory, MemorySegment host) {
+        if (sharesHostMemory()) {
+            stream.synchronize();
+            MemorySegment.copy(memory, 0, host, 0, memory.byteSize());
+            return;
+        }
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment target = host.isNative() ? host : arena.allocate(memory.byteSize(), Long.BYTES);
+            NativeMemory.copy(stream, target, memory);
+            stream.synchronize();
+            if (target != host) {
+                host.copyFrom(target);
+            }
         }
     }
 

@@ -44,7 +44,7 @@ final class Kernels {
         GatunStream stream = out.device().stream();
         long bytes = Reduction.workspace(stream, kind, x.operand(), out.operand());
         try (Scope work = out.scope().open()) {
-            Reduction.reduce(stream, kind, x.operand(), out.operand(), work.empty(DType.U8, bytes).segment());
+            Reduction.reduce(stream, kind, x.operand(), out.operand(), work.workspace(bytes));
         }
     }
 

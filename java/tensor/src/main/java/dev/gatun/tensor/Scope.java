@@ -4,7 +4,6 @@ package dev.gatun.tensor;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.RandomKey;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
@@ -85,21 +84,21 @@ public final class Scope implements AutoCloseable {
     /** An f32 tensor with a copy of {@code values}; without a shape, a vector. */
     public Tensor of(float[] values, long... shape) {
         Tensor t = filled(DType.F32, values.length, shape);
-        MemorySegment.copy(values, 0, t.segment(), ValueLayout.JAVA_FLOAT, 0, values.length);
+        t.copyFrom(values);
         return t;
     }
 
     /** An i32 tensor with a copy of {@code values}; without a shape, a vector. */
     public Tensor ofInts(int[] values, long... shape) {
         Tensor t = filled(DType.I32, values.length, shape);
-        MemorySegment.copy(values, 0, t.segment(), ValueLayout.JAVA_INT, 0, values.length);
+        t.copyFrom(values);
         return t;
     }
 
     /** An i64 tensor with a copy of {@code values}; without a shape, a vector. */
     public Tensor ofLongs(long[] values, long... shape) {
         Tensor t = filled(DType.I64, values.length, shape);
-        MemorySegment.copy(values, 0, t.segment(), ValueLayout.JAVA_LONG, 0, values.length);
+        t.copyFrom(values);
         return t;
     }
 
@@ -111,10 +110,17 @@ public final class Scope implements AutoCloseable {
         return empty(type, dims);
     }
 
+    /** Device memory that an operation may use while it runs; the host does not touch it. */
+    public MemorySegment workspace(long bytes) {
+        return empty(DType.U8, bytes).memory();
+    }
+
     /** A random key in this scope's memory, where operations read it. */
     public MemorySegment key(RandomKey key) {
-        MemorySegment memory = empty(DType.I64, RandomKey.BYTES / Long.BYTES).segment();
-        key.write(memory);
+        MemorySegment memory = workspace(RandomKey.BYTES);
+        MemorySegment written = MemorySegment.ofArray(new long[(int) (RandomKey.BYTES / Long.BYTES)]);
+        key.write(written);
+        device.upload(written, memory);
         return memory;
     }
 

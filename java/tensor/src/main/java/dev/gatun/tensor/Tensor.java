@@ -3,9 +3,11 @@ package dev.gatun.tensor;
 
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Layout;
+import dev.gatun.primitives.NativeMemory;
 import dev.gatun.primitives.Operand;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -112,12 +114,21 @@ public final class Tensor {
     }
 
     /**
-     * The memory from the first to the last element. It must not be used after the scope is closed. Whoever writes through it
-     * calls {@link #written}.
+     * The memory from the first to the last element, for the host to read and write. It must not be used after the scope is closed. Whoever
+     * writes through it calls {@link #written}.
      *
-     * @throws TensorException if the tensor's scope is closed
+     * @throws TensorException if the tensor's scope is closed, or the host cannot reach the device's memory
      */
     public MemorySegment segment() {
+        if (!device().sharesHostMemory()) {
+            throw new TensorException("the host cannot reach the memory of " + describe() + " on device " + device().name()
+                    + "; toArray, copyTo and copyFrom copy it");
+        }
+        return memory();
+    }
+
+    /** The memory wherever it is. */
+    MemorySegment memory() {
         checkLive();
         return slice();
     }
@@ -341,8 +352,7 @@ public final class Tensor {
         if (elements() != 1) {
             throw new TensorException("item() of a tensor of shape " + Shapes.text(shape));
         }
-        device().stream().synchronize();
-        return segment().get(ValueLayout.JAVA_FLOAT, 0);
+        return toArray()[0];
     }
 
     /** Whether every element is finite: the check for a loss before its gradient is used. */
@@ -353,29 +363,104 @@ public final class Tensor {
     /** A copy of the elements in row-major order. */
     public float[] toArray() {
         require(DType.F32);
-        device().stream().synchronize();
+        float[] values = new float[Math.toIntExact(elements())];
         if (isContiguous()) {
-            return segment().toArray(ValueLayout.JAVA_FLOAT);
+            copyTo(MemorySegment.ofArray(values));
+            return values;
         }
         try (Scope work = scope.open()) {
-            return copy(work).segment().toArray(ValueLayout.JAVA_FLOAT);
+            copy(work).copyTo(MemorySegment.ofArray(values));
+            return values;
         }
     }
 
     /** A copy of the elements of an i32 tensor in row-major order. */
     public int[] toIntArray() {
         require(DType.I32);
-        requireContiguous();
-        device().stream().synchronize();
-        return segment().toArray(ValueLayout.JAVA_INT);
+        int[] values = new int[Math.toIntExact(elements())];
+        copyTo(MemorySegment.ofArray(values));
+        return values;
     }
 
     /** A copy of the elements of an i64 tensor in row-major order. */
     public long[] toLongArray() {
         require(DType.I64);
+        long[] values = new long[Math.toIntExact(elements())];
+        copyTo(MemorySegment.ofArray(values));
+        return values;
+    }
+
+    /**
+     * Copies the elements of a contiguous tensor to host memory, once what the stream does has come so far.
+     *
+     * @param host as many bytes as the elements take
+     */
+    public void copyTo(MemorySegment host) {
         requireContiguous();
-        device().stream().synchronize();
-        return segment().toArray(ValueLayout.JAVA_LONG);
+        requireBytes("copyTo", host.byteSize());
+        device().download(memory(), host);
+    }
+
+    /**
+     * The elements of a contiguous tensor for the host to read: the memory itself where the host reaches it, else a copy in {@code arena}.
+     */
+    public MemorySegment host(Arena arena) {
+        requireContiguous();
+        if (device().sharesHostMemory()) {
+            device().stream().synchronize();
+            return segment();
+        }
+        MemorySegment copy = arena.allocate(elements() * dtype.bytes(), Long.BYTES);
+        copyTo(copy);
+        return copy;
+    }
+
+    /**
+     * Overwrites the elements of a contiguous tensor. Not recorded.
+     *
+     * @param writer fills host memory of as many bytes as the elements take: the tensor's own where the host reaches it, else a copy that is
+     *     uploaded then
+     */
+    public void write(Consumer<MemorySegment> writer) {
+        requireContiguous();
+        if (device().sharesHostMemory()) {
+            writer.accept(segment());
+            written();
+            return;
+        }
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment staging = arena.allocate(elements() * dtype.bytes(), Long.BYTES);
+            writer.accept(staging);
+            copyFrom(staging);
+        }
+    }
+
+    /** A contiguous copy in a scope of this or another device. Not recorded. */
+    public Tensor to(Scope target) {
+        if (target.device() == device()) {
+            return copy(target);
+        }
+        Tensor copy = target.empty(dtype, shape);
+        try (Scope work = scope.open()) {
+            Tensor source = isContiguous() ? this : copy(work);
+            if (copy.device().sharesHostMemory()) {
+                device().download(source.memory(), copy.memory());
+            } else if (device().sharesHostMemory()) {
+                device().stream().synchronize();
+                copy.device().upload(source.memory(), copy.memory());
+            } else {
+                MemorySegment staging = MemorySegment.ofArray(new byte[Math.toIntExact(memory().byteSize())]);
+                device().download(source.memory(), staging);
+                copy.device().upload(staging, copy.memory());
+            }
+        }
+        return copy;
+    }
+
+    private void requireBytes(String operation, long bytes) {
+        if (bytes != elements() * dtype.bytes()) {
+            throw new TensorException(operation + ": " + bytes + " bytes of host memory for " + describe());
+        }
     }
 
     /** Overwrites the elements with another tensor's of the same shape and dtype. Not recorded. */
@@ -388,13 +473,42 @@ public final class Tensor {
     }
 
     /** Overwrites the elements of a contiguous f32 tensor. Not recorded. */
-    public void copyFrom(float[] values) {
-        require(DType.F32);
-        requireContiguous();
-        if (values.length != elements()) {
-            throw new TensorException("copyFrom: " + values.length + " values do not fill " + describe());
+    public void copyFrom(float... values) {
+        copyFrom(DType.F32, values.length, MemorySegment.ofArray(values));
+    }
+
+    /** Overwrites the elements of a contiguous i32 tensor. Not recorded. */
+    public void copyFrom(int... values) {
+        copyFrom(DType.I32, values.length, MemorySegment.ofArray(values));
+    }
+
+    /** Overwrites the elements of a contiguous i64 tensor. Not recorded. */
+    public void copyFrom(long... values) {
+        copyFrom(DType.I64, values.length, MemorySegment.ofArray(values));
+    }
+
+    /** Overwrites the elements of a contiguous u8 tensor. Not recorded. */
+    public void copyFrom(byte... values) {
+        copyFrom(DType.U8, values.length, MemorySegment.ofArray(values));
+    }
+
+    private void copyFrom(DType type, int count, MemorySegment values) {
+        require(type);
+        if (count != elements()) {
+            throw new TensorException("copyFrom: " + count + " values do not fill " + describe());
         }
-        MemorySegment.copy(values, 0, segment(), ValueLayout.JAVA_FLOAT, 0, values.length);
+        copyFrom(values);
+    }
+
+    /**
+     * Overwrites the elements of a contiguous tensor with host memory, which may be written again at once. Not recorded.
+     *
+     * @param host as many bytes as the elements take
+     */
+    public void copyFrom(MemorySegment host) {
+        requireContiguous();
+        requireBytes("copyFrom", host.byteSize());
+        device().upload(host, memory());
         written();
     }
 
@@ -409,7 +523,7 @@ public final class Tensor {
     /** Sets every element to zero; returns this tensor. Not recorded. */
     public Tensor zero() {
         if (isContiguous()) {
-            segment().fill((byte) 0);
+            NativeMemory.clear(device().stream(), memory());
             written();
             return this;
         }

@@ -46,10 +46,11 @@ final class ImageBatch {
         Tensor bytes = equal
                 ? scope.empty(DType.U8, indices.length, height, width, channels)
                 : scope.empty(DType.U8, offsets[indices.length]);
-        MemorySegment target = bytes.segment();
-        for (int i = 0; i < elements.length; i++) {
-            MemorySegment.copy(elements[i].data(), 0, target, offsets[i], elements[i].data().byteSize());
-        }
+        bytes.write(target -> {
+            for (int i = 0; i < elements.length; i++) {
+                MemorySegment.copy(elements[i].data(), 0, target, offsets[i], elements[i].data().byteSize());
+            }
+        });
         return equal
                 ? Augmentation.Images.equal(bytes.operand())
                 : new Augmentation.Images(bytes.operand(), scope.ofLongs(offsets).operand(), scope.ofInts(heights).operand(),

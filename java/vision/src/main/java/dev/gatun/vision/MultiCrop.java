@@ -103,12 +103,10 @@ final class MultiCrop implements Views {
     private void augment(
             Scope staging, Augmentation.Images images, Augmentation.Settings how, Operand ids, RandomKey key, Tensor view) {
         GatunStream stream = staging.device().stream();
-        MemorySegment keyMemory = staging.empty(DType.U8, RandomKey.BYTES).segment();
-        key.write(keyMemory);
         long bytes = Augmentation.workspace(stream, how, images, view.operand());
-        Augmentation.run(stream, how, images, Operand.NONE, ids, keyMemory,
+        Augmentation.run(stream, how, images, Operand.NONE, ids, staging.key(key),
                 staging.of(scale.mean()).operand(), staging.of(scale.std()).operand(), view.operand(), Operand.NONE,
-                staging.empty(DType.U8, bytes).segment());
+                staging.workspace(bytes));
         view.written();
     }
 

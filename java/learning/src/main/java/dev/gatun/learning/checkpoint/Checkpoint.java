@@ -51,7 +51,7 @@ public record Checkpoint(long step, Map<String, String> metadata) {
         try (Arena arena = Arena.ofShared()) {
             List<Safetensors.Entry> entries = entries(parameters, "", arena);
             for (NamedTensor state : optimizer) {
-                entries.add(entry(OPTIMIZER + state.name(), state.tensor()));
+                entries.add(entry(OPTIMIZER + state.name(), state.tensor(), arena));
             }
             Safetensors.write(file, metadata, entries);
         }
@@ -171,9 +171,8 @@ public record Checkpoint(long step, Map<String, String> metadata) {
     private record Restore(String name, Tensor target, FileLayout layout, Safetensors.Entry entry) {
         void run() {
             DType dtype = target.dtype();
-            MemorySegment memory = target.segment();
-            permute(entry.data(), memory, layout.fileShape(target.shape()), invert(layout, target.rank()), dtype.bytes());
-            target.written();
+            target.write(memory -> permute(
+                    entry.data(), memory, layout.fileShape(target.shape()), invert(layout, target.rank()), dtype.bytes()));
         }
     }
 
@@ -231,20 +230,19 @@ public record Checkpoint(long step, Map<String, String> metadata) {
         for (NamedTensor tensor : parameters.tensors()) {
             String name = tensor.name().substring(strip.length());
             FileLayout layout = layouts.getOrDefault(tensor.name(), FileLayout.SAME);
-            entries.add(layout == FileLayout.SAME ? entry(name, tensor.tensor()) : converted(name, tensor.tensor(), layout, arena));
+            entries.add(layout == FileLayout.SAME ? entry(name, tensor.tensor(), arena) : converted(name, tensor.tensor(), layout, arena));
         }
         return entries;
     }
 
-    private static Safetensors.Entry entry(String name, Tensor tensor) {
-        tensor.device().stream().synchronize();
-        return new Safetensors.Entry(name, tensor.dtype(), tensor.shape(), tensor.segment());
+    private static Safetensors.Entry entry(String name, Tensor tensor, Arena arena) {
+        return new Safetensors.Entry(name, tensor.dtype(), tensor.shape(), tensor.host(arena));
     }
 
     private static Safetensors.Entry converted(String name, Tensor tensor, FileLayout layout, Arena arena) {
-        tensor.device().stream().synchronize();
-        MemorySegment data = arena.allocate(tensor.segment().byteSize(), 64);
-        permute(tensor.segment(), data, tensor.shape(), layout.memoryDimensions(tensor.rank()), tensor.dtype().bytes());
+        MemorySegment memory = tensor.host(arena);
+        MemorySegment data = arena.allocate(memory.byteSize(), 64);
+        permute(memory, data, tensor.shape(), layout.memoryDimensions(tensor.rank()), tensor.dtype().bytes());
         return new Safetensors.Entry(name, tensor.dtype(), layout.fileShape(tensor.shape()), data);
     }
 

@@ -47,7 +47,7 @@ public record Classification(double accuracy, double loss, int[][] confusion, Li
             return Optional.empty();
         }
         listener.phase("classifying the test images", test.size());
-        try (Scope scope = experiment.device().scope().open()) {
+        try (Scope scope = experiment.host().scope().open()) {
             Evaluation.Embedder embedder = (inner, images) -> {
                 Pass pass = Pass.inference(inner);
                 return classifier.logits(pass, experiment.encoder().forward(pass, images));

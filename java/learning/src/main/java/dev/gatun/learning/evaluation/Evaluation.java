@@ -132,7 +132,7 @@ public final class Evaluation {
     private static Scores score(
             Experiment experiment, String kind, Embedder embedder, Dataset train, Dataset test, ProgressListener listener) {
         EvaluationSettings settings = experiment.pipeline().evaluation();
-        try (Scope scope = experiment.device().scope().open()) {
+        try (Scope scope = experiment.host().scope().open()) {
             Features bank = features(scope, experiment, embedder, train, 0, listener);
             Features queries = features(scope, experiment, embedder, test, train.size(), listener);
             if (kind.equals("pixels")) {
@@ -207,7 +207,7 @@ public final class Evaluation {
     /**
      * Embeds a whole data set.
      *
-     * @param scope where the features live
+     * @param scope where the features live, of a device whose memory the host reaches
      * @param experiment gives the views that make plain images, and the batch size
      * @param embedder what to embed with
      * @param data the data set
@@ -224,13 +224,13 @@ public final class Evaluation {
             for (int i = 0; i < indices.length; i++) {
                 indices[i] = from + i;
             }
-            try (Scope inner = scope.open()) {
+            try (Scope inner = experiment.device().scope().open()) {
                 Tensor part = embedder.embed(inner, views.plain(inner, data, indices)).contiguous();
                 if (all == null) {
                     all = scope.empty(data.size(), part.size(1));
                 }
                 long bytes = part.size(1) * Float.BYTES;
-                MemorySegment.copy(part.segment(), 0, all.segment(), from * bytes, indices.length * bytes);
+                part.copyTo(all.segment().asSlice(from * bytes, indices.length * bytes));
             }
             listener.advanced(before + from + indices.length);
         }

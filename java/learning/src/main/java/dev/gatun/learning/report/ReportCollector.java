@@ -52,7 +52,7 @@ final class ReportCollector {
         Dataset train = some(experiment.data().train(), BANK);
         Dataset test = tested ? some(experiment.data().test().get(), POINTS) : train;
         String title = pipeline.method().name() + " on " + pipeline.data().name();
-        try (Scope scope = experiment.device().scope().open()) {
+        try (Scope scope = experiment.host().scope().open()) {
             Features bank = embed(scope, train);
             Features queries = tested ? embed(scope, test) : bank;
             return new ReportData(
@@ -67,7 +67,7 @@ final class ReportCollector {
         boolean tested = experiment.data().test().isPresent();
         Dataset train = some(experiment.data().train(), BANK);
         Dataset test = tested ? some(experiment.data().test().get(), POINTS) : train;
-        try (Scope scope = experiment.device().scope().open()) {
+        try (Scope scope = experiment.host().scope().open()) {
             Features bank = embed(scope, train);
             Features queries = tested ? embed(scope, test) : bank;
             return new ComparisonData.Gallery(
@@ -183,7 +183,7 @@ final class ReportCollector {
         float[] scores;
         int count;
         try (Scope scope = experiment.device().scope().open()) {
-            Tensor embedded = method.embed(Pass.inference(scope), scope.attach(bank.values()));
+            Tensor embedded = method.embed(Pass.inference(scope), bank.values().to(scope));
             Tensor prototypes = method.prototypes(scope);
             count = (int) prototypes.size(0);
             scores = prototypes.matmulTransposed(embedded).toArray();

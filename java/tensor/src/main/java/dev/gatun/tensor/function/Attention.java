@@ -72,7 +72,7 @@ public final class Attention {
             long bytes = dev.gatun.primitives.Attention.forwardWorkspace(
                     c.stream(), inputs, out.operand(), logSumExp.operand());
             dev.gatun.primitives.Attention.forward(
-                    c.stream(), inputs, out.operand(), logSumExp.operand(), work.empty(DType.U8, bytes).segment());
+                    c.stream(), inputs, out.operand(), logSumExp.operand(), work.workspace(bytes));
         }
     }
 
@@ -88,7 +88,7 @@ public final class Attention {
                     logSumExp.operand(),
                     dout.operand(),
                     gradients,
-                    work.empty(DType.U8, bytes).segment());
+                    work.workspace(bytes));
         }
     }
 

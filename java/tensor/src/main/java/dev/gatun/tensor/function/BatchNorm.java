@@ -102,7 +102,7 @@ public final class BatchNorm implements Function {
             long bytes = dev.gatun.primitives.BatchNorm.statisticsWorkspace(
                     c.stream(), x.operand(), mean.operand(), centered.operand());
             dev.gatun.primitives.BatchNorm.statistics(
-                    c.stream(), x.operand(), mean.operand(), centered.operand(), work.empty(DType.U8, bytes).segment());
+                    c.stream(), x.operand(), mean.operand(), centered.operand(), work.workspace(bytes));
             dev.gatun.primitives.BatchNorm.forward(
                     c.stream(),
                     relu,
@@ -149,7 +149,7 @@ public final class BatchNorm implements Function {
                     dy,
                     dgamma.operand(),
                     dbeta.operand(),
-                    work.empty(DType.U8, bytes).segment());
+                    work.workspace(bytes));
         }
         Tensor dx = null;
         if (c.needsGradient(0)) {

@@ -66,7 +66,7 @@ public final class Convolution implements Function {
                     bias,
                     y.operand(),
                     geometry,
-                    work.empty(DType.U8, bytes).segment());
+                    work.workspace(bytes));
         }
         return y;
     }
@@ -94,7 +94,7 @@ public final class Convolution implements Function {
                         dw.operand(),
                         dbias,
                         geometry,
-                        work.empty(DType.U8, bytes).segment());
+                        work.workspace(bytes));
             }
             c.forget(0);
         }
@@ -105,7 +105,7 @@ public final class Convolution implements Function {
                 long bytes = dev.gatun.primitives.Convolution.backwardDataWorkspace(
                         c.stream(), dy.operand(), w.operand(), dx.operand(), geometry);
                 dev.gatun.primitives.Convolution.backwardData(
-                        c.stream(), dy.operand(), w.operand(), dx.operand(), geometry, work.empty(DType.U8, bytes).segment());
+                        c.stream(), dy.operand(), w.operand(), dx.operand(), geometry, work.workspace(bytes));
             }
         }
         return c.inputs() > 2 ? new Tensor[] {dx, dw, db} : new Tensor[] {dx, dw};

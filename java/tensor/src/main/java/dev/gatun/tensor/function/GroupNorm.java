@@ -76,7 +76,7 @@ public final class GroupNorm implements Function {
                     y.operand(),
                     mean.operand(),
                     rstd.operand(),
-                    work.empty(DType.U8, bytes).segment());
+                    work.workspace(bytes));
         }
         c.save(x, in[1], mean, rstd);
         return y;
@@ -106,7 +106,7 @@ public final class GroupNorm implements Function {
                     dx.operand(),
                     dgamma.operand(),
                     dbeta.operand(),
-                    work.empty(DType.U8, bytes).segment());
+                    work.workspace(bytes));
         }
         return new Tensor[] {dx, dgamma, dbeta};
     }

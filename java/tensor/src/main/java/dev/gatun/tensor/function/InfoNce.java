@@ -107,7 +107,7 @@ public final class InfoNce implements Function {
         Result result = new Result(loss.operand(), lse.operand(), positives.operand());
         try (Scope work = c.scope().open()) {
             long bytes = dev.gatun.primitives.InfoNce.forwardWorkspace(c.stream(), inputs, result);
-            dev.gatun.primitives.InfoNce.forward(c.stream(), inputs, result, work.empty(DType.U8, bytes).segment());
+            dev.gatun.primitives.InfoNce.forward(c.stream(), inputs, result, work.workspace(bytes));
         }
         // What a row's gradient is multiplied with.
         Tensor each = c.scope().full(mean ? 1f / Math.max(1, anchors(positives)) : 1, 1);
@@ -149,12 +149,12 @@ public final class InfoNce implements Function {
             if (mean) {
                 // one value for all rows
                 Tensor one = work.attach(g[0]).reshape(1).mul(c.saved(4));
-                dloss = new Operand(one.segment(), Layout.strided(DType.F32, new long[] {dq.size(0)}, new long[] {0}));
+                dloss = new Operand(one.operand().segment(), Layout.strided(DType.F32, new long[] {dq.size(0)}, new long[] {0}));
             }
             long bytes = dev.gatun.primitives.InfoNce.backwardWorkspace(
                     c.stream(), inputs, lse, positives, dloss, gradients);
             dev.gatun.primitives.InfoNce.backward(
-                    c.stream(), inputs, lse, positives, dloss, gradients, work.empty(DType.U8, bytes).segment());
+                    c.stream(), inputs, lse, positives, dloss, gradients, work.workspace(bytes));
         }
         return self ? new Tensor[] {dq} : new Tensor[] {dq, dk};
     }

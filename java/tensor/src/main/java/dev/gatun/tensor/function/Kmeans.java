@@ -42,7 +42,7 @@ public final class Kmeans {
                 assignment.operand(),
                 score.operand(),
                 spherical,
-                work.empty(DType.U8, bytes).segment());
+                work.workspace(bytes));
     }
 
     /**
@@ -70,7 +70,7 @@ public final class Kmeans {
                         assignment.operand(),
                         sums.operand(),
                         counts.operand(),
-                        work.empty(DType.U8, bytes).segment());
+                        work.workspace(bytes));
                 dev.gatun.primitives.Kmeans.update(
                         stream, sums.operand(), counts.operand(), centroids.operand(), spherical, empty);
             }

@@ -78,7 +78,7 @@ public final class LayerNorm implements Function {
                     dx.operand(),
                     dgamma.operand(),
                     dbeta.operand(),
-                    work.empty(DType.U8, bytes).segment());
+                    work.workspace(bytes));
         }
         return new Tensor[] {dx, dgamma, dbeta};
     }

@@ -50,7 +50,7 @@ public final class Sinkhorn {
                         codes.operand(),
                         epsilon,
                         iterations,
-                        work.empty(DType.U8, bytes).segment());
+                        work.workspace(bytes));
             }
             return codes;
         }

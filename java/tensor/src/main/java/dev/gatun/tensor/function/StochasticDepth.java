@@ -60,7 +60,7 @@ public final class StochasticDepth implements Function {
                     0,
                     samples,
                     indices.operand(),
-                    work.empty(DType.U8, bytes).segment());
+                    work.workspace(bytes));
         }
         return indices;
     }
@@ -157,7 +157,7 @@ public final class StochasticDepth implements Function {
                         dresidual.operand(),
                         operand(dgamma),
                         scale,
-                        work.empty(DType.U8, bytes).segment());
+                        work.workspace(bytes));
             }
         }
         return scaled ? new Tensor[] {dy, dresidual, dgamma} : new Tensor[] {dy, dresidual};

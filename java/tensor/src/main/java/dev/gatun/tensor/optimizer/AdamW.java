@@ -6,7 +6,6 @@ import dev.gatun.tensor.NamedTensor;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.layer.Parameter;
 import dev.gatun.tensor.layer.Parameters;
-import java.lang.foreign.ValueLayout;
 import java.util.List;
 import java.util.function.Predicate;
 
@@ -40,7 +39,7 @@ public final class AdamW extends FlatOptimizer {
         if (skips()) {
             return;
         }
-        step.segment().set(ValueLayout.JAVA_LONG, 0, step.toLongArray()[0] + 1);
+        step.copyFrom(step.toLongArray()[0] + 1);
         dev.gatun.primitives.Optimizer.adamw(
                 step.device().stream(),
                 table(),

@@ -8,7 +8,7 @@ import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
 import dev.gatun.tensor.layer.Parameter;
 import dev.gatun.tensor.layer.Parameters;
-import java.lang.foreign.ValueLayout;
+import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.function.Predicate;
 
@@ -26,7 +26,7 @@ public abstract class FlatOptimizer implements Optimizer {
     private final Tensor gradientScale;
     private final Tensor skip;
     private final Tensor norm;
-    private final Tensor normWorkspace;
+    private final MemorySegment normWorkspace;
 
     FlatOptimizer(Parameters parameters, Predicate<Parameter> decays) {
         if (!parameters.isWhole()) {
@@ -61,8 +61,8 @@ public abstract class FlatOptimizer implements Optimizer {
         return scope().zeros(parameters.values().elements());
     }
 
-    final Tensor workspace(long bytes) {
-        return scope().empty(DType.U8, bytes);
+    final MemorySegment workspace(long bytes) {
+        return scope().workspace(bytes);
     }
 
     final List<Parameter> order() {
@@ -116,7 +116,7 @@ public abstract class FlatOptimizer implements Optimizer {
 
     /** While true, {@link #step} leaves values and state as they are: for a step whose loss was not finite. */
     public final void skip(boolean on) {
-        skip.segment().set(ValueLayout.JAVA_INT, 0, on ? 1 : 0);
+        skip.copyFrom(on ? 1 : 0);
     }
 
     final boolean skips() {
@@ -138,7 +138,7 @@ public abstract class FlatOptimizer implements Optimizer {
                 gradientScale.operand(),
                 Operand.NONE,
                 maxNorm,
-                normWorkspace.segment());
+                normWorkspace);
         return norm.item();
     }
 }

@@ -5,6 +5,7 @@ import dev.gatun.primitives.Operand;
 import dev.gatun.tensor.NamedTensor;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.layer.Parameters;
+import java.lang.foreign.MemorySegment;
 import java.util.List;
 
 /**
@@ -16,7 +17,7 @@ public final class Larc extends FlatOptimizer {
     private final float weightDecay;
     private final float trust;
     private final Tensor velocity = buffer();
-    private final Tensor workspace;
+    private final MemorySegment workspace;
 
     /** With momentum .9 and η = .001. */
     public Larc(Parameters parameters, float weightDecay) {
@@ -43,7 +44,7 @@ public final class Larc extends FlatOptimizer {
                 momentum,
                 weightDecay,
                 trust,
-                workspace.segment());
+                workspace);
     }
 
     @Override

@@ -6,7 +6,7 @@ import dev.gatun.tensor.NamedTensor;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.layer.Parameter;
 import dev.gatun.tensor.layer.Parameters;
-import java.lang.foreign.ValueLayout;
+import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.function.Predicate;
 
@@ -20,7 +20,7 @@ public final class Lars extends FlatOptimizer {
     private final float trust;
     private final Tensor velocity = buffer();
     private final Tensor adapt;
-    private final Tensor workspace;
+    private final MemorySegment workspace;
 
     /** With momentum .9, η = .001, decay and adaptation on the parameters that say so. */
     public Lars(Parameters parameters, float weightDecay) {
@@ -33,10 +33,12 @@ public final class Lars extends FlatOptimizer {
         this.momentum = momentum;
         this.weightDecay = weightDecay;
         this.trust = trust;
-        adapt = scope().zeros(DType.U8, order().size());
-        for (int i = 0; i < order().size(); i++) {
-            adapt.segment().set(ValueLayout.JAVA_BYTE, i, (byte) (adapts.test(order().get(i)) ? 1 : 0));
+        byte[] flags = new byte[order().size()];
+        for (int i = 0; i < flags.length; i++) {
+            flags[i] = (byte) (adapts.test(order().get(i)) ? 1 : 0);
         }
+        adapt = scope().empty(DType.U8, flags.length);
+        adapt.copyFrom(flags);
         workspace = workspace(dev.gatun.primitives.Optimizer.larsWorkspace(velocity.device().stream(), table()));
     }
 
@@ -51,7 +53,7 @@ public final class Lars extends FlatOptimizer {
                 momentum,
                 weightDecay,
                 trust,
-                workspace.segment());
+                workspace);
     }
 
     @Override
