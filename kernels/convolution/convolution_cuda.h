@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "kernels/common/cuda.h"
+#include "kernels/common/divisor_cuda.h"
 #include "kernels/common/storage.h"
 #include "kernels/convolution/convolution.h"
 #include "kernels/convolution/gather.h"
@@ -13,22 +14,6 @@ namespace gatun {
 
 // Blocks that fill an H200 twice. A constant, not the device's own number: how a sum is cut up must not depend on where it runs.
 inline constexpr int kTargetBlocks = 264;
-
-// n / divisor for n < 2^31, without a division (Granlund and Montgomery 1994).
-struct Divisor {
-  uint32_t multiplier;
-  int shift;
-  int value;
-  static Divisor of(int64_t divisor) {
-    int shift = 0;
-    while (int64_t{1} << shift < divisor) ++shift;
-    return {static_cast<uint32_t>(((uint64_t{1} << 32) * ((uint64_t{1} << shift) - static_cast<uint64_t>(divisor))) / static_cast<uint64_t>(divisor) + 1), shift,
-            static_cast<int>(divisor)};
-  }
-  __device__ __forceinline__ int quotient(int n) const {
-    return static_cast<int>((__umulhi(static_cast<unsigned>(n), multiplier) + static_cast<unsigned>(n)) >> shift);
-  }
-};
 
 // An axis of a gather (gather.h) in the numbers of a kernel.
 struct PhaseAxis {

@@ -209,19 +209,23 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gatun {
 
-void pooling_max_forward(const Stream& stream, const PoolingShape& shape, const float* x, float* y, int32_t* argmax) {
+template <>
+void pooling_max_forward<float>(const Stream& stream, const PoolingShape& shape, const float* x, float* y, int32_t* argmax) {
   GATUN_DISPATCH(max_forward)(stream.threads(), shape, x, y, argmax);
 }
 
-void pooling_max_backward(const Stream& stream, const PoolingShape& shape, const float* dy, const int32_t* argmax, float* dx) {
+template <>
+void pooling_max_backward<float>(const Stream& stream, const PoolingShape& shape, const float* dy, const int32_t* argmax, float* dx) {
   GATUN_DISPATCH(max_backward)(stream.threads(), shape, dy, argmax, dx);
 }
 
-void pooling_average_forward(const Stream& stream, const PoolingShape& shape, const float* x, float* y) {
+template <>
+void pooling_average_forward<float>(const Stream& stream, const PoolingShape& shape, const float* x, float* y) {
   GATUN_DISPATCH(average_forward)(stream.threads(), shape, x, y);
 }
 
-void pooling_average_backward(const Stream& stream, const PoolingShape& shape, const float* dy, float* dx) {
+template <>
+void pooling_average_backward<float>(const Stream& stream, const PoolingShape& shape, const float* dy, float* dx) {
   GATUN_DISPATCH(average_backward)(stream.threads(), shape, dy, dx);
 }
 

@@ -43,9 +43,18 @@ struct PoolingShape {
   int64_t argmax(int64_t b, int64_t i, int64_t j) const { return ((b * y.height + i) * y.width + j) * channels; }
 };
 
-void pooling_max_forward(const Stream& stream, const PoolingShape& shape, const float* x, float* y, int32_t* argmax);
-void pooling_max_backward(const Stream& stream, const PoolingShape& shape, const float* dy, const int32_t* argmax, float* dx);
-void pooling_average_forward(const Stream& stream, const PoolingShape& shape, const float* x, float* y);
-void pooling_average_backward(const Stream& stream, const PoolingShape& shape, const float* dy, float* dx);
+#if defined(GATUN_CUDA)
+inline constexpr int64_t kMaxPoolingPixels = 0x7fff0000, kMaxPoolingExtent = int64_t{1} << 29;  // they are ints there
+#endif
+
+// T: what images are stored as
+template <class T>
+void pooling_max_forward(const Stream& stream, const PoolingShape& shape, const T* x, T* y, int32_t* argmax);
+template <class T>
+void pooling_max_backward(const Stream& stream, const PoolingShape& shape, const T* dy, const int32_t* argmax, T* dx);
+template <class T>
+void pooling_average_forward(const Stream& stream, const PoolingShape& shape, const T* x, T* y);
+template <class T>
+void pooling_average_backward(const Stream& stream, const PoolingShape& shape, const T* dy, T* dx);
 
 }  // namespace gatun

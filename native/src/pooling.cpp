@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gatun/pooling.h"
 
+#include <algorithm>
+
 #include "abi.h"
 #include "check.h"
+#include "kernels/common/storage.h"
 #include "kernels/pooling/pooling.h"
 
 namespace gatun {
@@ -28,6 +31,23 @@ static PixelGrid pixels(const gatun_layout& layout) {
   return {layout.shape[1], layout.shape[2], layout.stride[0], layout.stride[1], layout.stride[2]};
 }
 
+#if defined(GATUN_CUDA)
+static void check_extents(const PoolingShape& s, const gatun_pooling_desc& desc) {
+  if (s.batch > 0 && s.x.height > kMaxPoolingPixels / s.batch / s.x.width) {
+    invalid("x is %s, at most %lld pixels are possible on CUDA", describe(desc.x).c_str(), static_cast<long long>(kMaxPoolingPixels));
+  }
+  if (s.batch > 0 && s.y.height > kMaxPoolingPixels / s.batch / s.y.width) {
+    invalid("y is %s, at most %lld pixels are possible on CUDA", describe(desc.y).c_str(), static_cast<long long>(kMaxPoolingPixels));
+  }
+  if (std::max({s.rows.size, s.columns.size, s.rows.window, s.columns.window, s.rows.stride, s.columns.stride, s.channels}) > kMaxPoolingExtent) {
+    invalid("extents and steps of at most %lld are possible on CUDA: x is %s, the window is %d x %d", static_cast<long long>(kMaxPoolingExtent),
+            describe(desc.x).c_str(), desc.window_height, desc.window_width);
+  }
+}
+#else
+static void check_extents(const PoolingShape&, const gatun_pooling_desc&) {}
+#endif
+
 static PoolingShape check_pooling(const gatun_pooling_desc& desc) {
   if (desc.mode != GATUN_POOLING_MAX && desc.mode != GATUN_POOLING_AVERAGE) {
     invalid("mode is %d, allowed are 1 (max) and 2 (average)", desc.mode);
@@ -38,8 +58,9 @@ static PoolingShape check_pooling(const gatun_pooling_desc& desc) {
   }
   check_window("height", desc.window_height, desc.stride_height, desc.padding_top, desc.padding_bottom);
   check_window("width", desc.window_width, desc.stride_width, desc.padding_left, desc.padding_right);
-  check_layout("x", desc.x, GATUN_F32, 4);
-  check_layout("y", desc.y, GATUN_F32, 4);
+  check_storage("x", desc.x, 4);
+  check_storage("y", desc.y, 4);
+  check_same_dtype("y", desc.y, "x", desc.x);
   for (int i = 1; i < 4; ++i) {
     if (desc.x.shape[i] < 1) invalid("x has an empty image: %s", describe(desc.x).c_str());
   }
@@ -62,13 +83,15 @@ static PoolingShape check_pooling(const gatun_pooling_desc& desc) {
   } else if (present(desc.argmax)) {
     invalid("argmax has no part in an average, its dtype must be none: %s", describe(desc.argmax).c_str());
   }
-  return {desc.x.shape[0],
-          desc.x.shape[3],
-          pixels(desc.x),
-          pixels(desc.y),
-          {desc.window_height, desc.stride_height, desc.padding_top, desc.x.shape[1], height},
-          {desc.window_width, desc.stride_width, desc.padding_left, desc.x.shape[2], width},
-          desc.count_include_pad == 1};
+  const PoolingShape shape{desc.x.shape[0],
+                           desc.x.shape[3],
+                           pixels(desc.x),
+                           pixels(desc.y),
+                           {desc.window_height, desc.stride_height, desc.padding_top, desc.x.shape[1], height},
+                           {desc.window_width, desc.stride_width, desc.padding_left, desc.x.shape[2], width},
+                           desc.count_include_pad == 1};
+  check_extents(shape, desc);
+  return shape;
 }
 
 }  // namespace gatun
@@ -85,11 +108,14 @@ gatun_status gatun_pooling_forward(gatun_stream* stream, const gatun_pooling_des
     check_pointer("x", desc->x, x);
     check_pointer("y", desc->y, y);
     check_pointer("argmax", desc->argmax, argmax);
-    if (desc->mode == GATUN_POOLING_MAX) {
-      pooling_max_forward(*stream, shape, static_cast<const float*>(x), static_cast<float*>(y), static_cast<int32_t*>(argmax));
-    } else {
-      pooling_average_forward(*stream, shape, static_cast<const float*>(x), static_cast<float*>(y));
-    }
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      if (desc->mode == GATUN_POOLING_MAX) {
+        pooling_max_forward<T>(*stream, shape, static_cast<const T*>(x), static_cast<T*>(y), static_cast<int32_t*>(argmax));
+      } else {
+        pooling_average_forward<T>(*stream, shape, static_cast<const T*>(x), static_cast<T*>(y));
+      }
+    });
   });
 }
 
@@ -103,11 +129,14 @@ gatun_status gatun_pooling_backward(gatun_stream* stream, const gatun_pooling_de
     check_pointer("dy", desc->y, dy);
     check_pointer("argmax", desc->argmax, argmax);
     check_pointer("dx", desc->x, dx);
-    if (desc->mode == GATUN_POOLING_MAX) {
-      pooling_max_backward(*stream, shape, static_cast<const float*>(dy), static_cast<const int32_t*>(argmax), static_cast<float*>(dx));
-    } else {
-      pooling_average_backward(*stream, shape, static_cast<const float*>(dy), static_cast<float*>(dx));
-    }
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      if (desc->mode == GATUN_POOLING_MAX) {
+        pooling_max_backward<T>(*stream, shape, static_cast<const T*>(dy), static_cast<const int32_t*>(argmax), static_cast<T*>(dx));
+      } else {
+        pooling_average_backward<T>(*stream, shape, static_cast<const T*>(dy), static_cast<T*>(dx));
+      }
+    });
   });
 }
 

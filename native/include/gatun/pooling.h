@@ -4,6 +4,8 @@
  * Maximum and average pooling of channels-last images, forward and backward. A window of the whole image is global pooling.
  *
  * OH = ⌊(H + padding_top + padding_bottom − window_height) / stride_height⌋ + 1, OW likewise.
+ * Storage: on the CPU f32; on CUDA f32, bf16 or f16, the same for x and y, sums in f32. On CUDA x and y have at most 2^31 - 2^16 pixels each,
+ * and extents and steps are at most 2^29.
  */
 #ifndef GATUN_POOLING_H
 #define GATUN_POOLING_H
@@ -23,8 +25,8 @@ enum {
 typedef struct gatun_pooling_desc {
   uint32_t struct_size;
   int32_t mode;              /**< GATUN_POOLING_MAX or GATUN_POOLING_AVERAGE */
-  gatun_layout x;            /**< f32 (B, H, W, C): x or dx; leading dimensions may be strided; B may be 0, the others not */
-  gatun_layout y;            /**< f32 (B, OH, OW, C): y or dy; leading dimensions may be strided */
+  gatun_layout x;            /**< (B, H, W, C): x or dx; leading dimensions may be strided; B may be 0, the others not */
+  gatun_layout y;            /**< (B, OH, OW, C), stored as x: y or dy; leading dimensions may be strided */
   gatun_layout argmax;       /**< MAX: i32 (B, OH, OW, C) contiguous, row · W + column of the winner in x; AVERAGE: GATUN_NONE */
   int32_t window_height;     /**< ≥ 1 */
   int32_t window_width;      /**< ≥ 1 */
