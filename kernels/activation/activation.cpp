@@ -134,10 +134,12 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gatun {
 
+template <>
 void activation_forward(const Stream& stream, int32_t function, Rows<const float> x, Rows<float> y) {
   GATUN_DISPATCH(forward)(stream.threads(), function, x, y);
 }
 
+template <>
 void activation_backward(const Stream& stream, int32_t function, Rows<const float> x, Rows<const float> dy, Rows<float> dx) {
   GATUN_DISPATCH(backward)(stream.threads(), function, x, dy, dx);
 }

@@ -3,11 +3,14 @@
 
 #include "gatun/activation.h"
 #include "kernels/common/rows.h"
+#include "kernels/common/storage.h"
 #include "kernels/common/stream.h"
 
 namespace gatun {
 
-void activation_forward(const Stream& stream, int32_t function, Rows<const float> x, Rows<float> y);
-void activation_backward(const Stream& stream, int32_t function, Rows<const float> x, Rows<const float> dy, Rows<float> dx);
+template <class T>
+void activation_forward(const Stream& stream, int32_t function, Rows<const T> x, Rows<T> y);
+template <class T>
+void activation_backward(const Stream& stream, int32_t function, Rows<const T> x, Rows<const T> dy, Rows<T> dx);
 
 }  // namespace gatun

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/activation/activation_reference.h"
 
+#include "kernels/testing/memory.h"
+#include "kernels/testing/storage.h"
 #include "kernels/testing/testing.h"
 
 using namespace gatun;
@@ -9,21 +11,30 @@ using namespace gatun::testing;
 namespace {
 
 constexpr int kFunctions[] = {GATUN_ACTIVATION_RELU, GATUN_ACTIVATION_GELU, GATUN_ACTIVATION_SIGMOID, GATUN_ACTIVATION_TANH};
+#if defined(GATUN_CUDA)
+constexpr char kWrongDtype[] = "x is u8, allowed are f32, bf16 and f16";
+#else
+constexpr char kWrongDtype[] = "x is u8, expected f32";
+#endif
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-struct Result {
-  std::vector<float> y, dx;
+template <class T>
+struct StoredResult {
+  std::vector<T> y, dx;
 };
+using Result = StoredResult<float>;
 
-Result run_kernel(int threads, int function, const gatun_layout& l, const std::vector<float>& x, const std::vector<float>& dy) {
+template <class T = float>
+StoredResult<T> run_kernel(int threads, int function, const gatun_layout& l, const std::vector<T>& x, const std::vector<T>& dy) {
   Device device(threads);
-  Result result{std::vector<float>(x.size(), 7.0f), std::vector<float>(x.size(), 7.0f)};
+  const Memory<T> x_memory(x), dy_memory(dy);
+  Memory<T> y(x.size(), T(7.0f)), dx(x.size(), T(7.0f));
   const gatun_activation_desc desc{sizeof desc, function, l, l};
-  run([&](gatun_error* e) { return gatun_activation_forward(device.stream(), &desc, x.data(), result.y.data(), e); });
+  run([&](gatun_error* e) { return gatun_activation_forward(device.stream(), &desc, x_memory.data(), y.data(), e); });
   const gatun_activation_backward_desc back{sizeof back, function, l, l, l};
-  run([&](gatun_error* e) { return gatun_activation_backward(device.stream(), &back, x.data(), dy.data(), result.dx.data(), e); });
-  return result;
+  run([&](gatun_error* e) { return gatun_activation_backward(device.stream(), &back, x_memory.data(), dy_memory.data(), dx.data(), e); });
+  return {y.values(), dx.values()};
 }
 
 Result run_line(int function, const std::vector<float>& x, const std::vector<float>& dy) {
@@ -32,15 +43,16 @@ Result run_line(int function, const std::vector<float>& x, const std::vector<flo
 
 }  // namespace
 
-TEST_CASE("activation matches the double reference on odd shapes and strides") {
+TEST_CASE_TEMPLATE("activation matches the double reference on odd shapes and strides", T, GATUN_STORAGES) {
   for (const int function : kFunctions) {
     uint32_t seed = 0;
-    for (const gatun_layout& l : {layout(GATUN_F32, {1}), layout(GATUN_F32, {3, 7}), layout(GATUN_F32, {5, 33}, {40, 1}),
-                                  layout(GATUN_F32, {20011}), layout(GATUN_F32, {2, 3, 4, 5, 6})}) {
+    constexpr int32_t dtype = kDtype<T>;
+    for (const gatun_layout& l : {layout(dtype, {1}), layout(dtype, {3, 7}), layout(dtype, {5, 33}, {40, 1}), layout(dtype, {5, 24}, {40, 1}),
+                                  layout(dtype, {20011}), layout(dtype, {2, 3, 4, 5, 6})}) {
       CAPTURE(function);
       const int64_t span = (l.shape[0] - 1) * l.stride[0] + (l.rank > 1 ? l.stride[0] : 1);
-      const std::vector<float> x = normal(span, ++seed, 3.0f), dy = normal(span, ++seed);
-      const Result result = run_kernel(2, function, l, x, dy);
+      const std::vector<float> x = rounded<T>(normal(span, ++seed, 3.0f)), dy = rounded<T>(normal(span, ++seed));
+      const StoredResult<T> result = run_kernel<T>(2, function, l, stored<T>(x), stored<T>(dy));
       const int64_t columns = l.shape[l.rank - 1], step = l.rank > 1 ? l.stride[l.rank - 2] : columns;
       std::vector<double> y(x.size(), 7.0), dx(x.size(), 7.0);
       std::vector<float> y_naive(x.size(), 7.0f), dx_naive(x.size(), 7.0f);
@@ -51,8 +63,8 @@ TEST_CASE("activation matches the double reference on odd shapes and strides") {
         y_naive[i] = activation_reference<float>(function, x[i]);
         dx_naive[i] = activation_backward_reference<float>(function, x[i], dy[i]);
       }
-      check_close(result.y, y, y_naive);
-      check_close(result.dx, dx, dx_naive);
+      check_stored(result.y, y, y_naive);
+      check_stored(result.dx, dx, dx_naive);
     }
   }
 }
@@ -88,6 +100,27 @@ TEST_CASE("activation keeps relative accuracy over the whole range") {
   }
 }
 
+#if defined(GATUN_CUDA)
+TEST_CASE_TEMPLATE("activation in the half types keeps relative accuracy where the result is no smaller than it can store", T, Bfloat16, Half) {
+  std::vector<float> values;
+  for (double v = -9; v < 9; v += 0.0131) values.push_back(static_cast<float>(v));
+  const std::vector<float> x = rounded<T>(values);
+  const gatun_layout line = layout(kDtype<T>, {static_cast<int64_t>(x.size())});
+  for (const int function : kFunctions) {
+    CAPTURE(function);
+    const auto result = run_kernel<T>(1, function, line, stored<T>(x), std::vector<T>(x.size(), T(1.0f)));
+    for (size_t i = 0; i < x.size(); ++i) {
+      CAPTURE(x[i]);
+      const double truth = activation_reference<double>(function, x[i]), slope = activation_backward_reference<double>(function, x[i], 1.0);
+      CHECK(std::abs(static_cast<float>(result.y[i]) - truth) <= (kRounding<T> + 1e-5) * std::abs(truth) + 0x1p-24);
+      // GELU's derivative passes through 0, as a difference of two such terms.
+      const double scale = function == GATUN_ACTIVATION_GELU ? std::max(std::abs(slope), 0.4 * (std::abs(x[i]) + 1) * std::exp(-x[i] * x[i] / 2.0)) : slope;
+      CHECK(std::abs(static_cast<float>(result.dx[i]) - slope) <= kRounding<T> * std::abs(slope) + 3e-5 * scale + 0x1p-24);
+    }
+  }
+}
+#endif
+
 TEST_CASE("activation reference gradients agree with finite differences") {
   for (const int function : kFunctions) {
     for (const double x : {-3.1, -0.7, 0.3, 1.9}) {
@@ -108,13 +141,14 @@ TEST_CASE("activation gives the same bits for any number of threads, also in pla
       CHECK(same_bits(one.dx, many.dx));
     }
     Device device;
-    std::vector<float> y = x, dx = dy;
+    Memory<float> y(x), dx(dy);
+    const Memory<float> x_memory(x);
     const gatun_activation_desc desc{sizeof desc, function, line, line};
     run([&](gatun_error* e) { return gatun_activation_forward(device.stream(), &desc, y.data(), y.data(), e); });
-    CHECK(same_bits(one.y, y));
+    CHECK(same_bits(one.y, y.values()));
     const gatun_activation_backward_desc back{sizeof back, function, line, line, line};
-    run([&](gatun_error* e) { return gatun_activation_backward(device.stream(), &back, x.data(), dx.data(), dx.data(), e); });
-    CHECK(same_bits(one.dx, dx));
+    run([&](gatun_error* e) { return gatun_activation_backward(device.stream(), &back, x_memory.data(), dx.data(), dx.data(), e); });
+    CHECK(same_bits(one.dx, dx.values()));
   }
 }
 
@@ -144,7 +178,8 @@ TEST_CASE("activation refuses bad descriptors with a message that names the oper
   };
   constexpr uint32_t size = sizeof(gatun_activation_backward_desc);
   attempt({size, 9, matrix, matrix, matrix}, "unknown function 9");
-  attempt({size, 1, layout(GATUN_U8, {4, 4}), matrix, matrix}, "x is u8, expected f32");
+  attempt({size, 1, layout(GATUN_U8, {4, 4}), matrix, matrix}, kWrongDtype);
+  attempt({size, 1, matrix, layout(GATUN_F16, {4, 4}), matrix}, "dy is f16, expected f32 as x is");
   attempt({size, 1, matrix, layout(GATUN_F32, {4, 5}), matrix}, "dy has shape (4, 5), expected (4, 4)");
   attempt({size, 1, matrix, matrix, layout(GATUN_F32, {4, 4}, {0, 1})}, "elements overlap");
   const gatun_activation_desc desc{sizeof desc, 1, matrix, layout(GATUN_F32, {4, 4}, {1, 4})};

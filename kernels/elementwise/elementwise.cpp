@@ -196,7 +196,9 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gatun {
 
-void elementwise(const Stream& stream, const Elementwise& call, const void* x, const float* z, float* y) {
+void elementwise(const Stream& stream, const Elementwise& call, const void* x, const void* second, void* result) {
+  const auto* z = static_cast<const float*>(second);
+  auto* y = static_cast<float*>(result);
   if (call.operation == GATUN_ELEMENTWISE_FILL) {
     // An input that repeats one value everywhere.
     Elementwise fill = call;

@@ -20,14 +20,18 @@ gatun_status gatun_activation_forward(gatun_stream* stream, const gatun_activati
   return border("activation_forward", error, [&] {
     check_call(stream, desc);
     check_function(desc->function);
-    check_layout("x", desc->x, GATUN_F32, -1);
-    check_layout("y", desc->y, GATUN_F32, desc->x.rank);
+    check_storage("x", desc->x, -1);
+    check_same_dtype("y", desc->y, "x", desc->x);
+    check_storage("y", desc->y, desc->x.rank);
     check_same_shape("y", desc->y, "x", desc->x);
     check_no_overlap("y", desc->y);
     check_pointer("x", desc->x, x);
     check_pointer("y", desc->y, y);
-    activation_forward(*stream, desc->function, {static_cast<const float*>(x), collapse_rows("x", desc->x)},
-                       {static_cast<float*>(y), collapse_rows("y", desc->y)});
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      activation_forward<T>(*stream, desc->function, {static_cast<const T*>(x), collapse_rows("x", desc->x)},
+                            {static_cast<T*>(y), collapse_rows("y", desc->y)});
+    });
   });
 }
 
@@ -37,18 +41,22 @@ gatun_status gatun_activation_backward(gatun_stream* stream, const gatun_activat
   return border("activation_backward", error, [&] {
     check_call(stream, desc);
     check_function(desc->function);
-    check_layout("x", desc->x, GATUN_F32, -1);
-    check_layout("dy", desc->dy, GATUN_F32, desc->x.rank);
+    check_storage("x", desc->x, -1);
+    check_same_dtype("dy", desc->dy, "x", desc->x);
+    check_storage("dy", desc->dy, desc->x.rank);
     check_same_shape("dy", desc->dy, "x", desc->x);
-    check_layout("dx", desc->dx, GATUN_F32, desc->x.rank);
+    check_same_dtype("dx", desc->dx, "x", desc->x);
+    check_storage("dx", desc->dx, desc->x.rank);
     check_same_shape("dx", desc->dx, "x", desc->x);
     check_no_overlap("dx", desc->dx);
     check_pointer("x", desc->x, x);
     check_pointer("dy", desc->dy, dy);
     check_pointer("dx", desc->dx, dx);
-    activation_backward(*stream, desc->function, {static_cast<const float*>(x), collapse_rows("x", desc->x)},
-                        {static_cast<const float*>(dy), collapse_rows("dy", desc->dy)},
-                        {static_cast<float*>(dx), collapse_rows("dx", desc->dx)});
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      activation_backward<T>(*stream, desc->function, {static_cast<const T*>(x), collapse_rows("x", desc->x)},
+                             {static_cast<const T*>(dy), collapse_rows("dy", desc->dy)}, {static_cast<T*>(dx), collapse_rows("dx", desc->dx)});
+    });
   });
 }
 

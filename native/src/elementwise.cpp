@@ -7,8 +7,17 @@
 
 namespace gatun {
 
-static bool converts_to_f32(int32_t dtype) {
-  return dtype == GATUN_F32 || dtype == GATUN_U8 || dtype == GATUN_I32 || dtype == GATUN_I64;
+#if defined(GATUN_CUDA)
+static bool is_stored(int32_t dtype) { return dtype == GATUN_F32 || dtype == GATUN_BF16 || dtype == GATUN_F16; }
+#else
+static bool is_stored(int32_t dtype) { return dtype == GATUN_F32; }
+#endif
+
+static bool converts_to_f32(int32_t dtype) { return is_stored(dtype) || dtype == GATUN_U8 || dtype == GATUN_I32 || dtype == GATUN_I64; }
+
+// A view in a dtype that this device stores; the others get the message that check_view has for them.
+static void check_stored_view(const char* name, const gatun_layout& layout) {
+  check_view(name, layout, is_stored(layout.dtype) ? layout.dtype : GATUN_F32, -1);
 }
 
 // Strides with which an input moves when y does, broadcast dimensions with stride 0.
@@ -38,7 +47,8 @@ gatun_status gatun_elementwise(gatun_stream* stream, const gatun_elementwise_des
     const bool fill = operation == GATUN_ELEMENTWISE_FILL;
     const bool plain_copy = operation == GATUN_ELEMENTWISE_COPY && desc->y.dtype == desc->x.dtype;
     if (plain_copy && !converts_to_f32(desc->y.dtype)) invalid("y is %s, which cannot be copied", dtype_name(desc->y.dtype));
-    check_view("y", desc->y, plain_copy ? desc->y.dtype : GATUN_F32, -1);
+    if (plain_copy) check_view("y", desc->y, desc->y.dtype, -1);
+    else check_stored_view("y", desc->y);
     check_no_overlap("y", desc->y);
     int64_t strides[3][GATUN_MAX_RANK] = {};
     if (fill) {
@@ -51,8 +61,8 @@ gatun_status gatun_elementwise(gatun_stream* stream, const gatun_elementwise_des
     if (unary) {
       if (present(desc->z)) invalid("operation %d takes no z", operation);
     } else {
-      if (desc->x.dtype != GATUN_F32) invalid("x is %s, operations on two inputs take f32", dtype_name(desc->x.dtype));
-      check_view("z", desc->z, GATUN_F32, -1);
+      if (!is_stored(desc->x.dtype)) invalid("x is %s, operations on two inputs take no integers", dtype_name(desc->x.dtype));
+      check_stored_view("z", desc->z);
       broadcast("z", desc->z, desc->y, strides[kZ]);
     }
     check_pointer("x", desc->x, x);
@@ -62,7 +72,7 @@ gatun_status gatun_elementwise(gatun_stream* stream, const gatun_elementwise_des
     for (int i = 0; i < desc->y.rank; ++i) loops.add(desc->y.shape[i], {strides[kX][i], strides[kZ][i], desc->y.stride[i]});
     loops.simplify(kY);
     if (plain_copy) return strided_copy(*stream, loops, dtype_bytes(desc->y.dtype), x, y);
-    elementwise(*stream, {operation, desc->alpha, desc->beta, desc->x.dtype, loops}, x, static_cast<const float*>(z), static_cast<float*>(y));
+    elementwise(*stream, {operation, desc->alpha, desc->beta, desc->x.dtype, desc->z.dtype, desc->y.dtype, loops}, x, z, y);
   });
 }
 

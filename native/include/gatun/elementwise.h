@@ -39,7 +39,7 @@ typedef struct gatun_elementwise_desc {
   int32_t operation;  /**< GATUN_ELEMENTWISE_... */
   float alpha;        /**< FILL, AFFINE, ACCUMULATE; else ignored */
   float beta;         /**< AFFINE; else ignored */
-  gatun_layout x;     /**< f32, u8, i32 or i64 (converted to f32), any strides (0 too); absent for FILL */
+  gatun_layout x;     /**< f32, u8, i32 or i64 (converted to f32), any strides (0 too); absent for FILL; operations with two inputs: f32 */
   gatun_layout z;     /**< f32, any strides: second input of the operations with two; else absent */
   gatun_layout y;     /**< f32 of the result's shape, any strides without overlap; for COPY also x's dtype */
 } gatun_elementwise_desc;
@@ -47,7 +47,8 @@ typedef struct gatun_elementwise_desc {
 /**
  * Computes y from x (and z). An input broadcasts to y: dimensions are aligned at the last one; a missing dimension, or one of extent 1,
  * repeats. y may be x or z itself (same pointer and layout); any other overlap of y with an input gives undefined values.
- * An empty y is allowed.
+ * An empty y is allowed. On CUDA bf16 and f16 may stand wherever f32 does, for each operand by itself: the result of f32 is rounded once;
+ * EXP and LOG are within 2 ulp of f32 there as well.
  */
 GATUN_API gatun_status gatun_elementwise(gatun_stream* stream, const gatun_elementwise_desc* desc, const void* x, const void* z, void* y,
                                          gatun_error* error);
