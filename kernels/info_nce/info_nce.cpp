@@ -233,25 +233,29 @@ size_t workspace_bytes(const Carve& shared, int64_t floats_per_thread, const Str
 
 }  // namespace
 
-size_t info_nce_forward_workspace(const Stream& stream, const InfoNceProblem& problem) {
+template <class T>
+size_t info_nce_forward_workspace(const Stream& stream, const InfoNceProblemOf<T>& problem) {
   Carve shared{nullptr};
   const ForwardState state(shared, problem);
   return workspace_bytes(shared, ForwardScratch({nullptr}, problem).floats, stream);
 }
 
-void info_nce_forward(const Stream& stream, const InfoNceProblem& problem, const InfoNceResult& result, void* workspace) {
+template <class T>
+void info_nce_forward(const Stream& stream, const InfoNceProblemOf<T>& problem, const InfoNceResult& result, void* workspace) {
   Carve shared{static_cast<float*>(workspace)};
   const ForwardState state(shared, problem);
   GATUN_DISPATCH(info_nce_forward_cpu)(stream.threads(), problem, result, state, shared.take(0));
 }
 
-size_t info_nce_backward_workspace(const Stream& stream, const InfoNceProblem& problem) {
+template <class T>
+size_t info_nce_backward_workspace(const Stream& stream, const InfoNceProblemOf<T>& problem) {
   Carve shared{nullptr};
   const BackwardState state(shared, problem);
   return workspace_bytes(shared, BackwardScratch({nullptr}, problem).floats, stream);
 }
 
-void info_nce_backward(const Stream& stream, const InfoNceProblem& problem, const InfoNceGradients& gradients, void* workspace) {
+template <class T>
+void info_nce_backward(const Stream& stream, const InfoNceProblemOf<T>& problem, const InfoNceGradientsOf<T>& gradients, void* workspace) {
   Carve shared{static_cast<float*>(workspace)};
   const BackwardState state(shared, problem);
   const QueryTerms& terms = state.terms;
@@ -265,6 +269,13 @@ void info_nce_backward(const Stream& stream, const InfoNceProblem& problem, cons
   }
   GATUN_DISPATCH(info_nce_backward_cpu)(stream.threads(), problem, gradients, state, shared.take(0));
 }
+
+#define GATUN_INSTANTIATE(T)                                                                               \
+  template size_t info_nce_forward_workspace(const Stream&, const InfoNceProblemOf<T>&);                   \
+  template void info_nce_forward(const Stream&, const InfoNceProblemOf<T>&, const InfoNceResult&, void*);  \
+  template size_t info_nce_backward_workspace(const Stream&, const InfoNceProblemOf<T>&);                  \
+  template void info_nce_backward(const Stream&, const InfoNceProblemOf<T>&, const InfoNceGradientsOf<T>&, void*);
+GATUN_FOR_EACH_STORAGE(GATUN_INSTANTIATE)
 
 }  // namespace gatun
 #endif

@@ -3,6 +3,8 @@
 #include <tuple>
 
 #include "kernels/info_nce/info_nce_reference.h"
+#include "kernels/testing/memory.h"
+#include "kernels/testing/storage.h"
 #include "kernels/testing/testing.h"
 
 using namespace gatun;
@@ -14,14 +16,17 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr gatun_layout kAbsent{};
 
-// Aligned as the border asks.
 class Workspace {
  public:
-  explicit Workspace(size_t bytes) : memory_(bytes + 64) {}
-  void* data() { return memory_.data() + (64 - reinterpret_cast<uintptr_t>(memory_.data()) % 64) % 64; }
+  Workspace(const Device& device, size_t bytes) : device_(device) {
+    run([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &memory_, e); });
+  }
+  ~Workspace() { gatun_memory_free(device_.context(), memory_, nullptr); }
+  void* data() { return memory_; }
 
  private:
-  std::vector<char> memory_;
+  const Device& device_;
+  void* memory_ = nullptr;
 };
 
 struct Problem {
@@ -59,7 +64,7 @@ struct Result {
   std::vector<int32_t> positives;
 };
 
-constexpr float kUntouched = 12345.0f;
+constexpr float kUntouched = 12544.0f;  // in every storage type
 
 std::vector<float> spread(const std::vector<float>& rows, int64_t depth, int64_t gap) {
   const int64_t count = static_cast<int64_t>(rows.size()) / depth;
@@ -78,55 +83,61 @@ std::vector<float> gather(const std::vector<float>& memory, int64_t depth, int64
   return out;
 }
 
+template <class T = float>
 Result run_kernel(const Problem& p, int threads = 2, bool want_dk = true) {
   Device device(threads);
   const int64_t stride = p.depth + p.gap;
-  const gatun_layout q = layout(GATUN_F32, {p.queries, p.depth}, {stride, 1});
-  const gatun_layout k = p.self ? kAbsent : layout(GATUN_F32, {p.keys, p.depth}, {stride, 1});
+  const gatun_layout q = layout(kDtype<T>, {p.queries, p.depth}, {stride, 1});
+  const gatun_layout k = p.self ? kAbsent : layout(kDtype<T>, {p.keys, p.depth}, {stride, 1});
   const gatun_layout per_query = layout(GATUN_F32, {p.queries}), ids = layout(GATUN_I32, {p.queries});
   const gatun_layout key_ids = p.self ? kAbsent : layout(GATUN_I32, {p.keys});
-  const std::vector<float> q_rows = spread(p.q, p.depth, p.gap), k_rows = spread(p.k, p.depth, p.gap);
+  const auto rows = [&](const std::vector<float>& values) { return stored<T>(spread(values, p.depth, p.gap)); };
+  const auto sevens = [&](const std::vector<float>& like) { return rows(std::vector<float>(like.size(), 7.0f)); };
+  const Memory<T> q_rows(rows(p.q)), k_rows(rows(p.k));
+  const Memory<int32_t> query_groups(p.query_groups), key_groups(p.key_groups);
   const void* k_data = p.self ? nullptr : k_rows.data();
-  const void* key_groups = p.self ? nullptr : p.key_groups.data();
+  const void* key_group_data = p.self ? nullptr : key_groups.data();
   const size_t n = static_cast<size_t>(p.queries);
-  Result r{std::vector<float>(n, kUntouched), std::vector<float>(n, kUntouched), spread(std::vector<float>(p.q.size(), 7.0f), p.depth, p.gap),
-           spread(std::vector<float>(p.k.size(), 7.0f), p.depth, p.gap), std::vector<int32_t>(n, -1)};
+  Memory<float> loss(n, kUntouched), lse(n, kUntouched);
+  Memory<int32_t> positives(n, -1);
+  Memory<T> dq(sevens(p.q)), dk(sevens(p.k));
+  const Memory<float> dloss(p.dloss);
   size_t bytes = 0;
   const gatun_info_nce_desc desc{sizeof desc, p.temperature, q, k, ids, key_ids, per_query, per_query, ids};
   run([&](gatun_error* e) { return gatun_info_nce_forward_workspace(device.stream(), &desc, &bytes, e); });
-  Workspace forward(bytes);
+  Workspace forward(device, bytes);
   run([&](gatun_error* e) {
-    return gatun_info_nce_forward(device.stream(), &desc, q_rows.data(), k_data, p.query_groups.data(), key_groups, r.loss.data(),
-                                  r.lse.data(), r.positives.data(), forward.data(), bytes, e);
+    return gatun_info_nce_forward(device.stream(), &desc, q_rows.data(), k_data, query_groups.data(), key_group_data, loss.data(), lse.data(),
+                                  positives.data(), forward.data(), bytes, e);
   });
   const bool with_dk = want_dk && !p.self;
   const gatun_info_nce_backward_desc back{sizeof back, p.temperature, q, k, ids, key_ids, per_query, ids, per_query, q, with_dk ? k : kAbsent};
   run([&](gatun_error* e) { return gatun_info_nce_backward_workspace(device.stream(), &back, &bytes, e); });
-  Workspace backward(bytes);
+  Workspace backward(device, bytes);
   run([&](gatun_error* e) {
-    return gatun_info_nce_backward(device.stream(), &back, q_rows.data(), k_data, p.query_groups.data(), key_groups, r.lse.data(),
-                                   r.positives.data(), p.dloss.data(), r.dq.data(), with_dk ? r.dk.data() : nullptr, backward.data(), bytes,
-                                   e);
+    return gatun_info_nce_backward(device.stream(), &back, q_rows.data(), k_data, query_groups.data(), key_group_data, lse.data(),
+                                   positives.data(), dloss.data(), dq.data(), with_dk ? dk.data() : nullptr, backward.data(), bytes, e);
   });
-  r.dq = gather(r.dq, p.depth, p.gap);
-  r.dk = gather(r.dk, p.depth, p.gap);
-  return r;
+  return {loss.values(), lse.values(), gather(loaded(dq.values()), p.depth, p.gap), gather(loaded(dk.values()), p.depth, p.gap), positives.values()};
 }
 
-void check(const Problem& p) {
+template <class T = float>
+void check(Problem p) {
   CAPTURE(p.self);
   CAPTURE(p.queries);
   CAPTURE(p.keys);
   CAPTURE(p.depth);
   CAPTURE(p.temperature);
+  p.q = rounded<T>(p.q);
+  p.k = rounded<T>(p.k);
   const auto truth = p.reference<double>();
   const auto naive = p.reference<float>();
-  const Result r = run_kernel(p);
+  const Result r = run_kernel<T>(p);
   check_close(r.loss, truth.loss, naive.loss);
   check_close(r.lse, truth.lse, naive.lse);
   CHECK(r.positives == truth.positives);
-  check_close(r.dq, truth.dq, naive.dq);
-  if (!p.self) check_close(r.dk, truth.dk, naive.dk);
+  check_stored(stored<T>(r.dq), truth.dq, naive.dq);
+  if (!p.self) check_stored(stored<T>(r.dk), truth.dk, naive.dk);
 }
 
 bool same_bits(const Result& a, const Result& b) {
@@ -138,8 +149,13 @@ bool same_bits(const Result& a, const Result& b) {
 
 TEST_CASE("info_nce matches the double reference in the self form") {
   uint32_t seed = 0;
-  for (const auto& [rows, depth] : std::vector<std::pair<int64_t, int64_t>>{
-           {1, 1}, {2, 3}, {3, 16}, {15, 7}, {64, 64}, {65, 33}, {130, 20}, {250, 9}, {257, 64}, {300, 128}, {97, 600}}) {
+#if defined(GATUN_CUDA)
+  const std::vector<std::pair<int64_t, int64_t>> shapes{{1, 1}, {3, 16}, {65, 33}, {130, 20}, {20, 140}};
+#else
+  const std::vector<std::pair<int64_t, int64_t>> shapes{{1, 1},   {2, 3},  {3, 16},   {15, 7},    {64, 64}, {65, 33},
+                                                        {130, 20}, {250, 9}, {257, 64}, {300, 128}, {97, 600}};
+#endif
+  for (const auto& [rows, depth] : shapes) {
     for (const float temperature : {1.0f, 0.07f}) {
       Problem p(true, rows, rows, depth, ++seed);
       p.temperature = temperature;
@@ -153,7 +169,11 @@ TEST_CASE("info_nce matches the double reference in the self form") {
 TEST_CASE("info_nce matches the double reference with two operands") {
   uint32_t seed = 100;
   for (const auto& [queries, keys, depth] : std::vector<std::tuple<int64_t, int64_t, int64_t>>{
+#if defined(GATUN_CUDA)
+           {1, 1, 1}, {70, 3, 16}, {3, 300, 17}, {129, 64, 40}, {9, 17, 260}, {5, 2200, 7}}) {  // the last: tiles that follow each other
+#else
            {1, 1, 1}, {2, 5, 3}, {70, 3, 16}, {3, 300, 17}, {129, 64, 64}, {64, 257, 128}, {33, 40, 520}}) {
+#endif
     Problem p(false, queries, keys, depth, ++seed);
     check(p);
     p.gap = 5;
@@ -161,9 +181,27 @@ TEST_CASE("info_nce matches the double reference with two operands") {
   }
 }
 
+#if defined(GATUN_CUDA)
+TEST_CASE_TEMPLATE("info_nce on tensor cores matches the double reference", T, Bfloat16, Half) {
+  uint32_t seed = 400;
+  for (const auto& [queries, keys, depth] : std::vector<std::tuple<int64_t, int64_t, int64_t>>{{1, 1, 1}, {5, 9, 8}, {70, 140, 33}, {30, 20, 136}}) {
+    for (const bool self : {true, false}) {
+      Problem p(self, queries, keys, depth, ++seed);
+      check<T>(p);
+      p.gap = depth % 8 == 0 ? 8 : 3;  // rows that can be copied 16 bytes at a time, and others
+      check<T>(p);
+    }
+  }
+}
+#endif
+
 TEST_CASE("info_nce of many rows of one group, of large scores, and of large groups") {
+#if defined(GATUN_CUDA)
+  check(Problem(true, 150, 150, 12, 200, 1));
+#else
   check(Problem(true, 513, 513, 32, 200, 1));
   check(Problem(false, 100, 700, 24, 201, 2));
+#endif
   Problem scaled(true, 90, 90, 40, 202);
   for (float& x : scaled.q) x *= 20;  // scores of thousands
   scaled.k = scaled.q;
@@ -294,7 +332,12 @@ TEST_CASE("info_nce reference gradient agrees with finite differences") {
 }
 
 TEST_CASE("info_nce gives the same bits for any number of threads") {
-  for (const Problem& p : {Problem(true, 700, 700, 24, 31), Problem(false, 300, 500, 33, 32)}) {
+#if defined(GATUN_CUDA)
+  const std::vector<Problem> problems{Problem(true, 140, 140, 5, 31)};
+#else
+  const std::vector<Problem> problems{Problem(true, 700, 700, 24, 31), Problem(false, 300, 500, 33, 32)};
+#endif
+  for (const Problem& p : problems) {
     const Result one = run_kernel(p, 1);
     CHECK(same_bits(one, run_kernel(p, 2)));
     CHECK(same_bits(one, run_kernel(p, 3)));
@@ -312,20 +355,22 @@ TEST_CASE("info_nce: outputs left out, one upstream gradient for all rows") {
   Device device;
   const gatun_layout q = layout(GATUN_F32, {20, 9}), k = layout(GATUN_F32, {30, 9}), line = layout(GATUN_F32, {20});
   const gatun_layout ids = layout(GATUN_I32, {20}), key_ids = layout(GATUN_I32, {30});
-  Workspace workspace(1 << 20);
-  std::vector<float> loss(20), dq(180);
+  Workspace workspace(device, 1 << 20);
+  const Memory<float> p_q(p.q), p_k(p.k), lse(full.lse), dloss(p.dloss);
+  const Memory<int32_t> query_groups(p.query_groups), key_groups(p.key_groups), positives(full.positives);
+  Memory<float> loss(20, 7.0f), dq(180, 7.0f);
   const gatun_info_nce_desc desc{sizeof desc, p.temperature, q, k, ids, key_ids, line, kAbsent, kAbsent};
   run([&](gatun_error* e) {
-    return gatun_info_nce_forward(device.stream(), &desc, p.q.data(), p.k.data(), p.query_groups.data(), p.key_groups.data(), loss.data(),
-                                  nullptr, nullptr, workspace.data(), 1 << 20, e);
+    return gatun_info_nce_forward(device.stream(), &desc, p_q.data(), p_k.data(), query_groups.data(), key_groups.data(), loss.data(), nullptr,
+                                  nullptr, workspace.data(), 1 << 20, e);
   });
-  CHECK(testing::same_bits(loss, full.loss));
+  CHECK(testing::same_bits(loss.values(), full.loss));
   const gatun_info_nce_backward_desc back{sizeof back, p.temperature, q, k, ids, key_ids, line, ids, layout(GATUN_F32, {20}, {0}), q, kAbsent};
   run([&](gatun_error* e) {
-    return gatun_info_nce_backward(device.stream(), &back, p.q.data(), p.k.data(), p.query_groups.data(), p.key_groups.data(),
-                                   full.lse.data(), full.positives.data(), p.dloss.data(), dq.data(), nullptr, workspace.data(), 1 << 20, e);
+    return gatun_info_nce_backward(device.stream(), &back, p_q.data(), p_k.data(), query_groups.data(), key_groups.data(), lse.data(),
+                                   positives.data(), dloss.data(), dq.data(), nullptr, workspace.data(), 1 << 20, e);
   });
-  CHECK(testing::same_bits(dq, full.dq));
+  CHECK(testing::same_bits(dq.values(), full.dq));
 }
 
 TEST_CASE("info_nce never holds the matrix of scores") {
@@ -345,7 +390,7 @@ TEST_CASE("info_nce refuses bad descriptors with a message that names the operan
   Device device;
   std::vector<float> b(256);
   std::vector<int32_t> g(16);
-  Workspace workspace(1 << 20);
+  Workspace workspace(device, 1 << 20);
   const gatun_layout rows = layout(GATUN_F32, {4, 4}), line = layout(GATUN_F32, {4}), ids = layout(GATUN_I32, {4});
   const auto attempt = [&](const gatun_info_nce_desc& desc, const char* part, size_t bytes = 1 << 20) {
     refused(part, [&](gatun_error* e) {
@@ -367,7 +412,7 @@ TEST_CASE("info_nce refuses bad descriptors with a message that names the operan
   attempt({size, 1.0f, rows, rows, ids, layout(GATUN_I32, {3}), line, line, ids}, "key_groups has shape (3), expected (4)");
   attempt({size, 1.0f, rows, kAbsent, ids, kAbsent, layout(GATUN_F32, {3}), line, ids}, "loss has shape (3), expected (4)");
   attempt({size, 1.0f, rows, kAbsent, ids, kAbsent, line, line, line}, "positives is f32");
-  attempt({size, 1.0f, rows, kAbsent, ids, kAbsent, line, line, ids}, "workspace has 64 bytes", 64);
+  attempt({size, 1.0f, rows, kAbsent, ids, kAbsent, line, line, ids}, "workspace has 16 bytes", 16);
 
   const auto backward = [&](const gatun_info_nce_backward_desc& desc, const char* part) {
     size_t bytes = 0;

@@ -189,7 +189,7 @@ void kmeans_sums(const Stream& stream, Rows<const float> rows, const int32_t* as
 }
 
 // K x D numbers once an iteration: nothing to gain from vectors or threads.
-void kmeans_update(Rows<const float> sums, int64_t* counts, Rows<float> centroids, bool spherical, bool split) {
+void kmeans_update(const Stream&, Rows<const float> sums, int64_t* counts, Rows<float> centroids, bool spherical, bool split) {
   for (int64_t k = 0; k < centroids.rows; ++k) {
     if (counts[k] <= 0) continue;
     const double inverse = 1.0 / static_cast<double>(counts[k]);

@@ -16,6 +16,6 @@ size_t kmeans_sums_workspace(int64_t centroids, int64_t dimension);
 void kmeans_sums(const Stream& stream, Rows<const float> rows, const int32_t* assignment, int64_t centroids, float* sums, int64_t* counts,
                  double* workspace);
 
-void kmeans_update(Rows<const float> sums, int64_t* counts, Rows<float> centroids, bool spherical, bool split);
+void kmeans_update(const Stream& stream, Rows<const float> sums, int64_t* counts, Rows<float> centroids, bool spherical, bool split);
 
 }  // namespace gatun

@@ -220,59 +220,8 @@ void invert(const float* sums, float* u, int64_t count) {
 
 bool finite(SinkhornRange range) { return !std::isnan(range.minimum) && !std::isnan(range.maximum); }
 
-void fill(Rows<float> codes, float value) {
-  for (int64_t row = 0; row < codes.rows; ++row) std::fill_n(codes.row(row), codes.columns, value);
-}
-
-}  // namespace
-
-size_t sinkhorn_workspace(int64_t samples, int64_t prototypes) {
-  const SinkhornParts parts(samples, prototypes);
-  const size_t sweep = static_cast<size_t>((2 + 2 * parts.count) * parts.width) * sizeof(float) +
-                       static_cast<size_t>(parts.count) * sizeof(SinkhornRange);
-  return std::max(sweep, static_cast<size_t>(samples + prototypes) * sizeof(double));
-}
-
-SinkhornRange sinkhorn_range(const Stream& stream, Rows<const float> scores, void* workspace) {
-  SinkhornRange* ranges = static_cast<SinkhornRange*>(workspace);
-  const int64_t count = SinkhornParts(scores.rows, scores.columns).count;
-  GATUN_DISPATCH(range)(stream.threads(), scores, ranges);
-  SinkhornRange result{std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()};
-  for (int64_t part = 0; part < count; ++part) {
-    if (!finite(ranges[part])) return ranges[part];
-    result.minimum = std::min(result.minimum, ranges[part].minimum);
-    result.maximum = std::max(result.maximum, ranges[part].maximum);
-  }
-  return result;
-}
-
-void sinkhorn_sums(const Stream& stream, Rows<const float> scores, SinkhornRange range, float epsilon, const float* previous, float* sums,
-                   void* workspace) {
-  if (!finite(range)) {
-    std::fill_n(sums, scores.columns, std::numeric_limits<float>::quiet_NaN());
-    return;
-  }
-  const int64_t width = SinkhornParts(scores.rows, scores.columns).width;
-  float* u = nullptr;
-  if (previous != nullptr) {
-    u = scaling_of(workspace);
-    invert(previous, u, scores.columns);
-  }
-  GATUN_DISPATCH(sums)(stream.threads(), scores, range.maximum, 1.0f / epsilon, u, sums, parts_of(workspace, width));
-}
-
-void sinkhorn_finish(const Stream& stream, Rows<const float> scores, SinkhornRange range, float epsilon, const float* sums,
-                     Rows<float> codes, void* workspace) {
-  if (!finite(range)) {
-    fill(codes, std::numeric_limits<float>::quiet_NaN());
-    return;
-  }
-  float* u = scaling_of(workspace);
-  invert(sums, u, scores.columns);
-  GATUN_DISPATCH(finish)(stream.threads(), scores, range.maximum, 1.0f / epsilon, u, codes);
-}
-
-void sinkhorn_wide(const Stream& stream, Rows<const float> scores, float epsilon, int iterations, Rows<float> codes, void* workspace) {
+// For scores of any spread.
+void wide(const Stream& stream, Rows<const float> scores, float epsilon, int iterations, Rows<float> codes, void* workspace) {
   // Logarithms of u and v. Finite f32 scores over a positive f32 epsilon are finite in f64, and so is every sum of a few of them.
   double* log_u = static_cast<double*>(workspace);
   double* log_v = log_u + scores.columns;
@@ -322,18 +271,74 @@ void sinkhorn_wide(const Stream& stream, Rows<const float> scores, float epsilon
   }
 }
 
+void fill(Rows<float> codes, float value) {
+  for (int64_t row = 0; row < codes.rows; ++row) std::fill_n(codes.row(row), codes.columns, value);
+}
+
+}  // namespace
+
+size_t sinkhorn_workspace(int64_t samples, int64_t prototypes) {
+  const SinkhornParts parts(samples, prototypes);
+  const size_t sweep = static_cast<size_t>((2 + 2 * parts.count) * parts.width) * sizeof(float) +
+                       static_cast<size_t>(parts.count) * sizeof(SinkhornRange);
+  return std::max(sweep, static_cast<size_t>(samples + prototypes) * sizeof(double));
+}
+
+void sinkhorn_range(const Stream& stream, Rows<const float> scores, SinkhornRange* range, void* workspace) {
+  SinkhornRange* ranges = static_cast<SinkhornRange*>(workspace);
+  const int64_t count = SinkhornParts(scores.rows, scores.columns).count;
+  GATUN_DISPATCH(range)(stream.threads(), scores, ranges);
+  SinkhornRange result{std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()};
+  for (int64_t part = 0; part < count && finite(result); ++part) {
+    if (finite(ranges[part])) {
+      result.minimum = std::min(result.minimum, ranges[part].minimum);
+      result.maximum = std::max(result.maximum, ranges[part].maximum);
+    } else {
+      result = ranges[part];
+    }
+  }
+  *range = result;
+}
+
+void sinkhorn_sums(const Stream& stream, Rows<const float> scores, const SinkhornRange* range, float epsilon, const float* previous, float* sums,
+                   void* workspace) {
+  if (!finite(*range)) {
+    std::fill_n(sums, scores.columns, std::numeric_limits<float>::quiet_NaN());
+    return;
+  }
+  const int64_t width = SinkhornParts(scores.rows, scores.columns).width;
+  float* u = nullptr;
+  if (previous != nullptr) {
+    u = scaling_of(workspace);
+    invert(previous, u, scores.columns);
+  }
+  GATUN_DISPATCH(sums)(stream.threads(), scores, range->maximum, 1.0f / epsilon, u, sums, parts_of(workspace, width));
+}
+
+void sinkhorn_finish(const Stream& stream, Rows<const float> scores, const SinkhornRange* range, float epsilon, const float* sums,
+                     Rows<float> codes, void* workspace) {
+  if (!finite(*range)) {
+    fill(codes, std::numeric_limits<float>::quiet_NaN());
+    return;
+  }
+  float* u = scaling_of(workspace);
+  invert(sums, u, scores.columns);
+  GATUN_DISPATCH(finish)(stream.threads(), scores, range->maximum, 1.0f / epsilon, u, codes);
+}
+
 void sinkhorn(const Stream& stream, Rows<const float> scores, float epsilon, int iterations, Rows<float> codes, void* workspace) {
   if (scores.rows == 0 || scores.columns == 0) return;
-  const SinkhornRange range = sinkhorn_range(stream, scores, workspace);
+  SinkhornRange range;
+  sinkhorn_range(stream, scores, &range, workspace);
   if ((static_cast<double>(range.maximum) - static_cast<double>(range.minimum)) / static_cast<double>(epsilon) > kSinkhornSpread) {
-    sinkhorn_wide(stream, scores, epsilon, iterations, codes, workspace);
+    wide(stream, scores, epsilon, iterations, codes, workspace);
     return;
   }
   float* sums = sums_of(workspace, SinkhornParts(scores.rows, scores.columns).width);
   for (int iteration = 0; iteration < iterations; ++iteration) {
-    sinkhorn_sums(stream, scores, range, epsilon, iteration == 0 ? nullptr : sums, sums, workspace);
+    sinkhorn_sums(stream, scores, &range, epsilon, iteration == 0 ? nullptr : sums, sums, workspace);
   }
-  sinkhorn_finish(stream, scores, range, epsilon, sums, codes, workspace);
+  sinkhorn_finish(stream, scores, &range, epsilon, sums, codes, workspace);
 }
 
 }  // namespace gatun

@@ -18,14 +18,13 @@ constexpr double kSinkhornSpread = 70;
 
 size_t sinkhorn_workspace(int64_t samples, int64_t prototypes);
 
-SinkhornRange sinkhorn_range(const Stream& stream, Rows<const float> scores, void* workspace);
+// The range and all vectors are memory of the device. A spread that the border could not refuse makes sums and codes NaN.
+void sinkhorn_range(const Stream& stream, Rows<const float> scores, SinkhornRange* range, void* workspace);
 // previous: null in the first sweep
-void sinkhorn_sums(const Stream& stream, Rows<const float> scores, SinkhornRange range, float epsilon, const float* previous, float* sums,
+void sinkhorn_sums(const Stream& stream, Rows<const float> scores, const SinkhornRange* range, float epsilon, const float* previous, float* sums,
                    void* workspace);
-void sinkhorn_finish(const Stream& stream, Rows<const float> scores, SinkhornRange range, float epsilon, const float* sums,
+void sinkhorn_finish(const Stream& stream, Rows<const float> scores, const SinkhornRange* range, float epsilon, const float* sums,
                      Rows<float> codes, void* workspace);
-// For scores of any spread.
-void sinkhorn_wide(const Stream& stream, Rows<const float> scores, float epsilon, int iterations, Rows<float> codes, void* workspace);
 void sinkhorn(const Stream& stream, Rows<const float> scores, float epsilon, int iterations, Rows<float> codes, void* workspace);
 
 }  // namespace gatun

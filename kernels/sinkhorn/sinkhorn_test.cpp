@@ -3,6 +3,7 @@
 
 #include <numeric>
 
+#include "kernels/testing/memory.h"
 #include "kernels/testing/testing.h"
 
 using namespace gatun;
@@ -33,9 +34,10 @@ std::vector<float> codes(const std::vector<float>& scores, int64_t samples, int6
   Device device(threads);
   const gatun_sinkhorn_desc desc = describe(samples, prototypes, kept < 0 ? samples : kept, iterations, epsilon);
   Workspace workspace(device, desc);
-  std::vector<float> out(static_cast<size_t>(desc.codes.shape[0] * prototypes), 7.0f);
-  run([&](gatun_error* e) { return gatun_sinkhorn(device.stream(), &desc, scores.data(), out.data(), workspace.memory, workspace.bytes, e); });
-  return out;
+  const Memory<float> in(scores);
+  Memory<float> out(static_cast<size_t>(desc.codes.shape[0] * prototypes), 7.0f);
+  run([&](gatun_error* e) { return gatun_sinkhorn(device.stream(), &desc, in.data(), out.data(), workspace.memory, workspace.bytes, e); });
+  return out.values();
 }
 
 template <class T>
@@ -65,7 +67,7 @@ void check_sums(const std::vector<float>& q, int64_t prototypes) {
 TEST_CASE("sinkhorn matches the double reference on odd shapes") {
   uint32_t seed = 1;
   for (const auto& [samples, prototypes] :
-       std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {1, 9}, {9, 1}, {3, 7}, {33, 16}, {65, 33}, {256, 100}, {100, 301}, {2500, 37}}) {
+       std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {1, 9}, {9, 1}, {3, 7}, {33, 16}, {65, 33}, {256, 100}, {100, 301}, {600, 37}}) {
     for (const int iterations : {1, 3, 10}) {
       CAPTURE(samples);
       CAPTURE(prototypes);
@@ -76,6 +78,49 @@ TEST_CASE("sinkhorn matches the double reference on odd shapes") {
                   expected<float>(scores, samples, prototypes, iterations));
       check_sums(q, prototypes);
     }
+  }
+}
+
+// Scores of one device, swept in separate calls, of which the one call is made.
+std::vector<float> in_sweeps(const std::vector<float>& scores, int64_t samples, int64_t prototypes, int iterations) {
+  Device device;
+  const gatun_sinkhorn_desc desc = describe(samples, prototypes, samples);
+  Workspace workspace(device, desc);
+  const Memory<float> in(scores);
+  Memory<float> range(2, 7.0f), sums(static_cast<size_t>(prototypes), 7.0f), out(scores.size(), 7.0f);
+  const auto call = [&](auto&& function, auto... arguments) {
+    run([&](gatun_error* e) { return function(device.stream(), &desc, in.data(), arguments..., workspace.memory, workspace.bytes, e); });
+  };
+  call(gatun_sinkhorn_range, range.data());
+  for (int i = 0; i < iterations; ++i) call(gatun_sinkhorn_sums, range.data(), i == 0 ? nullptr : sums.data(), sums.data());
+  call(gatun_sinkhorn_finish, range.data(), sums.data(), out.data());
+  return out.values();
+}
+
+TEST_CASE("sinkhorn: as many prototypes as a warp, a block or nobody holds at once") {
+  uint32_t seed = 30;
+  for (const auto& [samples, prototypes] : std::vector<std::pair<int64_t, int64_t>>{
+           {9, 99}, {70, 500}, {35, 516}, {18, 1100}, {3, 2900}, {2, 4096}, {17, 4100}, {3, 9001}, {3, 16388}, {2, 20001}}) {
+    CAPTURE(samples);
+    CAPTURE(prototypes);
+    const std::vector<float> scores = cosines(samples * prototypes, ++seed), q = in_sweeps(scores, samples, prototypes, 2);
+    check_close(q, expected<double>(widen(scores), samples, prototypes, 2), expected<float>(scores, samples, prototypes, 2));
+    check_sums(q, prototypes);
+  }
+}
+
+TEST_CASE("sinkhorn: more scores than fit the processors of the emulated device") {
+  uint32_t seed = 130;
+  for (const auto& [samples, prototypes] : std::vector<std::pair<int64_t, int64_t>>{{1900, 100}, {190, 1023}, {64, 3003}, {13, 16500}}) {
+    CAPTURE(samples);
+    CAPTURE(prototypes);
+    const std::vector<float> scores = cosines(samples * prototypes, ++seed), q = codes(scores, samples, prototypes, 2, 2);
+    check_close(q, expected<double>(widen(scores), samples, prototypes, 2), expected<float>(scores, samples, prototypes, 2));
+    const std::vector<float> last = codes(scores, samples, prototypes, 2, 2, kEpsilon, 2);
+    CHECK(same_bits(last, std::vector<float>(q.end() - 2 * prototypes, q.end())));
+    std::vector<float> wide = scores;
+    wide[7] = 8;
+    check_sums(codes(wide, samples, prototypes, 2, 1), prototypes);
   }
 }
 
@@ -90,8 +135,12 @@ TEST_CASE("sinkhorn: strides, in place, and only the last rows of a queue") {
   Device device;
   const gatun_sinkhorn_desc desc = describe(samples, prototypes, kept, 3, kEpsilon, padding);
   Workspace workspace(device, desc);
-  float* tail = buffer.data() + (samples - kept) * stride;
-  run([&](gatun_error* e) { return gatun_sinkhorn(device.stream(), &desc, buffer.data(), tail, workspace.memory, workspace.bytes, e); });
+  Memory<float> memory(buffer);
+  run([&](gatun_error* e) {
+    return gatun_sinkhorn(device.stream(), &desc, memory.data(), memory.data() + (samples - kept) * stride, workspace.memory, workspace.bytes, e);
+  });
+  buffer = memory.values();
+  const float* tail = buffer.data() + (samples - kept) * stride;
   std::vector<float> packed;
   for (int64_t r = 0; r < kept; ++r) {
     packed.insert(packed.end(), tail + r * stride, tail + r * stride + prototypes);
@@ -190,30 +239,62 @@ TEST_CASE("sinkhorn in parts whose sums are joined is the one call") {
   Device device;
   const gatun_sinkhorn_desc desc = describe(half, prototypes, half);
   Workspace workspace(device, desc);
-  const float* part[2] = {scores.data(), scores.data() + half * prototypes};
+  const Memory<float> memory(scores);
+  const float* part[2] = {memory.data(), memory.data() + half * prototypes};
   const auto call = [&](auto&& function, auto... arguments) {
     run([&](gatun_error* e) { return function(device.stream(), &desc, arguments..., workspace.memory, workspace.bytes, e); });
   };
   float ranges[2][2];
-  for (int i = 0; i < 2; ++i) call(gatun_sinkhorn_range, part[i], ranges[i]);
-  const float range[2] = {std::min(ranges[0][0], ranges[1][0]), std::max(ranges[0][1], ranges[1][1])};
-  std::vector<float> joined(prototypes), sums[2] = {joined, joined};
+  for (int i = 0; i < 2; ++i) {
+    Memory<float> range(2, 7.0f);
+    call(gatun_sinkhorn_range, part[i], range.data());
+    std::copy_n(range.values().begin(), 2, ranges[i]);
+    const auto [low, high] = std::minmax_element(scores.begin() + i * half * prototypes, scores.begin() + (i + 1) * half * prototypes);
+    CHECK(ranges[i][0] == *low);
+    CHECK(ranges[i][1] == *high);
+  }
+  const Memory<float> range(std::vector<float>{std::min(ranges[0][0], ranges[1][0]), std::max(ranges[0][1], ranges[1][1])});
+  std::vector<float> joined;
+  const auto sweep = [&](int i, bool first) {
+    const Memory<float> previous(joined);
+    Memory<float> sums(prototypes, 7.0f);
+    call(gatun_sinkhorn_sums, part[i], range.data(), first ? nullptr : previous.data(), sums.data());
+    return sums.values();
+  };
   for (int iteration = 0; iteration < 3; ++iteration) {
-    for (int i = 0; i < 2; ++i) {
-      call(gatun_sinkhorn_sums, part[i], range, iteration == 0 ? nullptr : joined.data(), sums[i].data());
-    }
+    const std::vector<float> sums[2] = {sweep(0, iteration == 0), sweep(1, iteration == 0)};
+    joined.resize(prototypes);
     for (size_t k = 0; k < joined.size(); ++k) joined[k] = sums[0][k] + sums[1][k];
   }
-  std::vector<float> q(scores.size());
-  for (int i = 0; i < 2; ++i) call(gatun_sinkhorn_finish, part[i], range, joined.data(), q.data() + i * half * prototypes);
+  std::vector<float> q;
+  for (int i = 0; i < 2; ++i) {
+    const Memory<float> sums(joined);
+    Memory<float> out(static_cast<size_t>(half * prototypes), 7.0f);
+    call(gatun_sinkhorn_finish, part[i], range.data(), sums.data(), out.data());
+    const std::vector<float> values = out.values();
+    q.insert(q.end(), values.begin(), values.end());
+  }
   const std::vector<double> truth = expected<double>(widen(scores), samples, prototypes);
   check_close(q, truth, expected<float>(scores, samples, prototypes));
   CHECK(distance(q, whole) <= bound(truth, expected<float>(scores, samples, prototypes)));
 
-  const float wide[2] = {-10, 10};
+  // The border can refuse what it can read; a device's memory it cannot, and nothing comes out that could be taken for a result.
+  const Memory<float> wide(std::vector<float>{-10, 10});
+  Memory<float> sums(joined);
+#if defined(GATUN_CUDA)
+  Memory<float> out(static_cast<size_t>(half * prototypes), 7.0f);
+  call(gatun_sinkhorn_finish, part[0], wide.data(), sums.data(), out.data());
+  for (const float value : out.values()) CHECK(std::isnan(value));
+  for (const bool first : {true, false}) {
+    const Memory<float> previous(joined);
+    call(gatun_sinkhorn_sums, part[0], wide.data(), first ? nullptr : previous.data(), sums.data());
+    for (const float value : sums.values()) CHECK(std::isnan(value));
+  }
+#else
   refused("the scores spread over 400 epsilon", [&](gatun_error* e) {
-    return gatun_sinkhorn_sums(device.stream(), &desc, part[0], wide, nullptr, joined.data(), workspace.memory, workspace.bytes, e);
+    return gatun_sinkhorn_sums(device.stream(), &desc, part[0], wide.data(), nullptr, sums.data(), workspace.memory, workspace.bytes, e);
   });
+#endif
 }
 
 TEST_CASE("sinkhorn refuses bad descriptors with a message that names the operand") {

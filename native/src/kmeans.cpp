@@ -104,11 +104,13 @@ gatun_status gatun_kmeans_sums(gatun_stream* stream, const gatun_kmeans_sums_des
     check_workspace(workspace, workspace_bytes, needed);
     const int64_t centroids = desc->sums.shape[0];
     const int32_t* values = static_cast<const int32_t*>(assignment);
+#if !defined(GATUN_CUDA)
     for (int64_t i = 0; i < desc->rows.shape[0]; ++i) {
       if (values[i] >= centroids) {
         invalid("assignment[%lld] is %d, there are %lld centroids", static_cast<long long>(i), values[i], static_cast<long long>(centroids));
       }
     }
+#endif
     kmeans_sums(*stream, {static_cast<const float*>(rows), collapse_rows("rows", desc->rows)}, values, centroids, static_cast<float*>(sums),
                 static_cast<int64_t*>(counts), static_cast<double*>(workspace));
   });
@@ -130,7 +132,7 @@ gatun_status gatun_kmeans_update(gatun_stream* stream, const gatun_kmeans_update
     check_pointer("sums", desc->sums, sums);
     check_pointer("counts", desc->counts, counts);
     check_pointer("centroids", desc->centroids, centroids);
-    kmeans_update({static_cast<const float*>(sums), collapse_rows("sums", desc->sums)}, static_cast<int64_t*>(counts),
+    kmeans_update(*stream, {static_cast<const float*>(sums), collapse_rows("sums", desc->sums)}, static_cast<int64_t*>(counts),
                   {static_cast<float*>(centroids), collapse_rows("centroids", desc->centroids)}, desc->spherical == 1,
                   desc->empty == GATUN_KMEANS_SPLIT);
   });

@@ -47,14 +47,15 @@ void check_vector(const char* name, const void* pointer, bool required) {
   if (reinterpret_cast<uintptr_t>(pointer) % alignof(float) != 0) invalid("%s is not aligned to its f32 elements", name);
 }
 
-SinkhornRange read_range(const gatun_sinkhorn_desc* desc, const void* pointer) {
+const SinkhornRange* check_range([[maybe_unused]] const gatun_sinkhorn_desc* desc, const void* pointer) {
   check_vector("range", pointer, true);
-  const float* bounds = static_cast<const float*>(pointer);
-  const SinkhornRange range{bounds[0], bounds[1]};
-  const double spread = (static_cast<double>(range.maximum) - static_cast<double>(range.minimum)) / static_cast<double>(desc->epsilon);
+  const SinkhornRange* range = static_cast<const SinkhornRange*>(pointer);
+#if !defined(GATUN_CUDA)
+  const double spread = (static_cast<double>(range->maximum) - static_cast<double>(range->minimum)) / static_cast<double>(desc->epsilon);
   if (spread > kSinkhornSpread) {
     invalid("the scores spread over %g epsilon, sums that are joined allow at most %g", spread, kSinkhornSpread);
   }
+#endif
   return range;
 }
 
@@ -90,9 +91,7 @@ gatun_status gatun_sinkhorn_range(gatun_stream* stream, const gatun_sinkhorn_des
   return border("sinkhorn_range", error, [&] {
     const RowShape shape = check_sweep(stream, desc, scores, workspace, workspace_bytes);
     check_vector("range", range, true);
-    const SinkhornRange result = sinkhorn_range(*stream, {static_cast<const float*>(scores), shape}, workspace);
-    static_cast<float*>(range)[0] = result.minimum;
-    static_cast<float*>(range)[1] = result.maximum;
+    sinkhorn_range(*stream, {static_cast<const float*>(scores), shape}, static_cast<SinkhornRange*>(range), workspace);
   });
 }
 
@@ -103,7 +102,7 @@ gatun_status gatun_sinkhorn_sums(gatun_stream* stream, const gatun_sinkhorn_desc
     const RowShape shape = check_sweep(stream, desc, scores, workspace, workspace_bytes);
     check_vector("previous", previous, false);
     check_vector("sums", sums, shape.columns > 0);
-    sinkhorn_sums(*stream, {static_cast<const float*>(scores), shape}, read_range(desc, range), desc->epsilon,
+    sinkhorn_sums(*stream, {static_cast<const float*>(scores), shape}, check_range(desc, range), desc->epsilon,
                   static_cast<const float*>(previous), static_cast<float*>(sums), workspace);
   });
 }
@@ -115,7 +114,7 @@ gatun_status gatun_sinkhorn_finish(gatun_stream* stream, const gatun_sinkhorn_de
     const RowShape shape = check_sweep(stream, desc, scores, workspace, workspace_bytes);
     const RowShape out = check_codes(desc, shape, codes);
     check_vector("sums", sums, shape.columns > 0);
-    sinkhorn_finish(*stream, {static_cast<const float*>(scores), shape}, read_range(desc, range), desc->epsilon,
+    sinkhorn_finish(*stream, {static_cast<const float*>(scores), shape}, check_range(desc, range), desc->epsilon,
                     static_cast<const float*>(sums), {static_cast<float*>(codes), out}, workspace);
   });
 }

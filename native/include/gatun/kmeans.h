@@ -50,7 +50,7 @@ typedef struct gatun_kmeans_update_desc {
   gatun_layout centroids; /**< f32 (K, D), read and written */
 } gatun_kmeans_update_desc;
 
-/** Bytes of workspace that gatun_kmeans_assign needs: a copy of the centroids, nothing of size N x K. */
+/** Bytes of workspace that gatun_kmeans_assign needs: a copy of the centroids on the CPU, none on CUDA, nothing of size N x K. */
 GATUN_API gatun_status gatun_kmeans_assign_workspace(const gatun_kmeans_assign_desc* desc, size_t* bytes, gatun_error* error);
 
 /**
@@ -65,7 +65,10 @@ GATUN_API gatun_status gatun_kmeans_assign(gatun_stream* stream, const gatun_kme
 /** Bytes of workspace that gatun_kmeans_sums needs. */
 GATUN_API gatun_status gatun_kmeans_sums_workspace(const gatun_kmeans_sums_desc* desc, size_t* bytes, gatun_error* error);
 
-/** Sum and number of the rows of each centroid. An assignment of K or more is an error that names it. */
+/**
+ * Sum and number of the rows of each centroid. An assignment of K or more is an error that names it; on CUDA, where the call cannot look
+ * at it, it makes every sum NaN.
+ */
 GATUN_API gatun_status gatun_kmeans_sums(gatun_stream* stream, const gatun_kmeans_sums_desc* desc, const void* rows,
                                          const void* assignment, void* sums, void* counts, void* workspace, size_t workspace_bytes,
                                          gatun_error* error);

@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+// As in flash attention: tiles of scores are computed, reduced while they are in registers, and computed again for the gradient. A block
+// owns 128 rows of one side, and where those are few blocks also only a part of the other side; parts are joined in order.
+#include "kernels/info_nce/info_nce.h"
+
+#include <algorithm>
+
+#include "kernels/common/pairs.h"
+
+namespace gatun {
+namespace {
+
+using namespace pairs;
+
+// Greater than the groups of all rows; a row without one has no positives, and neither side's meets the other's.
+constexpr int32_t kNoOwnGroup = -1, kNoOtherGroup = -2;
+
+// What one part of the keys shows of a query.
+struct Seen {
+  float largest, sum;  // of scores: sum of e^(score - largest)
+  float positive;      // sum of positive scores
+  int32_t count;       // of positives
+};
+
+// How much of the other side a block takes: all blocks of a launch run at once, two on each of an H200's 132 processors, but no more than
+// sixteen parts, so that the workspace does not grow with N x M.
+struct Cut {
+  int64_t own_tiles, other_tiles;
+  int64_t parts, part_tiles;
+  Cut(int64_t own, int64_t other, int64_t more) : own_tiles(chunk_count(own, kTile)), other_tiles(chunk_count(other, kTile)) {
+    const int64_t wanted = std::clamp<int64_t>(264 / std::max<int64_t>(own_tiles * more, 1), 1, 16);
+    part_tiles = std::max<int64_t>(chunk_count(other_tiles, wanted), 1);
+    parts = std::max<int64_t>(chunk_count(other_tiles, part_tiles), 1);
+  }
+};
+
+template <class T>
+Operand<T> operand(const InfoNceRows<const T>& rows) { return {rows.data, rows.rows, rows.stride}; }
+
+template <class T>
+struct ForwardMemory {
+  typename Tile<T>::Memory tile;
+  float* positive;  // [row][sharer]; a thread adds to its own only
+  int32_t* counts;
+  int32_t* groups;
+  __host__ __device__ explicit ForwardMemory(Carve& carve)
+      : tile(carve), positive(carve.take<float>(kTile * kSharedPitch)), counts(carve.take<int32_t>(kTile * kSharedPitch)),
+        groups(carve.take<int32_t>(kTile)) {}
+};
+
+template <class T>
+__global__ void __launch_bounds__(kThreads, 2) forward_kernel(Operand<T> queries, Operand<T> keys, int64_t depth, float scale, bool self,
+                                                              const int32_t* query_groups, const int32_t* key_groups, Cut cut, Seen* seen) {
+  GATUN_DYNAMIC_SHARED(memory);
+  Carve carve(memory);
+  const ForwardMemory<T> shared(carve);
+  Carve again(memory);  // once the products of an item are done
+  PowerSum* const sums = again.take<PowerSum>(kTile * kSharedPitch);
+  Tile<T> tile(shared.tile, queries, keys, depth);
+  for (int64_t item = blockIdx.x; item < cut.own_tiles * cut.parts; item += gridDim.x) {
+    const int64_t own = item / cut.parts * kTile, part = item % cut.parts;
+    const int64_t begin = part * cut.part_tiles * kTile, end = min((part + 1) * cut.part_tiles * kTile, keys.rows);
+    for (int i = static_cast<int>(threadIdx.x); i < kTile * kSharedPitch; i += kThreads) shared.positive[i] = 0, shared.counts[i] = 0;
+    for (int i = static_cast<int>(threadIdx.x); i < kTile; i += kThreads) {
+      const int32_t group = own + i < queries.rows ? query_groups[own + i] : kNoOwnGroup;
+      shared.groups[i] = group < 0 ? kNoOwnGroup : group;
+    }
+    PowerSum powers[kPairs];
+    if (begin < end) tile.begin(own, begin);
+    for (int64_t first = begin; first < end; first += kTile) {
+      tile.product();
+      if (first + kTile < end) tile.begin(own, first + kTile);
+      int32_t groups[kPairs];
+      GATUN_UNROLL
+      for (int c = 0; c < kPairs; ++c) {
+        const int64_t key = first + tile.column(c);
+        groups[c] = key < end ? key_groups[key] : kNoOtherGroup;
+        if (groups[c] < 0) groups[c] = kNoOtherGroup;
+      }
+      GATUN_UNROLL
+      for (int r = 0; r < kPairs; ++r) {
+        const int64_t query = own + tile.row(r);
+        const int32_t group = shared.groups[tile.row(r)];
+        float next = -INFINITY;
+        GATUN_UNROLL
+        for (int c = 0; c < kPairs; ++c) {
+          const int64_t key = first + tile.column(c);
+          const bool compared = key < end && !(self && key == query);
+          const float score = compared ? tile.at(r, c) * scale : -INFINITY;
+          if (compared && groups[c] == group) {
+            shared.positive[tile.row(r) * kSharedPitch + tile.sharer()] += score;
+            shared.counts[tile.row(r) * kSharedPitch + tile.sharer()] += 1;
+          }
+          tile.at(r, c) = score;
+          next = fmaxf(next, score);
+        }
+        powers[r].raise(next);
+        const float shift = powers[r].shift();
+        GATUN_UNROLL
+        for (int c = 0; c < kPairs; ++c) powers[r].sum += power(tile.at(r, c) - shift);
+      }
+    }
+    GATUN_UNROLL
+    for (int r = 0; r < kPairs; ++r) sums[tile.row(r) * kSharedPitch + tile.sharer()] = powers[r];
+    __syncthreads();
+    if (threadIdx.x < kTile && own + threadIdx.x < queries.rows) {
+      const int at = static_cast<int>(threadIdx.x) * kSharedPitch;
+      PowerSum all = sums[at];
+      float positive = shared.positive[at];
+      int32_t count = shared.counts[at];
+      for (int i = 1; i < kSharers; ++i) {
+        all.join(sums[at + i]);
+        positive += shared.positive[at + i];
+        count += shared.counts[at + i];
+      }
+      seen[part * queries.rows + own + threadIdx.x] = {all.largest, all.sum, positive, count};
+    }
+    __syncthreads();
+  }
+}
+
+constexpr int kRowThreads = 256;
+
+__global__ void __launch_bounds__(kRowThreads) finish_kernel(const Seen* seen, int64_t parts, int64_t rows, float* loss, float* lse,
+                                                             int32_t* positives) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kRowThreads + threadIdx.x; i < rows; i += static_cast<int64_t>(gridDim.x) * kRowThreads) {
+    PowerSum all;
+    float positive = 0;
+    int32_t count = 0;
+    for (int64_t part = 0; part < parts; ++part) {
+      const Seen s = seen[part * rows + i];
+      PowerSum other;
+      other.largest = s.largest;
+      other.sum = s.sum;
+      all.join(other);
+      positive += s.positive;
+      count += s.count;
+    }
+    const float rest = logf(all.sum);
+    // Not lse - mean: where the positives are the largest scores, the loss is far smaller than both.
+    loss[i] = count == 0 ? 0.0f : all.largest - positive / static_cast<float>(count) + rest;
+    if (lse != nullptr) lse[i] = all.sum == 0 ? -INFINITY : all.largest + rest;
+    if (positives != nullptr) positives[i] = count;
+  }
+}
+
+// What a row's scores contribute to the gradient: as a query; zeros as a key.
+struct Terms {
+  float lse;
+  float factor;  // dloss / temperature; 0 without positives
+  float share;   // factor / |P|
+  int32_t group;
+};
+
+// lse: null for keys that are no queries
+__global__ void __launch_bounds__(kRowThreads) terms_kernel(const int32_t* groups, const float* lse, const int32_t* positives, const float* dloss,
+                                                            int64_t dloss_stride, float temperature, int64_t rows, Terms* terms) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kRowThreads + threadIdx.x; i < rows; i += static_cast<int64_t>(gridDim.x) * kRowThreads) {
+    Terms t{INFINITY, 0.0f, 0.0f, groups[i]};
+    if (lse != nullptr && positives[i] > 0) {
+      t.factor = dloss[i * dloss_stride] / temperature;
+      t.share = t.factor / static_cast<float>(positives[i]);
+    }
+    // A query that was compared with nothing gets weights e^-inf = 0.
+    if (lse != nullptr && lse[i] != -INFINITY) t.lse = lse[i];
+    terms[i] = t;
+  }
+}
+
+// A power of two that brings the weights of 16-bit rows into the middle of f16's range; their sums are divided by it.
+constexpr int kUnitThreads = 1024;
+
+__global__ void __launch_bounds__(kUnitThreads) unit_kernel(const Terms* terms, int64_t rows, float* unit) {
+  __shared__ float largest[kUnitThreads];
+  float own = 0;
+  for (int64_t i = threadIdx.x; i < rows; i += kUnitThreads) own = fmaxf(own, fabsf(terms[i].factor));
+  largest[threadIdx.x] = own;
+  __syncthreads();
+  for (int step = kUnitThreads / 2; step > 0; step /= 2) {
+    if (static_cast<int>(threadIdx.x) < step) largest[threadIdx.x] = fmaxf(largest[threadIdx.x], largest[threadIdx.x + step]);
+    __syncthreads();
+  }
+  if (threadIdx.x == 0) {
+    const int exponent = static_cast<int>(__float_as_uint(largest[0]) >> 23) - 127;
+    const int wanted = 10 - exponent;
+    *unit = __uint_as_float(static_cast<unsigned>((wanted < -100 ? -100 : wanted > 100 ? 100 : wanted) + 127) << 23);
+  }
+}
+
+template <class T>
+struct BackwardMemory {
+  typename Tile<T>::Memory tile;
+  typename Weighted<T>::Memory weighted;
+  Terms* terms;
+  __host__ __device__ explicit BackwardMemory(Carve& carve) : tile(carve), weighted(carve), terms(carve.take<Terms>(kTile)) {}
+};
+
+// Of 128 rows of `own` and 128 columns: the sum of the rows of `other`, weighted by the gradient of the scores. Either side, or in the self
+// form both, are queries.
+template <class T>
+__global__ void __launch_bounds__(kThreads, 1) backward_kernel(Operand<T> own, Operand<T> other, int64_t depth, float scale, bool self,
+                                                               bool own_queries, bool other_queries, const Terms* own_terms,
+                                                               const Terms* other_terms, const float* unit, Cut cut, float* gradient) {
+  GATUN_DYNAMIC_SHARED(memory);
+  Carve carve(memory);
+  const BackwardMemory<T> shared(carve);
+  Tile<T> tile(shared.tile, own, other, depth);
+  const int64_t chunks = (depth + kTile - 1) / kTile;
+  const float up = unit == nullptr ? 1.0f : *unit, down = 1.0f / up;
+  for (int64_t item = blockIdx.x; item < cut.own_tiles * cut.parts * chunks; item += gridDim.x) {
+    const int64_t part = item / chunks % cut.parts, first_row = item / chunks / cut.parts * kTile, column = item % chunks * kTile;
+    const int64_t begin = part * cut.part_tiles * kTile, end = min((part + 1) * cut.part_tiles * kTile, other.rows);
+    for (int i = static_cast<int>(threadIdx.x); i < kTile; i += kThreads) {
+      shared.terms[i] = first_row + i < own.rows ? own_terms[first_row + i] : Terms{INFINITY, 0.0f, 0.0f, kNoOwnGroup};
+      if (shared.terms[i].group < 0) shared.terms[i].group = kNoOwnGroup;
+    }
+    Weighted<T> sum(shared.weighted, other, depth, column);
+    sum.clear();
+    for (int64_t first = begin; first < end; first += kTile) {
+      tile.begin(first_row, first);
+      tile.product();
+      sum.begin(first);
+      GATUN_UNROLL
+      for (int c = 0; c < kPairs; ++c) {
+        const int64_t row = first + tile.column(c);
+        Terms there{INFINITY, 0.0f, 0.0f, kNoOtherGroup};
+        if (row < end) there = other_terms[row];
+        if (there.group < 0) there.group = kNoOtherGroup;
+        GATUN_UNROLL
+        for (int r = 0; r < kPairs; ++r) {
+          const Terms here = shared.terms[tile.row(r)];
+          const float score = tile.at(r, c) * scale;
+          float weight = 0;
+          if (own_queries) weight += here.factor * power(score - here.lse);
+          if (other_queries) weight += there.factor * power(score - there.lse);
+          if (here.group == there.group) weight -= here.share + there.share;
+          tile.at(r, c) = row < end && !(self && row == first_row + tile.row(r)) ? weight * up : 0.0f;
+        }
+      }
+      sum.add(tile);
+    }
+    GATUN_UNROLL
+    for (int r = 0; r < kPairs; ++r) {
+      const int64_t row = first_row + sum.row(r);
+      GATUN_UNROLL
+      for (int c = 0; c < kPairs; ++c) {
+        if (row < own.rows && column + sum.column(c) < depth) gradient[(part * own.rows + row) * depth + column + sum.column(c)] = sum.at(r, c) * down;
+      }
+    }
+    __syncthreads();  // the next item's terms
+  }
+}
+
+// The parts of a gradient, added in order.
+template <class T>
+__global__ void __launch_bounds__(kRowThreads) join_kernel(const float* parts, int64_t count, int64_t rows, int64_t depth, T* gradient, int64_t stride) {
+  const int64_t size = rows * depth;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kRowThreads + threadIdx.x; i < size; i += static_cast<int64_t>(gridDim.x) * kRowThreads) {
+    float sum = 0;
+    for (int64_t part = 0; part < count; ++part) sum += parts[part * size + i];
+    gradient[i / depth * stride + i % depth] = T(sum);
+  }
+}
+
+struct BackwardWorkspace {
+  Terms *queries, *keys;
+  float *unit, *parts;
+  size_t bytes;
+  template <class T>
+  BackwardWorkspace(void* memory, const InfoNceProblemOf<T>& p) {
+    Carve carve(static_cast<unsigned char*>(memory));
+    queries = carve.take<Terms>(static_cast<size_t>(p.queries.rows));
+    keys = p.self ? queries : carve.take<Terms>(static_cast<size_t>(p.keys.rows));
+    unit = std::is_same_v<T, float> ? nullptr : carve.take<float>(1);
+    const int64_t chunks = chunk_count(p.depth, kTile);
+    const int64_t rows = std::max(p.queries.rows * Cut(p.queries.rows, p.keys.rows, chunks).parts, p.keys.rows * Cut(p.keys.rows, p.queries.rows, chunks).parts);
+    parts = carve.take<float>(static_cast<size_t>(rows * p.depth));
+    bytes = carve.bytes();
+  }
+};
+
+template <class M>
+size_t memory_bytes() {
+  Carve carve(nullptr);
+  const M memory(carve);
+  return carve.bytes();
+}
+
+template <class T>
+void gradient_of(const Stream& stream, const InfoNceProblemOf<T>& p, const InfoNceRows<const T>& own, const InfoNceRows<const T>& other, bool queries,
+                 const BackwardWorkspace& w, const InfoNceRows<T>& gradient) {
+  if (own.rows == 0) return;
+  const int64_t chunks = chunk_count(p.depth, kTile);
+  const Cut cut(own.rows, other.rows, chunks);
+  enqueue(stream, backward_kernel<T>, grid_for(cut.own_tiles * cut.parts * chunks, 1), kThreads, memory_bytes<BackwardMemory<T>>(), operand(own),
+          operand(other), p.depth, 1 / p.temperature, p.self, queries, p.self || !queries, queries ? w.queries : w.keys, queries ? w.keys : w.queries,
+          w.unit, cut, w.parts);
+  enqueue(stream, join_kernel<T>, grid_for(own.rows * p.depth, kRowThreads), kRowThreads, 0, w.parts, cut.parts, own.rows, p.depth, gradient.data,
+          gradient.stride);
+}
+
+}  // namespace
+
+template <class T>
+size_t info_nce_forward_workspace(const Stream&, const InfoNceProblemOf<T>& p) {
+  return static_cast<size_t>(p.queries.rows * Cut(p.queries.rows, p.keys.rows, 1).parts) * sizeof(Seen);
+}
+
+template <class T>
+void info_nce_forward(const Stream& stream, const InfoNceProblemOf<T>& p, const InfoNceResult& result, void* workspace) {
+  if (p.queries.rows == 0) return;
+  const Cut cut(p.queries.rows, p.keys.rows, 1);
+  Seen* const seen = static_cast<Seen*>(workspace);
+  enqueue(stream, forward_kernel<T>, grid_for(cut.own_tiles * cut.parts, 1), kThreads, memory_bytes<ForwardMemory<T>>(), operand(p.queries),
+          operand(p.keys), p.depth, 1 / p.temperature, p.self, p.query_groups, p.key_groups, cut, seen);
+  enqueue(stream, finish_kernel, grid_for(p.queries.rows, kRowThreads), kRowThreads, 0, seen, cut.parts, p.queries.rows, result.loss, result.lse,
+          result.positives);
+}
+
+template <class T>
+size_t info_nce_backward_workspace(const Stream&, const InfoNceProblemOf<T>& p) {
+  return BackwardWorkspace(nullptr, p).bytes;
+}
+
+template <class T>
+void info_nce_backward(const Stream& stream, const InfoNceProblemOf<T>& p, const InfoNceGradientsOf<T>& g, void* workspace) {
+  const BackwardWorkspace w(workspace, p);
+  if (p.queries.rows > 0) {
+    enqueue(stream, terms_kernel, grid_for(p.queries.rows, kRowThreads), kRowThreads, 0, p.query_groups, g.lse, g.positives, g.dloss, g.dloss_stride,
+            p.temperature, p.queries.rows, w.queries);
+  }
+  if (w.unit != nullptr) enqueue(stream, unit_kernel, 1, kUnitThreads, 0, w.queries, p.queries.rows, w.unit);
+  if (!p.self && p.keys.rows > 0) {
+    enqueue(stream, terms_kernel, grid_for(p.keys.rows, kRowThreads), kRowThreads, 0, p.key_groups, nullptr, nullptr, nullptr, 0, p.temperature,
+            p.keys.rows, w.keys);
+  }
+  gradient_of(stream, p, p.queries, p.keys, true, w, g.dq);
+  if (g.dk.data != nullptr) gradient_of(stream, p, p.keys, p.queries, false, w, g.dk);
+}
+
+#define GATUN_INSTANTIATE(T)                                                                                                          \
+  template size_t info_nce_forward_workspace(const Stream&, const InfoNceProblemOf<T>&);                                              \
+  template void info_nce_forward(const Stream&, const InfoNceProblemOf<T>&, const InfoNceResult&, void*);                             \
+  template size_t info_nce_backward_workspace(const Stream&, const InfoNceProblemOf<T>&);                                             \
+  template void info_nce_backward(const Stream&, const InfoNceProblemOf<T>&, const InfoNceGradientsOf<T>&, void*);
+GATUN_FOR_EACH_STORAGE(GATUN_INSTANTIATE)
+
+}  // namespace gatun
