@@ -106,11 +106,12 @@ size_t convolution_forward_workspace(const Stream&, const ConvolutionShape&) { r
 
 template <class T>
 size_t convolution_backward_data_workspace(const Stream&, const ConvolutionShape& s) {
-  return aligned(static_cast<size_t>(s.out_channels * s.patch()) * sizeof(T));
+  return depthwise_fits(s) ? 0 : aligned(static_cast<size_t>(s.out_channels * s.patch()) * sizeof(T));
 }
 
 template <class T>
 size_t convolution_backward_weights_workspace(const Stream&, const ConvolutionShape& s, ConvolutionTile tile) {
+  if (depthwise_fits(s)) return aligned((depthwise_floats(s) + bias_floats(s)) * sizeof(float));
   const WeightsPlan plan = weights_plan(merged(s), sizeof(T), tile);
   const size_t splits = plan.splits == 1 ? 0 : static_cast<size_t>(plan.splits);
   return aligned((splits * static_cast<size_t>(s.out_channels * s.patch()) + bias_floats(s)) * sizeof(float));
@@ -119,6 +120,7 @@ size_t convolution_backward_weights_workspace(const Stream&, const ConvolutionSh
 template <class T>
 void convolution_forward(const Stream& stream, const ConvolutionShape& s, const T* x, const T* weights, const float* bias, T* y, float*,
                          ConvolutionTile tile) {
+  if (depthwise_fits(s)) return depthwise_gather(stream, s, false, x, weights, bias, y);
   for_phases(merged(s), false, [&](const GatherArguments& g) { gather_gemm(stream, g, x, weights, bias, y, tile); });
 }
 
@@ -126,6 +128,7 @@ template <class T>
 void convolution_backward_data(const Stream& stream, const ConvolutionShape& s, const T* dy, const T* weights, T* dx, float* workspace,
                                ConvolutionTile tile) {
   if (s.batch == 0) return;
+  if (depthwise_fits(s)) return depthwise_gather<T>(stream, s, true, dy, weights, nullptr, dx);
   T* const transposed = reinterpret_cast<T*>(workspace);
   const int64_t planes = s.groups * s.taps(), tiles = ((s.group_outputs() + kTile - 1) / kTile) * ((s.group_channels() + kTile - 1) / kTile);
   enqueue(stream, transpose_kernel<T>, grid_for(planes * tiles, 1), dim3(kTile, kTileRows), 0, weights, transposed, static_cast<int>(s.groups),
@@ -136,9 +139,10 @@ void convolution_backward_data(const Stream& stream, const ConvolutionShape& s, 
 template <class T>
 void convolution_backward_weights(const Stream& stream, const ConvolutionShape& s, const T* x, const T* dy, float* dweights, float* dbias,
                                   float* workspace, ConvolutionTile tile) {
+  if (dbias != nullptr) bias_gradient(stream, s, dy, dbias, workspace);
+  if (depthwise_fits(s)) return depthwise_weights(stream, s, x, dy, dweights, workspace + bias_floats(s));
   const ConvolutionShape m = merged(s);
   const WeightsPlan plan = weights_plan(m, sizeof(T), tile);
-  if (dbias != nullptr) bias_gradient(stream, s, dy, dbias, workspace);
   weights_gemm(stream, m, plan, x, dy, dweights, workspace + bias_floats(s));
 }
 

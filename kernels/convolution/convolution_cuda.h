@@ -102,4 +102,13 @@ void weights_gemm(const Stream& stream, const ConvolutionShape& shape, const Wei
 // result[i] = sum over splits of partial[split * count + i], in order
 void add_splits(const Stream& stream, const float* partial, int splits, int64_t count, float* result);
 
+// One channel of x for one output, as far as a channel's weights fit in shared memory.
+bool depthwise_fits(const ConvolutionShape& shape);
+template <class T>
+void depthwise_gather(const Stream& stream, const ConvolutionShape& shape, bool backward, const T* source, const T* weights, const float* bias, T* target);
+// partial: depthwise_floats(shape) floats
+size_t depthwise_floats(const ConvolutionShape& shape);
+template <class T>
+void depthwise_weights(const Stream& stream, const ConvolutionShape& shape, const T* x, const T* dy, float* dweights, float* partial);
+
 }  // namespace gatun
