@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/augmentation/augmentation_draw.h"
 #include "kernels/common/isa.h"
-#include "kernels/random/random.h"
 
 #ifndef GATUN_AUGMENTATION_ONCE_
 #define GATUN_AUGMENTATION_ONCE_
@@ -13,7 +13,6 @@ namespace gatun {
 
 // Views are dealt to at most this many slots of workspace, so that its size does not depend on the number of threads.
 constexpr int64_t kSlots = 64;
-constexpr uint64_t kNoiseDraws = 64;  // see gatun/augmentation.h
 
 constexpr int64_t padded(int64_t count) { return (count + 15) / 16 * 16; }
 
@@ -33,11 +32,11 @@ struct AugmentationPlan {
   int64_t slot_source, slot_index, slot_weights, slot_row_weights, slot_noise, slot_border, slot_ring;
 
   explicit AugmentationPlan(const Augmentation& a) {
-    const gatun_augmentation_desc& s = *a.settings;
+    const gatun_augmentation_desc& s = a.settings;
     row = a.width * a.channels;
     row_stride = padded(row);
-    column_taps = taps(a.image_width, a.width, s.antialias != 0);
-    row_taps = taps(a.image_height, a.height, s.antialias != 0);
+    column_taps = AugmentationAxis::most_taps(a.image_width, a.width, s.antialias != 0);
+    row_taps = AugmentationAxis::most_taps(a.image_height, a.height, s.antialias != 0);
     source = padded((a.image_width + column_taps) * a.channels);
     radius = s.blur > 0.0f ? s.blur_taps / 2 : 0;
     slots = std::min(kSlots, a.views);
@@ -63,25 +62,6 @@ struct AugmentationPlan {
     slot_size = at;
   }
   int64_t size() const { return shared_size + slots * slot_size; }
-
-  static int64_t taps(int64_t from, int64_t to, bool antialias) { return antialias && from > to ? 2 * from / to + 3 : 2; }
-};
-
-// Where the pixels of one side of a view lie in the source: output o is centred at origin + (o + 1/2) * scale.
-struct Axis {
-  double origin, scale;
-  int64_t low, high;  // source pixels that may be read
-  bool wide;          // antialiased reduction
-  int64_t taps;
-
-  // A random crop is resized by itself; a central one is cut from the resized image, which sees the pixels around it.
-  Axis(float start, float extent, int64_t count, int64_t source, const gatun_augmentation_desc& s)
-      : origin(start),
-        scale(static_cast<double>(extent) / static_cast<double>(count)),
-        low(s.crop == GATUN_AUGMENTATION_RANDOM_CROP ? static_cast<int64_t>(start) : 0),
-        high(s.crop == GATUN_AUGMENTATION_RANDOM_CROP ? static_cast<int64_t>(start + extent) : source),
-        wide(s.antialias != 0 && scale > 1.0),
-        taps(wide ? static_cast<int64_t>(2 * scale) + 2 : 2) {}
 };
 
 // One view with the workspace of its slot.
@@ -96,24 +76,9 @@ struct View {
   RandomSource random;
   uint64_t id;
 
-  bool jitter() const {
-    return parameters[GATUN_AUGMENTATION_BRIGHTNESS] != 1.0f || parameters[GATUN_AUGMENTATION_CONTRAST] != 1.0f;
-  }
+  bool jitter() const { return augmentation_jitters(parameters); }
   bool blur() const { return parameters[GATUN_AUGMENTATION_SIGMA] > 0.0f; }
 };
-
-// What jitter does to a pixel: before * x, then the contrast about the mean, then * after; clamped each time.
-struct Jitter {
-  float before, contrast, after, mean;
-};
-
-// Source position i repeated into [0, n) by reflection that does not repeat the border: -1 is 1.
-inline int64_t reflect(int64_t i, int64_t n) {
-  if (n == 1) return 0;
-  const int64_t period = 2 * (n - 1);
-  const int64_t folded = (i < 0 ? -i : i) % period;
-  return folded < n ? folded : period - folded;
-}
 
 }  // namespace gatun
 #endif
@@ -144,41 +109,18 @@ HWY_INLINE VF load(const float* p, int64_t n) {
 
 HWY_INLINE VF clamp(VF x) { return hn::Min(hn::Max(x, hn::Zero(F32())), hn::Set(F32(), 1.0f)); }
 
-// The axis.taps weights, zeros behind the last, of the source pixels from the returned one on that make output o.
-HWY_INLINE int64_t find_taps(const Axis& axis, int64_t o, float* HWY_RESTRICT weights) {
-  const double center = axis.origin + (static_cast<double>(o) + 0.5) * axis.scale;
-  if (!axis.wide) {
-    const double position = center - 0.5;
-    const double whole = std::floor(position);
-    const int64_t low = static_cast<int64_t>(whole);
-    const bool inside = low >= axis.low && low + 1 < axis.high;
-    weights[1] = inside ? static_cast<float>(position - whole) : 0.0f;
-    weights[0] = 1.0f - weights[1];
-    return std::clamp(low, axis.low, axis.high - 1);
-  }
-  const int64_t low = std::max(axis.low, static_cast<int64_t>(std::floor(center - axis.scale + 0.5)));
-  const int64_t high = std::min(axis.high, static_cast<int64_t>(std::floor(center + axis.scale + 0.5)));
-  double total = 0;
-  for (int64_t j = low; j < high; ++j) total += std::max(0.0, axis.scale - std::abs(static_cast<double>(j) + 0.5 - center));
-  for (int64_t t = 0; t < axis.taps; ++t) {
-    const double height = std::max(0.0, axis.scale - std::abs(static_cast<double>(low + t) + 0.5 - center));
-    weights[t] = low + t < high ? static_cast<float>(height / total) : 0.0f;
-  }
-  return low;
-}
-
 // The columns' taps as one table for all rows: element e of a row of the view sums weights[t][e] * source[index[e] + t * channels].
 // Returns the first source column; a flip only turns the table round.
-HWY_INLINE int64_t make_columns(const View& v, const Axis& axis) {
+HWY_INLINE int64_t make_columns(const View& v, const AugmentationAxis& axis) {
   const int64_t channels = v.a.channels;
   const int64_t stride = v.plan.row_stride;
   int32_t* HWY_RESTRICT index = reinterpret_cast<int32_t*>(v.slot + v.plan.slot_index);
   float* HWY_RESTRICT weights = v.slot + v.plan.slot_weights;
   float* HWY_RESTRICT tap = v.slot + v.plan.slot_source;  // not in use yet
   const bool flip = v.parameters[GATUN_AUGMENTATION_FLIP] != 0.0f;
-  const int64_t begin = find_taps(axis, 0, tap);
+  const int64_t begin = axis.find(0, tap, 1);
   for (int64_t o = 0; o < v.a.width; ++o) {
-    const int64_t first = find_taps(axis, o, tap) - begin;
+    const int64_t first = axis.find(o, tap, 1) - begin;
     const int64_t e = (flip ? v.a.width - 1 - o : o) * channels;
     for (int64_t c = 0; c < channels; ++c) index[e + c] = static_cast<int32_t>(first * channels + c);
     for (int64_t t = 0; t < axis.taps; ++t) {
@@ -224,9 +166,9 @@ HWY_INLINE VF mix_columns(const float* HWY_RESTRICT source, const int32_t* HWY_R
   return sum;
 }
 
-HWY_INLINE VF adjust(VF x, const Jitter& jitter) {
+HWY_INLINE VF adjust(VF x, const AugmentationJitter& jitter, float average) {
   const F32 d;
-  const VF mean = hn::Set(d, jitter.mean);
+  const VF mean = hn::Set(d, average);
   x = clamp(hn::MulAdd(hn::Set(d, jitter.contrast), hn::Sub(x, mean), mean));
   return clamp(hn::Mul(x, hn::Set(d, jitter.after)));
 }
@@ -234,7 +176,7 @@ HWY_INLINE VF adjust(VF x, const Jitter& jitter) {
 // Noise of row y. Four elements share a block of random numbers, a vector of blocks is drawn together in loops that the compiler vectorises;
 // a row need not start at a multiple of four.
 HWY_INLINE void make_noise(const View& v, int64_t y) {
-  const float deviation = v.a.settings->noise;
+  const float deviation = v.a.settings.noise;
   if (!(deviation > 0.0f)) return;
   constexpr int64_t kBlocks = static_cast<int64_t>(hn::MaxLanes(F32()));
   float* HWY_RESTRICT noise = v.slot + v.plan.slot_noise;
@@ -245,7 +187,7 @@ HWY_INLINE void make_noise(const View& v, int64_t y) {
     float z[4][kBlocks];
     float values[4 * kBlocks];
     for (int64_t i = 0; i < kBlocks; ++i) {
-      const RandomWords drawn = random_block(v.random, v.id, static_cast<uint64_t>(block + i) + kNoiseDraws / 4);
+      const RandomWords drawn = random_block(v.random, v.id, static_cast<uint64_t>(block + i) + kAugmentationNoiseDraws / 4);
       for (int j = 0; j < 4; ++j) words[j][i] = drawn.word[j];
     }
     for (int j = 0; j < 4; j += 2) {
@@ -262,7 +204,7 @@ HWY_INLINE void make_noise(const View& v, int64_t y) {
 
 HWY_INLINE VF finish(const View& v, VF x, int64_t e) {
   const F32 d;
-  if (v.a.settings->noise > 0.0f) x = hn::Add(x, hn::LoadU(d, v.slot + v.plan.slot_noise + e));
+  if (v.a.settings.noise > 0.0f) x = hn::Add(x, hn::LoadU(d, v.slot + v.plan.slot_noise + e));
   return hn::MulAdd(x, hn::LoadU(d, v.shared + v.plan.scale + e), hn::LoadU(d, v.shared + v.plan.shift + e));
 }
 
@@ -275,22 +217,22 @@ HWY_INLINE float resample(const View& v, float before) {
   const float* p = v.parameters;
   const int64_t image = a.image(v.index);
   const int64_t image_width = a.width_of(image);
-  const Axis rows(p[GATUN_AUGMENTATION_TOP], p[GATUN_AUGMENTATION_HEIGHT], a.height, a.height_of(image), *a.settings);
-  const Axis columns(p[GATUN_AUGMENTATION_LEFT], p[GATUN_AUGMENTATION_WIDTH], a.width, image_width, *a.settings);
+  const AugmentationAxis rows(p[GATUN_AUGMENTATION_TOP], p[GATUN_AUGMENTATION_HEIGHT], a.height, a.height_of(image), a.settings);
+  const AugmentationAxis columns(p[GATUN_AUGMENTATION_LEFT], p[GATUN_AUGMENTATION_WIDTH], a.width, image_width, a.settings);
   float* source = v.slot + plan.slot_source;
   float* weights = v.slot + plan.slot_row_weights;
   const int64_t left = make_columns(v, columns);
-  const int64_t right = std::min(columns.high, find_taps(columns, a.width - 1, source) + columns.taps);
+  const int64_t right = std::min(columns.high, columns.find(a.width - 1, source, 1) + columns.taps);
   const int64_t n = (right - left) * a.channels;
   // Columns behind the border have weight 0, and 0 times garbage could be NaN.
   std::fill_n(source + n, columns.taps * a.channels, 0.0f);
   const int64_t pitch = image_width * a.channels;
-  const uint8_t* pixels = a.pixels(image) + left * a.channels;
+  const uint8_t* pixels = a.images + a.offset_of(image) + left * a.channels;
   const bool jitter = v.jitter();
   const bool done = !jitter && !v.blur();
   VF sum = hn::Zero(d);
   for (int64_t y = 0; y < a.height; ++y) {
-    const int64_t top = find_taps(rows, y, weights);
+    const int64_t top = rows.find(y, weights, 1);
     const int64_t taps = std::min(rows.taps, rows.high - top);
     for (int64_t t = 0; t < taps; ++t) weights[t] *= 1.0f / 255.0f;
     mix_rows(pixels + top * pitch, pitch, weights, taps, source, n);
@@ -311,7 +253,7 @@ HWY_INLINE float resample(const View& v, float before) {
 }
 
 // Row y of the resampled view, jittered, with its reflections at both ends, blurred along the row into its place in the ring.
-HWY_INLINE void blur_row(const View& v, const Jitter& jitter, int64_t y, const float* HWY_RESTRICT kernel, int64_t radius) {
+HWY_INLINE void blur_row(const View& v, const AugmentationJitter& jitter, float mean, int64_t y, const float* HWY_RESTRICT kernel, int64_t radius) {
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t channels = v.a.channels;
@@ -322,12 +264,12 @@ HWY_INLINE void blur_row(const View& v, const Jitter& jitter, int64_t y, const f
   for (int64_t e = 0; e < v.plan.row; e += lanes) {
     const int64_t left = v.plan.row - e;
     const VF x = load(in + e, left);
-    store(v.jitter() ? adjust(x, jitter) : x, middle + e, left);
+    store(v.jitter() ? adjust(x, jitter, mean) : x, middle + e, left);
   }
   for (int64_t i = 1; i <= radius; ++i) {
     for (int64_t c = 0; c < channels; ++c) {
-      middle[-i * channels + c] = middle[reflect(-i, v.a.width) * channels + c];
-      middle[(v.a.width - 1 + i) * channels + c] = middle[reflect(v.a.width - 1 + i, v.a.width) * channels + c];
+      middle[-i * channels + c] = middle[augmentation_reflect(-i, v.a.width) * channels + c];
+      middle[(v.a.width - 1 + i) * channels + c] = middle[augmentation_reflect(v.a.width - 1 + i, v.a.width) * channels + c];
     }
   }
   for (int64_t e = 0; e < v.plan.row; e += lanes) {
@@ -339,7 +281,7 @@ HWY_INLINE void blur_row(const View& v, const Jitter& jitter, int64_t y, const f
 }
 
 // In place: a row of the view is overwritten when the last row that needs it is in the ring.
-HWY_INLINE void blur(const View& v, const Jitter& jitter) {
+HWY_INLINE void blur(const View& v, const AugmentationJitter& jitter, float mean) {
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t radius = v.plan.radius;
@@ -353,11 +295,11 @@ HWY_INLINE void blur(const View& v, const Jitter& jitter) {
   }
   int64_t ready = 0;
   for (int64_t y = 0; y < height; ++y) {
-    for (; ready < std::min(height, y + radius + 1); ++ready) blur_row(v, jitter, ready, kernel, radius);
+    for (; ready < std::min(height, y + radius + 1); ++ready) blur_row(v, jitter, mean, ready, kernel, radius);
     make_noise(v, y);
     const float* rows[64];
     for (int64_t k = 0; k <= 2 * radius; ++k) {
-      rows[k] = v.slot + v.plan.slot_ring + reflect(y + k - radius, height) % (2 * radius + 1) * v.plan.row_stride;
+      rows[k] = v.slot + v.plan.slot_ring + augmentation_reflect(y + k - radius, height) % (2 * radius + 1) * v.plan.row_stride;
     }
     float* out = v.out + y * v.plan.row;
     for (int64_t e = 0; e < v.plan.row; e += lanes) {
@@ -371,32 +313,30 @@ HWY_INLINE void blur(const View& v, const Jitter& jitter) {
 HWY_INLINE void make_view(const View& v) {
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const float brightness = v.parameters[GATUN_AUGMENTATION_BRIGHTNESS];
-  const bool contrast_first = v.parameters[GATUN_AUGMENTATION_CONTRAST_FIRST] != 0.0f;
-  Jitter jitter{contrast_first ? 1.0f : brightness, v.parameters[GATUN_AUGMENTATION_CONTRAST], contrast_first ? brightness : 1.0f, 0.0f};
-  jitter.mean = resample(v, jitter.before);
+  const AugmentationJitter jitter(v.parameters);
+  const float mean = resample(v, jitter.before);
   if (v.blur()) {
-    blur(v, jitter);
+    blur(v, jitter, mean);
   } else if (v.jitter()) {
     for (int64_t y = 0; y < v.a.height; ++y) {
       make_noise(v, y);
       float* out = v.out + y * v.plan.row;
       for (int64_t e = 0; e < v.plan.row; e += lanes) {
         const int64_t left = v.plan.row - e;
-        store(finish(v, adjust(load(out + e, left), jitter), e), out + e, left);
+        store(finish(v, adjust(load(out + e, left), jitter, mean), e), out + e, left);
       }
     }
   }
 }
 
 void make_views(int threads, const Augmentation& a, const AugmentationPlan& plan, float* workspace) {
-  const RandomSource random = random_source(a.key);
+  const RandomSource random = random_source(*a.key);
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
   for (int64_t s = 0; s < plan.slots; ++s) {
     float* slot = workspace + plan.shared_size + s * plan.slot_size;
     for (int64_t b = a.views * s / plan.slots; b < a.views * (s + 1) / plan.slots; ++b) {
-      make_view({a, plan, workspace + plan.parameters + b * GATUN_AUGMENTATION_PARAMETERS, workspace, slot, a.batch + b * a.stride, b,
-                 random, a.ids == nullptr ? static_cast<uint64_t>(b) : static_cast<uint64_t>(a.ids[b])});
+      make_view({a, plan, workspace + plan.parameters + b * GATUN_AUGMENTATION_PARAMETERS, workspace, slot,
+                 static_cast<float*>(a.batch) + b * a.stride, b, random, a.id(b)});
     }
   }
 }
@@ -410,7 +350,8 @@ namespace gatun {
 
 size_t augmentation_workspace_bytes(const Augmentation& a) { return static_cast<size_t>(AugmentationPlan(a).size()) * sizeof(float); }
 
-void augmentation(const Stream& stream, const Augmentation& a, void* workspace) {
+template <>
+void augmentation<float>(const Stream& stream, const Augmentation& a, void* workspace) {
   if (a.views == 0 || a.height * a.width * a.channels == 0) return;
   const AugmentationPlan plan(a);
   float* shared = static_cast<float*>(workspace);
@@ -424,11 +365,12 @@ void augmentation(const Stream& stream, const Augmentation& a, void* workspace) 
     shared[plan.shift + e] = inside ? -a.mean[c] / a.deviation[c] : 0.0f;
   }
   float* parameters = shared + plan.parameters;
+  const RandomSource random = random_source(*a.key);
 #pragma omp parallel for num_threads(stream.threads()) schedule(static)
   for (int64_t b = 0; b < a.views; ++b) {
     const int64_t image = a.image(b);
-    augmentation_draw(*a.settings, a.key, a.ids == nullptr ? static_cast<uint64_t>(b) : static_cast<uint64_t>(a.ids[b]),
-                      a.height_of(image), a.width_of(image), a.height, a.width, parameters + b * GATUN_AUGMENTATION_PARAMETERS);
+    augmentation_draw(a.settings, random, a.id(b), a.height_of(image), a.width_of(image), a.height, a.width,
+                      parameters + b * GATUN_AUGMENTATION_PARAMETERS);
   }
   if (a.parameters != nullptr) std::copy_n(parameters, a.views * GATUN_AUGMENTATION_PARAMETERS, a.parameters);
   GATUN_DISPATCH(make_views)(stream.threads(), a, plan, shared);

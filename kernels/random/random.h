@@ -60,7 +60,11 @@ GATUN_RANDOM_INLINE RandomWords random_block(const RandomSource& source, uint64_
 
 // 32 random bits: draw `index` of sample `id`.
 GATUN_RANDOM_INLINE uint32_t random_bits(const RandomSource& source, uint64_t id, uint64_t index) {
-  return random_block(source, id, index >> 2).word[index & 3];
+  const RandomWords words = random_block(source, id, index >> 2);
+  // Not an index: registers have none.
+  const uint32_t low = (index & 1) == 0 ? words.word[0] : words.word[1];
+  const uint32_t high = (index & 1) == 0 ? words.word[2] : words.word[3];
+  return (index & 2) == 0 ? low : high;
 }
 
 GATUN_RANDOM_INLINE float random_fma(float a, float b, float c) {
@@ -68,6 +72,23 @@ GATUN_RANDOM_INLINE float random_fma(float a, float b, float c) {
   return __fmaf_rn(a, b, c);
 #else
   return __builtin_fmaf(a, b, c);
+#endif
+}
+
+// A product or quotient that no sum behind it may swallow.
+GATUN_RANDOM_INLINE float random_product(float a, float b) {
+#if defined(__CUDA_ARCH__)
+  return __fmul_rn(a, b);
+#else
+  return a * b;
+#endif
+}
+
+GATUN_RANDOM_INLINE float random_quotient(float a, float b) {
+#if defined(__CUDA_ARCH__)
+  return __fdiv_rn(a, b);
+#else
+  return a / b;
 #endif
 }
 
@@ -220,9 +241,9 @@ GATUN_RANDOM_INLINE bool random_bernoulli(const RandomSource& source, uint64_t i
 // The normal number of column `index` of gatun_random_normal.
 GATUN_RANDOM_INLINE float random_normal(const RandomSource& source, uint64_t id, uint64_t index) {
   const RandomWords words = random_block(source, id, index >> 2);
-  const uint32_t pair = static_cast<uint32_t>(index & 2);
+  const bool early = (index & 2) == 0;
   float first, second;
-  random_normal_of(words.word[pair], words.word[pair + 1], &first, &second);
+  random_normal_of(early ? words.word[0] : words.word[2], early ? words.word[1] : words.word[3], &first, &second);
   return (index & 1) == 0 ? first : second;
 }
 

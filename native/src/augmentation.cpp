@@ -51,8 +51,8 @@ void check_absent(const char* name, const gatun_layout& layout) {
 Augmentation check_layouts(const gatun_augmentation_desc& d) {
   check_settings(d);
   Augmentation a{};
-  a.settings = &d;
-  check_layout("batch", d.batch, GATUN_F32, 4);
+  a.settings = d;
+  check_storage("batch", d.batch, 4);
   check_no_overlap("batch", d.batch);
   a.views = d.batch.shape[0];
   a.height = d.batch.shape[1];
@@ -127,10 +127,11 @@ Augmentation check_layouts(const gatun_augmentation_desc& d) {
   return a;
 }
 
+#if !defined(GATUN_CUDA)
 // Every image that will be read lies within the buffer.
 void check_images(const Augmentation& a) {
-  const gatun_augmentation_desc& d = *a.settings;
-  const int64_t images = a.offsets == nullptr ? d.images.shape[0] : d.offsets.shape[0] - 1;
+  const gatun_augmentation_desc& d = a.settings;
+  const int64_t images = a.image_count();
   for (int64_t b = 0; b < a.views; ++b) {
     const int64_t i = a.image(b);
     if (i < 0 || i >= images) {
@@ -151,6 +152,15 @@ void check_images(const Augmentation& a) {
     }
   }
 }
+
+void check_deviation(const Augmentation& a) {
+  for (int64_t c = 0; c < a.channels; ++c) {
+    if (!(a.deviation[c] > 0.0f)) {
+      invalid("deviation[%lld] is %g, it must be positive", static_cast<long long>(c), static_cast<double>(a.deviation[c]));
+    }
+  }
+}
+#endif
 
 }  // namespace
 
@@ -188,7 +198,7 @@ gatun_status gatun_augmentation(gatun_stream* stream, const gatun_augmentation_d
     if (key == nullptr) invalid("key is NULL");
     if (reinterpret_cast<uintptr_t>(key) % alignof(gatun_random_key) != 0) invalid("key is not aligned to 8 bytes");
     check_workspace(workspace, workspace_bytes, augmentation_workspace_bytes(a));
-    a.key = *key;
+    a.key = key;
     a.images = static_cast<const uint8_t*>(images);
     a.offsets = static_cast<const int64_t*>(offsets);
     a.heights = static_cast<const int32_t*>(heights);
@@ -197,15 +207,13 @@ gatun_status gatun_augmentation(gatun_stream* stream, const gatun_augmentation_d
     a.ids = static_cast<const int64_t*>(ids);
     a.mean = static_cast<const float*>(mean);
     a.deviation = static_cast<const float*>(deviation);
-    a.batch = static_cast<float*>(batch);
+    a.batch = batch;
     a.parameters = static_cast<float*>(parameters);
+#if !defined(GATUN_CUDA)
     check_images(a);
-    for (int64_t c = 0; c < a.channels; ++c) {
-      if (!(a.deviation[c] > 0.0f)) {
-        invalid("deviation[%lld] is %g, it must be positive", static_cast<long long>(c), static_cast<double>(a.deviation[c]));
-      }
-    }
-    augmentation(*stream, a, workspace);
+    check_deviation(a);
+#endif
+    with_storage(desc->batch.dtype, [&](auto storage) { augmentation<typename decltype(storage)::Type>(*stream, a, workspace); });
   });
 }
 

@@ -2,7 +2,7 @@
 /**
  * @file augmentation.h
  * Views of images for self-supervised learning: random resized crop, horizontal flip, brightness and contrast, Gaussian blur, noise,
- * normalisation, from stored uint8 images straight into the f32 batch. One call makes one view of a batch; the view's index is the
+ * normalisation, from stored uint8 images straight into the batch. One call makes one view of a batch; the view's index is the
  * stream of the random key.
  *
  * Steps, on pixels scaled to [0, 1]:
@@ -80,7 +80,7 @@ typedef struct gatun_augmentation_desc {
   gatun_layout ids;        /**< i64 (B): sample id of each view, for its random numbers; none: b */
   gatun_layout mean;       /**< f32 (C), of pixels in [0, 1] */
   gatun_layout deviation;  /**< f32 (C): standard deviation, > 0 */
-  gatun_layout batch;      /**< f32 (B, h, w, C), written; each view contiguous, any stride between views */
+  gatun_layout batch;      /**< f32, on CUDA also bf16 or f16 (B, h, w, C), written; each view contiguous, any stride between views */
   gatun_layout parameters; /**< f32 (B, GATUN_AUGMENTATION_PARAMETERS) contiguous, written: what was drawn; or none */
 } gatun_augmentation_desc;
 
@@ -89,7 +89,9 @@ GATUN_API gatun_status gatun_augmentation_workspace(const gatun_augmentation_des
 
 /**
  * Makes one view of each image of a batch.
- * On the CPU, rows, offsets, heights and widths are checked against the images before anything is read.
+ * On the CPU, rows, offsets, heights, widths and deviation are checked before anything is read. On CUDA they are device memory, and so
+ * is the key: a view of an image that does not lie within the buffer becomes NaN (its parameters too), and so does a channel whose
+ * deviation is not positive.
  * @param key read when the operation runs; its stream is the index of the view
  * @param workspace aligned to 64 bytes
  */
