@@ -7,6 +7,7 @@
 #   make cuda     builds the library of the CUDA device   (needs nvcc; not a GPU)
 #   make emulated builds the CUDA sources for the emulated device, for `--device emulated`
 #   make selftest every kernel against double precision on random shapes  (DEVICE=cpu, emulated or cuda; ARGS=--quick)
+#   make dist     packs an archive that runs where there is no Java, and tries it: build/gatun-VERSION-linux-x86_64.tar.xz
 #   make install  puts jars, natives and the BOM into the local Maven repository
 #   make consumer builds examples/embed against them, outside this tree
 # Each does its own set-up: see cmake/setup.sh for what it looks for and installs.
@@ -26,7 +27,7 @@ MVN := cmake/maven.sh
 NATIVE_SOURCES := $(shell find native kernels cmake -type f \( -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.map' -o -name '*.cmake' -o -name CMakeLists.txt \) 2>/dev/null)
 JAVA_SOURCES := $(shell find java -type f \( -path '*/src/main/*' -o -name pom.xml \) 2>/dev/null) pom.xml native/pom.xml
 
-.PHONY: all cuda emulated resources trials selftest run test test-quick test-native test-java bench data install consumer clean
+.PHONY: all cuda emulated resources trials selftest dist dist-check run test test-quick test-native test-java bench data install consumer clean
 
 all: gatun
 
@@ -67,6 +68,17 @@ selftest: gatun trials
 
 resources: cuda
 	sh cmake/resources.sh $(BUILD)/native/nvcc > docs/kernels/resources.md
+
+# The native tests of the CUDA device are in the archive, so the build is that of the tests.
+dist: gatun data $(BUILD)/setup-test.stamp
+	@echo "== native programs"
+	@cmake -S native -B $(BUILD)/native -DGATUN_DEPS=$(abspath $(BUILD)/deps) -DGATUN_TESTS=ON > $(BUILD)/cmake.log || { cat $(BUILD)/cmake.log; exit 1; }
+	@cmake --build $(BUILD)/native --target gatun-dist -j $(JOBS)
+	@cmake/dist.sh
+	@$(MAKE) dist-check
+
+dist-check:
+	@cmake/dist/check.sh $(BUILD)/gatun-*-linux-$$(uname -m).tar.xz
 
 data: $(BUILD)/setup.stamp
 	@cmake/setup.sh data

@@ -59,7 +59,7 @@ foreach(operation ${GATUN_CUDA_OPERATIONS})
   gatun_cuda_host(${operation}_cuda_test ${cases})
   target_include_directories(${operation}_cuda_test SYSTEM PRIVATE "${GATUN_DOCTEST_INCLUDE}")
   # The yardsticks of rounding are computed as written.
-  target_compile_options(${operation}_cuda_test PRIVATE -O1)
+  target_compile_options(${operation}_cuda_test PRIVATE -O1 "-fmacro-prefix-map=${GATUN_ROOT}/=")
   foreach(build ${GATUN_EMULATION_BUILDS})
     gatun_emulated_test(${operation}_cuda ${build} $<TARGET_OBJECTS:${operation}_cuda_test> $<TARGET_OBJECTS:${operation}_kernels_${build}>
       $<TARGET_OBJECTS:context_kernels_${build}> $<TARGET_OBJECTS:gatun_cuda_base> $<TARGET_OBJECTS:${operation}_cuda_border>)

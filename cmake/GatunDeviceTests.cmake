@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+# gatun-tests-cuda: the cases of every operation in one program on libgatun_cuda.so, as compute-sanitizer runs it, and with them those of the
+# emulation's own samples and instructions, which say whether the emulation is like the device. The objects are those of the emulated tests.
+function(gatun_nvcc_host name source)  # host code that calls the CUDA runtime itself
+  set(object "${CMAKE_BINARY_DIR}/nvcc/${name}.o")
+  add_custom_command(OUTPUT "${object}"
+    COMMAND "${GATUN_NVCC}" -x cu -std=c++20 -O1 -arch=sm_80 -Xcompiler -Wall,-Wextra,-Werror,-fPIC,-fvisibility=hidden,-ffp-contract=off
+      -Xcompiler "-fmacro-prefix-map=${GATUN_ROOT}/=" -DGATUN_CUDA=1 -I "${GATUN_ROOT}" -I "${GATUN_ROOT}/native/include" -I "${GATUN_ROOT}/native/src"
+      -I "${GATUN_DOCTEST_INCLUDE}" -MD -MF "${object}.d" -c "${source}" -o "${object}"
+    DEPENDS "${source}" DEPFILE "${object}.d" COMMENT "nvcc ${name}.cpp" VERBATIM)
+endfunction()
+
+set(objects "")
+foreach(operation ${GATUN_CUDA_OPERATIONS})
+  list(APPEND objects $<TARGET_OBJECTS:${operation}_cuda_test>)
+endforeach()
+set(nvcc_objects "")
+foreach(name samples intrinsics)
+  gatun_nvcc_host(${name}_test "${GATUN_ROOT}/kernels/emulation/${name}_test.cpp")
+  list(APPEND nvcc_objects "${CMAKE_BINARY_DIR}/nvcc/${name}.o" "${CMAKE_BINARY_DIR}/nvcc/${name}_test.o")
+endforeach()
+set_source_files_properties(${nvcc_objects} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
+
+add_executable(gatun-tests-cuda "${GATUN_ROOT}/kernels/testing/device_main.cpp" ${objects} ${nvcc_objects})
+target_include_directories(gatun-tests-cuda SYSTEM PRIVATE "${GATUN_DOCTEST_INCLUDE}")
+target_link_libraries(gatun-tests-cuda PRIVATE gatun_compiler gatun_cuda "${GATUN_CUDART}" dl rt pthread)
+target_include_directories(gatun-tests-cuda PRIVATE "${GATUN_ROOT}/native/include")
+set_target_properties(gatun-tests-cuda PROPERTIES BUILD_RPATH "\$ORIGIN" RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}")
+add_test(NAME tests.cuda COMMAND gatun-tests-cuda)
+set_tests_properties(tests.cuda PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)

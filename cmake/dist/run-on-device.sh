@@ -1,0 +1,118 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# run-on-device.sh [FOLDER]: what to run where a CUDA device is at hand for a few minutes; results and logs go to FOLDER (./results).
+# The order is that of what is learned first: do the kernels run, do they touch what is not theirs, are they right, how fast are they.
+# A part that fails or runs out of time does not stop the next ones. Exit status 0 only if every part passed.
+#   GATUN_SECONDS   for everything together, 520 by default
+#   GATUN_PARTS     which parts, "info tests memcheck racecheck selftest bench torch compare" by default; there are also: synccheck initcheck
+set -u
+here=$(cd "$(dirname "$0")" && pwd -P)
+tests="$here/lib/gatun-tests-cuda"
+
+# Called by the part "tests". A kernel that breaks the context ends the program; it is run again without the file that did it.
+if [ "${1:-}" = --each-file ]; then
+  out=$(mktemp)
+  trap 'rm -f "$out"' EXIT
+  without="" status=0
+  while :; do
+    code=0
+    "$tests" ${without:+"-sfe=$without"} > "$out" 2>&1 || code=$?
+    cat "$out"
+    [ "$code" = 0 ] || status=$code
+    lost=$(sed -n 's|^device lost in: .*/\([^/]*\)$|\1|p' "$out")
+    if [ "$code" != 3 ] || [ -z "$lost" ]; then exit "$status"; fi
+    without="${without:+$without,}*$lost"
+  done
+fi
+
+mkdir -p "${1:-results}"
+results=$(cd "${1:-results}" && pwd -P)
+parts=${GATUN_PARTS:-info tests memcheck racecheck selftest bench torch compare}
+seconds=${GATUN_SECONDS:-520}
+summary="$results/summary.txt"
+: > "$summary"
+start=$(date +%s)
+failed=0
+
+tell() { # name, outcome, seconds
+  printf '%-10s %-34s %4s s\n' "$1" "$2" "$3" | tee -a "$summary"
+}
+
+run() { # name, at most so many seconds, command...
+  name=$1 limit=$2
+  shift 2
+  begin=$(date +%s)
+  left=$((seconds - begin + start))
+  if [ "$left" -lt 5 ]; then
+    tell "$name" "NOT RUN: the time is up" 0
+    failed=1
+    return
+  fi
+  [ "$limit" -le "$left" ] || limit=$left
+  timeout -k 5 "$limit" "$@" > "$results/$name.log" 2>&1
+  code=$?
+  took=$(($(date +%s) - begin))
+  case "$code" in
+    0) tell "$name" "ok" "$took" ;;
+    77) tell "$name" "skipped" "$took" ;;
+    124 | 137) tell "$name" "FAILED: more than $limit s" "$took" && failed=1 ;;
+    *) tell "$name" "FAILED: status $code" "$took" && failed=1 ;;
+  esac
+  # the line that says most: how many cases, rows or errors
+  grep -hE 'skipped:|test cases:|ERROR SUMMARY|RACECHECK SUMMARY|device lost|rows|kernels|^gatun: ' "$results/$name.log" | tail -n 2 | cut -c1-150 | sed 's/^/           /' | tee -a "$summary"
+}
+
+skip() { tell "$1" "skipped: $2" 0; }
+
+has() { command -v "$1" > /dev/null 2>&1; }
+
+sanitizer=""
+for candidate in compute-sanitizer "${CUDA_HOME:-/usr/local/cuda}/bin/compute-sanitizer" /usr/local/cuda*/bin/compute-sanitizer; do
+  if has "$candidate"; then sanitizer=$candidate && break; fi
+done
+sanitize() { # name, seconds, options...
+  name=$1 limit=$2
+  shift 2
+  if [ -z "$sanitizer" ]; then skip "$name" "no compute-sanitizer"; return; fi
+  run "$name" "$limit" "$sanitizer" --tool "$name" --error-exitcode 9 --print-limit 20 "$@" "$tests"
+}
+
+if [ ! -x "$tests" ]; then
+  echo "this archive was built without nvcc: there is nothing for a CUDA device in it" >&2
+  exit 77
+fi
+# One case is enough to learn whether there is a device.
+"$tests" --minimal=true --test-case=none > "$results/device.log" 2>&1
+if [ $? = 77 ]; then
+  cat "$results/device.log" >&2
+  exit 77
+fi
+
+for part in $parts; do
+  case "$part" in
+    info)
+      if has nvidia-smi; then nvidia-smi > "$results/nvidia-smi.txt" 2>&1; fi
+      run info 30 "$here/bin/gatun" info
+      ;;
+    tests) run tests 60 "$here/run-on-device.sh" --each-file ;;
+    # The kernel that errs is ended, not the program: the cases after it run.
+    memcheck) sanitize memcheck 110 --destroy-on-device-error kernel ;;
+    racecheck) sanitize racecheck 110 --racecheck-report analysis ;;
+    synccheck) sanitize synccheck 90 ;;
+    initcheck) sanitize initcheck 90 ;;
+    selftest) run selftest 70 "$here/bin/gatun" selftest --device cuda --json "$results/selftest.json" ;;
+    bench) run bench 100 "$here/bin/gatun" bench --device cuda --json "$results/gatun.json" ;;
+    torch)
+      if [ ! -e "$here/torch_cuda.py" ]; then skip torch "not in this archive"
+      elif ! has python3 || ! python3 -c 'import torch' 2> /dev/null; then skip torch "no python3 with PyTorch"
+      else run torch 120 python3 "$here/torch_cuda.py" --json "$results/torch.json"; fi
+      ;;
+    compare)
+      if [ ! -s "$results/torch.json" ]; then skip compare "no results of PyTorch"
+      else run compare 40 "$here/bin/gatun" bench --device cuda --quick --compare "$results/torch.json"; fi
+      ;;
+    *) echo "there is no part $part" >&2 && failed=1 ;;
+  esac
+done
+echo "results: $results"
+exit "$failed"
