@@ -77,7 +77,7 @@ __device__ __forceinline__ int64_t place(const Augmentation& a, int64_t view) {
   const int64_t height = a.heights[i], width = a.widths[i];
   if (height < 1 || height > a.image_height || width < 1 || width > a.image_width) return -1;
   const int64_t begin = a.offsets[i], end = a.offsets[i + 1];
-  return begin < 0 || end > a.settings.images.shape[0] || begin > end || height * width * a.channels > end - begin ? -1 : begin;
+  return begin < 0 || end > a.settings.images.shape[0] || height * width * a.channels > end - begin ? -1 : begin;
 }
 
 // Everything of a view but its pixels. A block a view.
@@ -149,7 +149,6 @@ __global__ void __launch_bounds__(kThreads) plan_kernel(Augmentation a, Plan pla
         to.column_end = shared.column_end;
       }
     }
-    __syncthreads();
   }
 }
 
