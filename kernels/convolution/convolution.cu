@@ -7,6 +7,7 @@ namespace gatun {
 namespace {
 
 constexpr int kTile = 32, kTileRows = 8;
+constexpr int64_t kVectorElements = 8;  // of 16 bits
 
 // to[group][channel][tap][output] = from[group][output][tap][channel]: what the gradient gathers by then lies along the sum.
 template <class T>
@@ -86,6 +87,12 @@ ConvolutionShape merged(const ConvolutionShape& s) {
   return m;
 }
 
+// Patches that merge into whole vectors are matrix products as they are.
+template <class T>
+bool stem(const ConvolutionShape& s) {
+  return sizeof(T) == 2 && merged(s).channels % kVectorElements != 0 && stem_fits(s);
+}
+
 constexpr size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 }  // namespace
@@ -112,8 +119,8 @@ size_t convolution_backward_data_workspace(const Stream&, const ConvolutionShape
 template <class T>
 size_t convolution_backward_weights_workspace(const Stream&, const ConvolutionShape& s, ConvolutionTile tile) {
   if (depthwise_fits(s)) return aligned((depthwise_floats(s) + bias_floats(s)) * sizeof(float));
-  const WeightsPlan plan = weights_plan(merged(s), sizeof(T), tile);
-  const size_t splits = plan.splits == 1 ? 0 : static_cast<size_t>(plan.splits);
+  const int plan = stem<T>(s) ? stem_splits(s) : weights_plan(merged(s), sizeof(T), tile).splits;
+  const size_t splits = plan == 1 && !stem<T>(s) ? 0 : static_cast<size_t>(plan);
   return aligned((splits * static_cast<size_t>(s.out_channels * s.patch()) + bias_floats(s)) * sizeof(float));
 }
 
@@ -121,6 +128,9 @@ template <class T>
 void convolution_forward(const Stream& stream, const ConvolutionShape& s, const T* x, const T* weights, const float* bias, T* y, float*,
                          ConvolutionTile tile) {
   if (depthwise_fits(s)) return depthwise_gather(stream, s, false, x, weights, bias, y);
+  if constexpr (sizeof(T) == 2) {
+    if (stem<T>(s)) return stem_forward(stream, s, x, weights, bias, y);
+  }
   for_phases(merged(s), false, [&](const GatherArguments& g) { gather_gemm(stream, g, x, weights, bias, y, tile); });
 }
 
@@ -141,6 +151,9 @@ void convolution_backward_weights(const Stream& stream, const ConvolutionShape& 
                                   float* workspace, ConvolutionTile tile) {
   if (dbias != nullptr) bias_gradient(stream, s, dy, dbias, workspace);
   if (depthwise_fits(s)) return depthwise_weights(stream, s, x, dy, dweights, workspace + bias_floats(s));
+  if constexpr (sizeof(T) == 2) {
+    if (stem<T>(s)) return stem_weights(stream, s, x, dy, dweights, workspace + bias_floats(s));
+  }
   const ConvolutionShape m = merged(s);
   const WeightsPlan plan = weights_plan(m, sizeof(T), tile);
   weights_gemm(stream, m, plan, x, dy, dweights, workspace + bias_floats(s));

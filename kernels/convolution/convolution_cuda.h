@@ -111,4 +111,13 @@ size_t depthwise_floats(const ConvolutionShape& shape);
 template <class T>
 void depthwise_weights(const Stream& stream, const ConvolutionShape& shape, const T* x, const T* dy, float* dweights, float* partial);
 
+// Few channels of 16 bits.
+bool stem_fits(const ConvolutionShape& shape);
+template <class T>
+void stem_forward(const Stream& stream, const ConvolutionShape& shape, const T* x, const T* weights, const float* bias, T* y);
+// partial: stem_splits(shape) times dweights
+int stem_splits(const ConvolutionShape& shape);
+template <class T>
+void stem_weights(const Stream& stream, const ConvolutionShape& shape, const T* x, const T* dy, float* dweights, float* partial);
+
 }  // namespace gatun

@@ -236,7 +236,7 @@ TEST_CASE_TEMPLATE("convolution matches the double reference", T, GATUN_STORAGES
     const ConvolutionShape s = shape_of(c);
     const Data data = data_of<T>(s);
     for (const bool bias : {true, false}) {
-      if (std::is_same_v<T, Half> && (!bias || c.groups * c.channels > 64)) continue;  // as bf16
+      if (std::is_same_v<T, Half> && (!bias || c.height > 8)) continue;  // as bf16
       const Reference<double> truth = reference<double>(s, data, bias);
       const Reference<float> naive = reference<float>(s, data, bias);
       // Gaps that keep vectors aligned where they are, and that do not.
