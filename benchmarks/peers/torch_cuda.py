@@ -88,13 +88,15 @@ def read_rows(text):
 class Builder:
     """Makes the operands of a row: of each as many copies as it takes to leave the L2 cache."""
 
+    device = "cuda"
+
     def __init__(self, torch, row, form, rotations, seed=1):
         self.torch = torch
         self.functional = torch.nn.functional
         self.form = form
         self.rotations = rotations
         self.dtype = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}.get(row.dtype, torch.float32)
-        self.generator = torch.Generator(device="cuda").manual_seed(seed)
+        self.generator = torch.Generator(device=self.device).manual_seed(seed)
 
     def copies(self, tensor):
         return Rotating([tensor] + [tensor.clone() for _ in range(self.rotations - 1)])
@@ -102,19 +104,19 @@ class Builder:
     def normal(self, *shape, scale=1.0, dtype=None):
         # A pattern is repeated where the operand is large: making numbers must not take longer than timing.
         count = math.prod(shape)
-        pattern = self.torch.empty(min(count, LARGEST_PATTERN), device="cuda").normal_(0, scale, generator=self.generator)
+        pattern = self.torch.empty(min(count, LARGEST_PATTERN), device=self.device).normal_(0, scale, generator=self.generator)
         if count > pattern.numel():
             pattern = pattern.repeat(-(-count // pattern.numel()))[:count]
         return self.copies(pattern.to(dtype or self.dtype).view(shape))
 
     def integers(self, *shape, high, dtype=None):
-        return self.copies(self.torch.randint(high, shape, device="cuda", generator=self.generator).to(dtype or self.torch.int64))
+        return self.copies(self.torch.randint(high, shape, device=self.device, generator=self.generator).to(dtype or self.torch.int64))
 
     def full(self, *shape, value, dtype=None):
-        return self.copies(self.torch.full(shape, value, device="cuda", dtype=dtype or self.dtype))
+        return self.copies(self.torch.full(shape, value, device=self.device, dtype=dtype or self.dtype))
 
     def empty(self, *shape, dtype=None):
-        return self.copies(self.torch.empty(shape, device="cuda", dtype=dtype or self.dtype))
+        return self.copies(self.torch.empty(shape, device=self.device, dtype=dtype or self.dtype))
 
 
 class Rotating(list):

@@ -207,8 +207,8 @@ def kmeans_sums(b, row):
 @peer("info_nce", "forward", "backward", when=lambda row: "self" in row.words)
 def info_nce(b, row):
     n, _, depth = row.extents
-    positives = (b.torch.arange(n, device="cuda") + n // 2) % n
-    diagonal = b.torch.eye(n, dtype=b.torch.bool, device="cuda")
+    positives = (b.torch.arange(n, device=b.device) + n // 2) % n
+    diagonal = b.torch.eye(n, dtype=b.torch.bool, device=b.device)
 
     def function(q):
         logits = (q @ q.t()).float() / 0.1
@@ -223,7 +223,7 @@ def info_nce(b, row):
 @peer("random", "uniform", "normal", "permutation", forms=("eager", ))
 def random(b, row):
     if row.direction == "permutation":
-        return Work(lambda: b.torch.randperm(row.extents[0], device="cuda", dtype=b.torch.int32), [])
+        return Work(lambda: b.torch.randperm(row.extents[0], device=b.device, dtype=b.torch.int32), [])
     out = b.empty(*row.extents)
     return Work((lambda x: x.uniform_(-2, 3)) if row.direction == "uniform" else (lambda x: x.normal_(0.5, 2)), [out])
 
@@ -294,7 +294,7 @@ def augmentation(b, row):
     torch, functional = b.torch, b.functional
     (views, height, width, channels), (image_height, image_width) = row.groups
     images = type(b.empty(1))(
-        torch.randint(256, (views, image_height, image_width, channels), dtype=torch.uint8, device="cuda", generator=b.generator)
+        torch.randint(256, (views, image_height, image_width, channels), dtype=torch.uint8, device=b.device, generator=b.generator)
         for _ in range(b.rotations)
     )
     draw = torch.Generator().manual_seed(1)
@@ -309,14 +309,14 @@ def augmentation(b, row):
         top = torch.randint(image_height - h + 1, (), generator=draw).item()
         boxes.append((top, torch.randint(image_width - w + 1, (), generator=draw).item(), h, w))
     taps = width // 10 // 2 * 2 + 1
-    flip, blurred = torch.rand(views, device="cuda") < 0.5, torch.rand(views, device="cuda") < 0.5
-    brightness, contrast = (0.6 + 0.8 * torch.rand(views, 1, 1, 1, device="cuda") for _ in range(2))
-    gauss = torch.exp(-0.5 * (torch.arange(taps, device="cuda") - taps // 2) ** 2)
+    flip, blurred = torch.rand(views, device=b.device) < 0.5, torch.rand(views, device=b.device) < 0.5
+    brightness, contrast = (0.6 + 0.8 * torch.rand(views, 1, 1, 1, device=b.device) for _ in range(2))
+    gauss = torch.exp(-0.5 * (torch.arange(taps, device=b.device) - taps // 2) ** 2)
     gauss = gauss / gauss.sum()
-    luma = torch.tensor([0.299, 0.587, 0.114], device="cuda").view(1, 3, 1, 1)
+    luma = torch.tensor([0.299, 0.587, 0.114], device=b.device).view(1, 3, 1, 1)
 
     def function(source):
-        pixels = torch.empty(views, channels, height, width, device="cuda")
+        pixels = torch.empty(views, channels, height, width, device=b.device)
         for i, (top, left, h, w) in enumerate(boxes):
             crop = source[i, top : top + h, left : left + w].permute(2, 0, 1).unsqueeze(0).float()
             pixels[i] = functional.interpolate(crop, (height, width), mode="bilinear", antialias=True)[0]

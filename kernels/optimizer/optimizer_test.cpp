@@ -274,15 +274,23 @@ TEST_CASE("optimizer values are NaN after wrong offsets or a wrong step, and not
 TEST_CASE("optimizer ema averages, copies at momentum 0 and holds at 1") {
   const int64_t n = 40003;
   const std::vector<float> values = normal(n, 20), start = normal(n, 21);
-  const auto average = [&](int threads, float momentum, int32_t skip) {
+  const auto average = [&](int threads, float momentum, int32_t skip, int64_t shift = 0) {
     Device device(threads);
-    Memory<float> result(start);
-    const Memory<float> values_memory(values), momentum_memory(1, momentum);
+    const auto shifted = [&](std::vector<float> values) {  // by an element, where vectors do not fit
+      values.insert(values.begin(), static_cast<size_t>(shift), 7.0f);
+      return values;
+    };
+    Memory<float> result(shifted(start));
+    const Memory<float> values_memory(shifted(values)), momentum_memory(1, momentum);
     const Memory<int32_t> skip_memory(1, skip);
     const gatun_layout flat = layout(GATUN_F32, {n});
     const gatun_optimizer_ema_desc desc{sizeof desc, 0, flat, flat, layout(GATUN_F32, {1}), layout(GATUN_I32, {1})};
-    run([&](gatun_error* e) { return gatun_optimizer_ema(device.stream(), &desc, result.data(), values_memory.data(), momentum_memory.data(), skip_memory.data(), e); });
-    return result.values();
+    run([&](gatun_error* e) {
+      return gatun_optimizer_ema(device.stream(), &desc, result.data() + shift, values_memory.data() + shift, momentum_memory.data(),
+                                 skip_memory.data(), e);
+    });
+    const std::vector<float> all = result.values();
+    return std::vector<float>(all.begin() + shift, all.end());
   };
   std::vector<double> truth = widen(start);
   std::vector<float> naive = start;
@@ -291,6 +299,7 @@ TEST_CASE("optimizer ema averages, copies at momentum 0 and holds at 1") {
   const std::vector<float> result = average(2, 0.99f, 0);
   check_close(result, truth, naive);
   CHECK(same_bits(result, average(1, 0.99f, 0)));
+  CHECK(same_bits(result, average(2, 0.99f, 0, 1)));
   CHECK(same_bits(result, average(3, 0.99f, 0)));
   CHECK(same_bits(average(2, 0.0f, 0), values));
   CHECK(same_bits(average(2, 1.0f, 0), start));
