@@ -27,7 +27,7 @@ MVN := cmake/maven.sh
 NATIVE_SOURCES := $(shell find native kernels cmake -type f \( -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.map' -o -name '*.cmake' -o -name CMakeLists.txt \) 2>/dev/null)
 JAVA_SOURCES := $(shell find java -type f \( -path '*/src/main/*' -o -name pom.xml \) 2>/dev/null) pom.xml native/pom.xml
 
-.PHONY: all cuda emulated resources trials selftest dist dist-check run test test-quick test-native test-java bench data install consumer clean
+.PHONY: all cuda emulated resources trials selftest dist run test test-quick test-native test-java bench data install consumer clean
 
 all: gatun
 
@@ -75,10 +75,6 @@ dist: gatun data $(BUILD)/setup-test.stamp
 	@cmake -S native -B $(BUILD)/native -DGATUN_DEPS=$(abspath $(BUILD)/deps) -DGATUN_TESTS=ON > $(BUILD)/cmake.log || { cat $(BUILD)/cmake.log; exit 1; }
 	@cmake --build $(BUILD)/native --target gatun-dist -j $(JOBS)
 	@cmake/dist.sh
-	@$(MAKE) dist-check
-
-dist-check:
-	@cmake/dist/check.sh $(BUILD)/gatun-*-linux-$$(uname -m).tar.xz
 
 data: $(BUILD)/setup.stamp
 	@cmake/setup.sh data

@@ -22,9 +22,10 @@ endforeach()
 set_source_files_properties(${nvcc_objects} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
 
 add_executable(gatun-tests-cuda "${GATUN_ROOT}/kernels/testing/device_main.cpp" ${objects} ${nvcc_objects})
+add_dependencies(gatun-tests-cuda nvcc_samples nvcc_intrinsics)  # one target makes an object
 target_include_directories(gatun-tests-cuda SYSTEM PRIVATE "${GATUN_DOCTEST_INCLUDE}")
-target_link_libraries(gatun-tests-cuda PRIVATE gatun_compiler gatun_cuda "${GATUN_CUDART}" dl rt pthread)
 target_include_directories(gatun-tests-cuda PRIVATE "${GATUN_ROOT}/native/include")
+target_link_libraries(gatun-tests-cuda PRIVATE gatun_compiler gatun_cuda "${GATUN_CUDART}" dl rt pthread)
 set_target_properties(gatun-tests-cuda PROPERTIES BUILD_RPATH "\$ORIGIN" RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}")
 add_test(NAME tests.cuda COMMAND gatun-tests-cuda)
 set_tests_properties(tests.cuda PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)

@@ -98,3 +98,4 @@ if [ "$size" -gt "$limit" ]; then
   echo "that is more than the $((limit / 1024)) KiB that it may have" >&2
   exit 1
 fi
+cmake/dist/check.sh "build/$name.tar.xz"

@@ -4,7 +4,8 @@
 # The order is that of what is learned first: do the kernels run, do they touch what is not theirs, are they right, how fast are they.
 # A part that fails or runs out of time does not stop the next ones. Exit status 0 only if every part passed.
 #   GATUN_SECONDS   for everything together, 520 by default
-#   GATUN_PARTS     which parts, "info tests memcheck racecheck selftest bench torch compare" by default; there are also: synccheck initcheck
+#   GATUN_PARTS     which parts, "info tests memcheck racecheck selftest bench torch compare train" by default; there are also
+#                   synccheck and initcheck
 set -u
 here=$(cd "$(dirname "$0")" && pwd -P)
 tests="$here/lib/gatun-tests-cuda"
@@ -27,7 +28,7 @@ fi
 
 mkdir -p "${1:-results}"
 results=$(cd "${1:-results}" && pwd -P)
-parts=${GATUN_PARTS:-info tests memcheck racecheck selftest bench torch compare}
+parts=${GATUN_PARTS:-info tests memcheck racecheck selftest bench torch compare train}
 seconds=${GATUN_SECONDS:-520}
 summary="$results/summary.txt"
 : > "$summary"
@@ -59,7 +60,7 @@ run() { # name, at most so many seconds, command...
     *) tell "$name" "FAILED: status $code" "$took" && failed=1 ;;
   esac
   # the line that says most: how many cases, rows or errors
-  grep -hE 'skipped:|test cases:|ERROR SUMMARY|RACECHECK SUMMARY|device lost|rows|kernels|^gatun: ' "$results/$name.log" | tail -n 2 | cut -c1-150 | sed 's/^/           /' | tee -a "$summary"
+  grep -hE 'skipped:|test cases:|ERROR SUMMARY|RACECHECK SUMMARY|device lost|[0-9] rows|kernels|^trained |^gatun: ' "$results/$name.log" | tail -n 2 | cut -c1-150 | sed 's/^/           /' | tee -a "$summary"
 }
 
 skip() { tell "$1" "skipped: $2" 0; }
@@ -94,22 +95,29 @@ for part in $parts; do
       if has nvidia-smi; then nvidia-smi > "$results/nvidia-smi.txt" 2>&1; fi
       run info 30 "$here/bin/gatun" info
       ;;
-    tests) run tests 60 "$here/run-on-device.sh" --each-file ;;
+    tests) run tests 50 "$here/run-on-device.sh" --each-file ;;
     # The kernel that errs is ended, not the program: the cases after it run.
-    memcheck) sanitize memcheck 110 --destroy-on-device-error kernel ;;
-    racecheck) sanitize racecheck 110 --racecheck-report analysis ;;
+    memcheck) sanitize memcheck 100 --destroy-on-device-error kernel ;;
+    racecheck) sanitize racecheck 100 --racecheck-report analysis ;;
     synccheck) sanitize synccheck 90 ;;
     initcheck) sanitize initcheck 90 ;;
-    selftest) run selftest 70 "$here/bin/gatun" selftest --device cuda --json "$results/selftest.json" ;;
-    bench) run bench 100 "$here/bin/gatun" bench --device cuda --json "$results/gatun.json" ;;
+    selftest) run selftest 60 "$here/bin/gatun" selftest --device cuda --json "$results/selftest.json" ;;
+    bench) run bench 90 "$here/bin/gatun" bench --device cuda --json "$results/gatun.json" ;;
     torch)
       if [ ! -e "$here/torch_cuda.py" ]; then skip torch "not in this archive"
       elif ! has python3 || ! python3 -c 'import torch' 2> /dev/null; then skip torch "no python3 with PyTorch"
-      else run torch 120 python3 "$here/torch_cuda.py" --json "$results/torch.json"; fi
+      else run torch 90 python3 "$here/torch_cuda.py" --json "$results/torch.json"; fi
       ;;
     compare)
       if [ ! -s "$results/torch.json" ]; then skip compare "no results of PyTorch"
       else run compare 40 "$here/bin/gatun" bench --device cuda --quick --compare "$results/torch.json"; fi
+      ;;
+    train) # the same seed on both: their losses belong beside each other
+      if [ ! -d "$here/data" ]; then skip train "no images in this archive"; continue; fi
+      for device in cuda cpu; do
+        run "train-$device" 60 "$here/bin/gatun" pretrain "$here/configs/fashion-mnist-swav.yaml" --set device=$device \
+          --set "data.path=$here/data/fashion-mnist-part" --set schedule.epochs=3 --out "$results/swav-$device"
+      done
       ;;
     *) echo "there is no part $part" >&2 && failed=1 ;;
   esac
