@@ -272,7 +272,7 @@ void stem_forward(const Stream& stream, const ConvolutionShape& s, const T* x, c
 
 int stem_splits(const ConvolutionShape& s) {
   const int64_t blocks = blocks_of(s.out_channels, kOutputs) * int64_t{blocks_of(s.patch(), kRunTiles * 32)};
-  return static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(stem_arguments(s).tiles, kTargetBlocks / blocks)));
+  return static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(grid_for(stem_arguments(s).tiles, 1), kTargetBlocks / blocks)));
 }
 
 template <class T>
