@@ -61,6 +61,10 @@ class Row:
             raise ValueError(f"the shape {self.shape} has no {name}")
         return default
 
+    @property
+    def backward(self):
+        return "backward" in self.direction
+
     def key(self):
         return {"operation": self.operation, "direction": self.direction, "shape": self.shape, "dtype": self.dtype}
 
@@ -231,7 +235,7 @@ def time_one(torch, row, peer, form, cache, budget):
     rotations = min(MOST_ROTATIONS, max(1, math.ceil(3 * cache / max(row.bytes, 1.0))))
     work = peer.make(Builder(torch, row, form, rotations), row)
     with work.context():
-        return median_seconds(torch, calls(torch, work, form, peer.backward), budget)
+        return median_seconds(torch, calls(torch, work, form, row.backward), budget)
 
 
 def main():

@@ -30,25 +30,21 @@ class Peer:
     forms: tuple
     make: Callable
     when: Callable = field(default=lambda row: True)
-    backward: bool = False
 
 
 def peer(operation, *directions, forms=("eager", "compile"), when=lambda row: True):
-    """A direction "backward" is timed as the gradients of the function, any other as the function; a form that ends in "compile" is compiled."""
+    """A direction with "backward" in it is timed as gradients of the function, any other as the function; without directions the peer
+    takes all. A form that ends in "compile" is compiled."""
 
     def register(make):
-        plain = tuple(direction for direction in directions if direction != "backward")
-        if plain:
-            PEERS.append(Peer(operation, plain, forms, make, when))
-        if "backward" in directions:
-            PEERS.append(Peer(operation, ("backward",), forms, make, when, backward=True))
+        PEERS.append(Peer(operation, directions, forms, make, when))
         return make
 
     return register
 
 
 def peers_of(row):
-    return [one for one in PEERS if one.operation == row.operation and row.direction in one.directions and one.when(row)]
+    return [one for one in PEERS if one.operation == row.operation and (not one.directions or row.direction in one.directions) and one.when(row)]
 
 
 # Rows and normalisation
@@ -113,6 +109,81 @@ def reduction(b, row):
 @peer("reduction", "count nonfinite")
 def count_nonfinite(b, row):
     return Work(lambda x: (~b.torch.isfinite(x)).sum(), [b.normal(*row.extents)])
+
+
+# Networks
+
+
+@peer("convolution", "forward", "backward_data", "backward_weights", forms=("cudnn", ))
+def convolution(b, row):
+    (batch, height, width, channels), (outputs, rows, columns, depth) = row.groups
+    stride, padding, dilation, groups = (row.number(name, default) for name, default in (("stride", 1), ("padding", 0), ("dilation", 1), ("groups", 1)))
+
+    def function(x, weights):
+        # Views of channels-last memory, which cuDNN takes as it is.
+        x, weights = x.permute(0, 3, 1, 2), weights.permute(0, 3, 1, 2)
+        return b.functional.conv2d(x, weights, None, stride, padding, dilation, groups).permute(0, 2, 3, 1)
+
+    operands = [b.normal(batch, height, width, channels), b.normal(outputs, rows, columns, depth, scale=(rows * columns * depth) ** -0.5)]
+    return Work(function, operands, wanted=(0,) if row.direction == "backward_data" else (1,))
+
+
+@peer("pooling", "forward", "backward")
+def pooling(b, row):
+    window, stride, padding = row.number("window"), row.number("stride"), row.number("padding", 0)
+
+    def function(x):
+        x = x.permute(0, 3, 1, 2)
+        if "max" in row.words:
+            y = b.functional.max_pool2d(x, window, stride, padding)
+        else:
+            y = b.functional.avg_pool2d(x, window, stride, padding, count_include_pad="average_padded" in row.words)
+        return y.permute(0, 2, 3, 1)
+
+    return Work(function, [b.normal(*row.extents)], wanted=(0,))
+
+
+def attention_form(name, backend):
+    @peer("attention", "forward", "backward", forms=(name, ), when=lambda row: len(row.extents) == 4 and (name != "flash" or row.dtype != "f32"))
+    def attention(b, row):
+        batch, heads, tokens, depth = row.extents
+
+        def function(q, k, v):
+            q, k, v = (one.transpose(1, 2) for one in (q, k, v))
+            return b.functional.scaled_dot_product_attention(q, k, v, is_causal="causal" in row.words)
+
+        def context():
+            from torch.nn.attention import SDPBackend, sdpa_kernel
+
+            return sdpa_kernel(getattr(SDPBackend, backend))
+
+        # Tokens before heads, as a projection leaves them; three buffers, so that no gradient is copied into one.
+        return Work(function, [b.normal(batch, tokens, heads, depth) for _ in range(3)], wanted=(0, 1, 2), context=context)
+
+
+for form_name, form_backend in (("flash", "FLASH_ATTENTION"), ("cudnn", "CUDNN_ATTENTION"), ("efficient", "EFFICIENT_ATTENTION"), ("math", "MATH")):
+    attention_form(form_name, form_backend)
+
+
+@peer("gemm", forms=("cublas", ))
+def gemm(b, row):
+    """C (m, n) = A B; a "t" says that an operand is stored transposed."""
+    m, n, k = row.extents
+    transposed = next((word for word in row.words if word in ("nn", "nt", "tn", "tt")), "nn")
+    first = b.normal(k, m) if transposed[0] == "t" else b.normal(m, k)
+    second = b.normal(n, k) if transposed[1] == "t" else b.normal(k, n)
+
+    def function(x, y):
+        return (x.t() if transposed[0] == "t" else x) @ (y.t() if transposed[1] == "t" else y)
+
+    return Work(function, [first, second])
+
+
+@peer("activation")
+def activation(b, row):
+    functions = {"relu": b.functional.relu, "gelu": b.functional.gelu, "sigmoid": b.torch.sigmoid, "tanh": b.torch.tanh}
+    name = next(word for word in row.direction.replace(",", " ").split() + row.words if word in functions)
+    return Work(functions[name], [b.normal(*row.extents)], wanted=(0,))
 
 
 # Clustering
