@@ -3,9 +3,9 @@
 # compiles them for the emulated device (GatunEmulation.cmake), as libgatun_emulated.so and in the tests.
 find_program(GATUN_NVCC nvcc HINTS ENV CUDA_HOME PATH_SUFFIXES bin PATHS /usr/local/cuda/bin)
 
-# Real architectures, and PTX for those that come. Warnings of the front end, of ptxas and of the host compiler are errors.
+# Real architectures, and PTX for those that come. Of compute capability 9.0 only sm_90a: a second image for the same device could be chosen. Warnings of the front end, of ptxas and of the host compiler are errors.
 set(GATUN_NVCC_FLAGS -std=c++20 -O3 -Werror all-warnings -Xcompiler -Wall,-Wextra,-Werror,-fPIC,-fvisibility=hidden,-fno-gnu-unique
-  -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90a,code=sm_90a -gencode arch=compute_90,code=[sm_90,compute_90])
+  -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90a,code=sm_90a -gencode arch=compute_90,code=compute_90)
 
 # nvcc_NAME makes nvcc/NAME.o
 function(gatun_nvcc name source)

@@ -49,10 +49,10 @@ function(gatun_emulation_test name)
 endfunction()
 
 set(emulation "${GATUN_ROOT}/kernels/emulation")
-gatun_emulation_test(samples "${emulation}/samples.cu" "${emulation}/samples_test.cpp")
+gatun_emulation_test(samples "${emulation}/samples.cu" "${emulation}/samples_hopper.cu" "${emulation}/samples_test.cpp")
 gatun_emulation_test(intrinsics "${emulation}/intrinsics.cu" "${emulation}/intrinsics_test.cpp")
 gatun_emulation_test(planted "${emulation}/planted_synchronisation.cu" "${emulation}/planted_memory.cu" "${emulation}/planted_grid.cu"
-  "${emulation}/planted_test.cpp")
+  "${emulation}/planted_hopper.cu" "${emulation}/planted_test.cpp")
 
 foreach(operation ${GATUN_CUDA_OPERATIONS})
   file(GLOB cases CONFIGURE_DEPENDS "${GATUN_ROOT}/kernels/${operation}/${operation}_test.cpp" "${GATUN_ROOT}/kernels/${operation}/*cuda_test.cpp")

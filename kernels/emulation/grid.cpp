@@ -63,7 +63,8 @@ void report_deadlock() {
     if (!waits(i)) continue;
     while (last + 1 < block.threads && same(i, last + 1)) ++last;
     text += std::string(i == first ? " " : ", ") + thread_name(i) + (last > i ? " to " + thread_name(last) : "") +
-            (threads[i].state == State::kWarp ? " at the warp operation " : " at the barrier ") + where(threads[i].site);
+            (threads[i].state == State::kWarp ? " at the warp operation " : " at the barrier ") + where(threads[i].site) +
+            (threads[i].state == State::kPhase ? bulk_missing(i) : "");
   }
   for (unsigned i = first; i < block.threads; ++i) {
     if (threads[i].state != State::kWarp) continue;
@@ -100,6 +101,8 @@ void begin_block(const uint3& index, unsigned count) {
     block.lanes[i / 32] |= 1u << i % 32;
   }
   begin_block_memory();
+  bulk_begin_block();
+  wgmma_begin_block();
   race_begin_block();
 }
 

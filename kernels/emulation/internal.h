@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <deque>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,10 @@ constexpr size_t kMaxShared = 227 * 1024;  // what a block may have on sm_90; sm
 // Multiprocessors, each with one block of a cooperative launch: few and odd, so that loops run and nothing divides evenly.
 constexpr unsigned kResident = 3;
 
+struct Range {
+  uintptr_t low, high;
+};
+
 struct AsyncCopy {
   unsigned char* shared;
   const unsigned char* global;
@@ -51,7 +56,7 @@ struct AsyncCopy {
   Site site;
 };
 
-enum class State : uint8_t { kReady, kWarp, kBlock, kNamed, kDone };
+enum class State : uint8_t { kReady, kWarp, kBlock, kNamed, kPhase, kDone };
 
 struct Thread {
 #if GATUN_EMULATION_SWITCH
@@ -70,6 +75,7 @@ struct Thread {
   Site site{};
   std::deque<std::vector<AsyncCopy>> groups;  // committed copies, oldest first
   std::vector<AsyncCopy> open;                // issued since the last commit
+  std::vector<Range> under_way;               // accumulators of wgmma
 };
 
 struct Block {
@@ -139,9 +145,6 @@ void begin_block_memory();
 void exchange_shared(unsigned from, unsigned to);
 bool set_dynamic_shared(size_t bytes);  // of every resident block
 std::string address_name(const void* address);
-struct Range {
-  uintptr_t low, high;
-};
 const std::vector<Range>& shared_ranges();
 void protect_device_memory(bool reachable);
 bool device_range(uintptr_t address, size_t bytes);
@@ -170,16 +173,54 @@ bool was_abandoned();
 extern uint64_t idle;  // weight of the atomics and polls since something changed
 int other_block();     // a thread of another block that can go on, which is chosen then, or -1
 
-// race.cpp; empty where the race build is not
+// bulk.cpp, wgmma.cpp
+void bulk_begin_block();
+bool bulk_deliver();  // the copies that somebody waits for; whether a thread can go on then
+void bulk_end_block();
+std::string bulk_missing(unsigned thread);  // at the barrier that the thread waits for
+void wgmma_begin_block();
+void wgmma_leave(unsigned thread);
+void wgmma_end_block();
+
+// clocks.cpp, race.cpp; empty where the race build is not
+using Row = std::shared_ptr<const std::vector<uint32_t>>;  // the clocks of a block's threads, as somebody knows them
+struct PhaseClocks {
+  std::vector<uint32_t> gathered;  // of who arrived at an mbarrier
+  Row completed, from, to;         // `to` is the last result of merging `from` into `completed`
+};
+struct BulkWrite {
+  const void* address;
+  size_t bytes;
+  unsigned thread;
+  uint32_t clock;
+  uint64_t cell;
+};
+// Makes what follows the access of this thread.
+class RaceAs {
+ public:
+  explicit RaceAs(unsigned thread) : saved_(current) { current = static_cast<int>(thread); }
+  ~RaceAs() { current = saved_; }
+
+ private:
+  int saved_;
+};
 void race_begin_grid();
 void race_select(unsigned to);
 void race_begin_block();
 void race_sync_warp(unsigned warp, uint32_t mask);
 void race_sync_block();
-void race_sync_named(const std::vector<unsigned>& arrived, uint32_t waiting_warps);
+void race_sync_named(const std::vector<unsigned>& arrived, const std::vector<unsigned>& waiting);
 void race_fence();
 void race_release(const void* address);
 void race_acquire(const void* address);
+void race_arrive(PhaseClocks& phase);
+void race_complete(PhaseClocks& phase);
+void race_pass(PhaseClocks& phase, unsigned thread);
+void race_proxy_fence();
 void race_touch(const void* address, size_t bytes, Access access, bool pending, const Site& site);
+BulkWrite race_bulk_write(const void* address, size_t bytes, const Site& site);
+void race_settle(const BulkWrite& write, PhaseClocks& phase);  // the bytes are there
+void race_bulk_read(const void* address, size_t bytes, const Site& site);
+void race_bulk_reads_done(unsigned warp);
 
 }  // namespace gatun::emulation

@@ -13,10 +13,12 @@ struct Plant {
   const char* report;  // what the report calls it
   const char* builds;  // that must catch it under every schedule: p(lain) a(ddress and undefined) r(ace)
   void (*run)();
+  const char* mark = nullptr;  // of the line, where it is not the name; "" where the report has none
 };
 std::vector<Plant> synchronisation_plants();
 std::vector<Plant> memory_plants();
 std::vector<Plant> grid_plants();
+std::vector<Plant> hopper_plants();
 cudaError_t clean_bytes();      // no bug: bytes of one word that belong to different threads
 cudaError_t too_many_blocks();  // in a cooperative launch
 

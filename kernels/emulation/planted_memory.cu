@@ -220,9 +220,9 @@ std::vector<Plant> memory_plants() {
       {"race_last_block", "race", "r", [] { (void)launch(race_last_block_no_acquire, 3, 1, 0, nullptr, memory(3), reinterpret_cast<unsigned*>(memory(1))); }},
       {"uninitialised_tail", "uninitialised shared memory", "r", [] { (void)launch(uninitialised_tail, 2, 32, 0, nullptr, memory(64)); }},
       {"uninitialised_counter", "uninitialised shared memory", "r", [] { (void)launch(uninitialised_counter, 2, 32, 4, nullptr, memory(64)); }},
-      {"copy_without_wait", "missing cp.async wait", "r", [] { (void)launch(copy_without_wait, 1, 32, 0, nullptr, memory(128), memory(32)); }},
-      {"copy_short_wait", "missing cp.async wait", "r", [] { (void)launch(copy_short_wait, 1, 32, 0, nullptr, memory(128), memory(32)); }},
-      {"copy_left", "missing cp.async wait", "par", [] { (void)launch(copy_left, 1, 32, 0, nullptr, memory(128), memory(32)); }},
+      {"copy_without_wait", "missing wait for a copy", "r", [] { (void)launch(copy_without_wait, 1, 32, 0, nullptr, memory(128), memory(32)); }},
+      {"copy_short_wait", "missing wait for a copy", "r", [] { (void)launch(copy_short_wait, 1, 32, 0, nullptr, memory(128), memory(32)); }},
+      {"copy_left", "missing wait for a copy", "par", [] { (void)launch(copy_left, 1, 32, 0, nullptr, memory(128), memory(32)); }},
   };
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Instructions that CUDA C++ has no function for, one wrapper each, with two bodies: PTX for nvcc, the emulation for the host.
-// Nothing else in the library contains PTX.
+// Nothing else in the library contains PTX but hopper.h and wgmma.h, which have what is sm_90a's.
 #pragma once
 
 #if defined(__CUDACC__)

@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The race build. Kernels are compiled with -fsanitize=thread and linked to these __tsan_* functions instead of libtsan: every access
 // of a kernel to shared or device memory is checked against the last write and two of the last reads of each byte.
-//
-// Order comes from barriers and __syncwarp only. Each thread has a clock that it advances at each of them; an access is ordered before
-// another when the later thread has, through such a synchronisation, seen the clock of the earlier one. Blocks of a launch are ordered
-// only by a release and an acquire of the same address, or by fence, atomic, atomic, fence: as when the last block to finish adds up
-// what the others left.
-#include "kernels/emulation/internal.h"
+#include "kernels/emulation/clocks.h"
 
 #if GATUN_EMULATION_RACE
 #include <link.h>
@@ -14,14 +9,14 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
 
 namespace gatun::emulation {
 namespace {
 
-// split 1 | serial of the block 21 | thread 10 | clock 16 | site 14 | atomic 1 | cp.async under way 1
+// split 1 | serial of the block 21 | thread 10 | clock 16 | site 14 | kind 2
 using Cell = uint64_t;
-constexpr uint64_t kLastSerial = (1u << 21) - 1, kLastClock = 0xffff, kSplit = 1ull << 63;
+enum Kind : uint64_t { kOrdinary, kOfAtomic, kUnderWay, kBulk };  // an asynchronous copy under way; a bulk copy that has come
+constexpr uint64_t kSplit = 1ull << 63;
 constexpr unsigned kSites = 1u << 14;
 
 // Of a byte, or of four aligned bytes: the first one's holds for all while its write is not marked as split.
@@ -45,52 +40,16 @@ unsigned next_cached = 0;
 uintptr_t arena_low = 0;
 size_t arena_bytes = 0;
 
-// What threads know of the other blocks: clocks of their threads, by the block's serial.
-using Knowledge = std::map<uint64_t, std::vector<uint32_t>>;
-
-struct Fences {
-  bool fenced = false;
-  Knowledge before;                // all that the last fence releases
-  std::vector<uintptr_t> atomics;  // since the last fence
-};
-
-// The clocks of a resident block.
-struct Clocks {
-  uint64_t serial = 0;
-  uint32_t clocks[kMaxThreads], at_barrier[kMaxThreads];
-  uint32_t seen[kMaxThreads][32];            // of the lanes of the own warp
-  uint32_t seen_named[kWarps][kMaxThreads];  // through named barriers
-  bool named_used = false, learned = false;
-  Knowledge everyone;           // what all threads of the block know of others
-  Knowledge own[kMaxThreads];   // what a thread has learned since the last barrier
-  Fences fences[kMaxThreads];
-};
-
-uint64_t last_serial = 0, launch_first = 1;
-Clocks all_clocks[kResident];
-Clocks* now = all_clocks;
 Place places[kSites];
-std::map<uintptr_t, Knowledge> released;  // by the atomic's address
 
 uint64_t serial_of(Cell c) { return c >> 42 & kLastSerial; }
 unsigned thread_of(Cell c) { return c >> 32 & 1023; }
 uint32_t clock_of(Cell c) { return c >> 16 & 0xffff; }
 unsigned place_of(Cell c) { return c >> 2 & (kSites - 1); }
-bool atomic(Cell c) { return (c & 2) != 0; }
-bool pending(Cell c) { return (c & 1) != 0; }
+Kind kind_of(Cell c) { return static_cast<Kind>(c & 3); }
+bool atomic(Cell c) { return kind_of(c) == kOfAtomic; }
 
-bool knows(const Knowledge& knowledge, Cell c) {
-  const auto block_clocks = knowledge.find(serial_of(c));
-  return block_clocks != knowledge.end() && thread_of(c) < block_clocks->second.size() && clock_of(c) <= block_clocks->second[thread_of(c)];
-}
-
-bool ordered(Cell c) {
-  const unsigned other = thread_of(c), me = static_cast<unsigned>(current);
-  if (serial_of(c) != now->serial) return serial_of(c) < launch_first || knows(now->everyone, c) || (now->learned && knows(now->own[me], c));
-  const uint32_t clock = clock_of(c);
-  return other == me || clock <= now->at_barrier[other] || (other / 32 == me / 32 && clock <= now->seen[me][other % 32]) ||
-         (now->named_used && clock <= now->seen_named[me / 32][other]);
-}
+bool ordered(Cell c) { return emulation::ordered(serial_of(c), thread_of(c), clock_of(c)); }
 
 // Where an access was made, as a small number: the table is lossless until it is full, which no program of ours comes near.
 unsigned place(uintptr_t code, const Site* site) {
@@ -153,7 +112,7 @@ Shadow* shadow_of(uintptr_t address, size_t bytes, bool& shared, Cell mine) {
 
 struct Visit {
   Cell mine;
-  bool shared, reads, is_atomic;
+  bool shared, reads, is_atomic, bulk;
 };
 
 void visit(Shadow& s, uintptr_t at, const Visit& v) {
@@ -161,12 +120,17 @@ void visit(Shadow& s, uintptr_t at, const Visit& v) {
   if (v.reads || v.is_atomic) {
     if (v.shared && serial_of(s.write) != serial) {
       found(Defect::kUninitialised, std::string(v.is_atomic ? "atomic" : "read") + " of " + address_name(reinterpret_cast<const void*>(at)), v.mine);
-    } else if (pending(s.write) && serial_of(s.write) == serial) {
-      found(Defect::kCopy, "read of a destination of cp.async before its wait, issued at " + place_name(place_of(s.write)), v.mine);
+    } else if (kind_of(s.write) == kUnderWay && serial_of(s.write) == serial) {
+      if (!detects(Defect::kCopy)) return;  // the text costs
+      found(Defect::kCopy, "read of a copy's destination before the wait for it, issued at " + place_name(place_of(s.write)), v.mine);
     }
   }
   // What an earlier block left in shared memory is nobody's access any more.
   if (!(v.shared && serial_of(s.write) != serial) && !(v.is_atomic && atomic(s.write)) && !ordered(s.write)) race(at, !v.reads, v.mine, s.write, true);
+  if (v.bulk && v.shared && kind_of(s.write) != kBulk && detects(Defect::kProxy) && !proxy_ordered(thread_of(s.write), clock_of(s.write))) {
+    found(Defect::kProxy, "wgmma reads " + address_name(reinterpret_cast<const void*>(at)) + ", written by " + thread_name(thread_of(s.write)) +
+          " at " + place_name(place_of(s.write)) + " without proxy_fence", v.mine);
+  }
   if (v.reads) {
     // The first reader that nothing orders is kept, and the latest one.
     const bool stale = v.shared && serial_of(s.reads[0]) != serial;
@@ -181,14 +145,26 @@ void visit(Shadow& s, uintptr_t at, const Visit& v) {
 
 bool same(const Shadow& a, const Shadow& b) { return a.write == b.write && a.reads[0] == b.reads[0] && a.reads[1] == b.reads[1]; }
 
-void check(uintptr_t address, size_t bytes, Access access, bool under_way, uintptr_t code, const Site* site) {
+void __attribute__((noinline, cold)) check_accumulators(uintptr_t address, size_t bytes, Cell mine) {
+  for (const Range& range : threads[current].under_way) {
+    if (address < range.high && address + bytes > range.low) found(Defect::kWgmma, "accumulators are touched before the wait for their product", mine);
+  }
+}
+
+Cell cell(uintptr_t code, const Site* site, Kind kind) {
+  return now->serial << 42 | static_cast<uint64_t>(current) << 32 | static_cast<uint64_t>(now->clocks[current]) << 16 |
+         static_cast<uint64_t>(place(code, site)) << 2 | kind;
+}
+
+void check(uintptr_t address, size_t bytes, Access access, Kind kind, uintptr_t code, const Site* site) {
   if (current < 0) return;
   const Range stack = stack_of(static_cast<unsigned>(current));
-  if (address >= stack.low && address < stack.high) return;
-  const bool is_atomic = access == Access::kAtomic || access == Access::kAtomicRead;
-  Visit v{now->serial << 42 | static_cast<uint64_t>(current) << 32 | static_cast<uint64_t>(now->clocks[current]) << 16 |
-              static_cast<uint64_t>(place(code, site)) << 2 | (is_atomic ? 2 : 0) | (under_way ? 1 : 0),
-          false, access == Access::kRead || access == Access::kAtomicRead, is_atomic};
+  if (address >= stack.low && address < stack.high) {
+    if (!threads[current].under_way.empty()) check_accumulators(address, bytes, cell(code, site, kind));
+    return;
+  }
+  const bool reads = access == Access::kRead || access == Access::kAtomicRead;
+  Visit v{cell(code, site, kind), false, reads, kind == kOfAtomic, kind == kBulk};
   Shadow* const shadow = shadow_of(address, bytes, v.shared, v.mine);
   if (shadow == nullptr) return;
   Shadow before{}, after{};
@@ -223,7 +199,7 @@ void check(uintptr_t address, size_t bytes, Access access, bool under_way, uintp
 void kernel_access(const void* address, size_t bytes, Access access, const void* code) {
   if (inside || current < 0) return;
   const Inside guard;
-  check(reinterpret_cast<uintptr_t>(address), bytes, access, false, reinterpret_cast<uintptr_t>(code), nullptr);
+  check(reinterpret_cast<uintptr_t>(address), bytes, access, kOrdinary, reinterpret_cast<uintptr_t>(code), nullptr);
 }
 
 int find_modules(dl_phdr_info* info, size_t, void*) {
@@ -236,42 +212,6 @@ int find_modules(dl_phdr_info* info, size_t, void*) {
 
 void* reserve(size_t bytes) {
   return mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-}
-
-void advance(unsigned thread) {
-  if (++now->clocks[thread] > kLastClock) {
-    append_report("emulation: a thread synchronises more than 65535 times in a block; test a smaller case in the race build\n");
-    now->clocks[thread] = kLastClock;
-  }
-}
-
-void merge(std::vector<uint32_t>& into, const std::vector<uint32_t>& from) {
-  into.resize(std::max(into.size(), from.size()));
-  for (size_t i = 0; i < from.size(); ++i) into[i] = std::max(into[i], from[i]);
-}
-
-void merge(Knowledge& into, const Knowledge& from) {
-  for (const auto& [serial, clocks] : from) merge(into[serial], clocks);
-}
-
-// All that is ordered before the next access of the running thread.
-Knowledge known() {
-  const auto me = static_cast<unsigned>(current);
-  Knowledge result = now->everyone;
-  if (now->learned) merge(result, now->own[me]);
-  std::vector<uint32_t>& block_clocks = result[now->serial];
-  block_clocks.assign(now->at_barrier, now->at_barrier + block.threads);
-  for (unsigned i = 0; now->named_used && i < block.threads; ++i) block_clocks[i] = std::max(block_clocks[i], now->seen_named[me / 32][i]);
-  for (unsigned i = me / 32 * 32; i < block.threads && i < me / 32 * 32 + 32; ++i) block_clocks[i] = std::max(block_clocks[i], now->seen[me][i % 32]);
-  block_clocks[me] = now->clocks[me];
-  return result;
-}
-
-void learn(uintptr_t address) {
-  const auto found = released.find(address);
-  if (found == released.end()) return;
-  merge(now->own[current], found->second);
-  now->learned = true;
 }
 
 }  // namespace
@@ -290,110 +230,44 @@ void race_begin_grid() {
     dl_iterate_phdr(find_modules, nullptr);
   }
   std::fill(std::begin(cached), std::end(cached), Range{});
-  launch_first = last_serial + 1;
-  released.clear();
+  clocks_begin_grid();
 }
 
-void race_select(unsigned to) { now = &all_clocks[to]; }
-
-void race_begin_block() {
-  // Once in two million blocks everything is forgotten, which can only miss a race. Blocks that live together keep their serials.
-  if (++last_serial > kLastSerial && slot == 0) {
-    madvise(arena_shadow, arena_bytes * sizeof(Shadow), MADV_DONTNEED);
-    for (const StaticRange& range : statics) {
-      for (Shadow* shadow : range.shadow) std::memset(static_cast<void*>(shadow), 0, (range.high - range.low) * sizeof(Shadow));
-    }
-    last_serial = launch_first = 1;
+void forget_shadow() {
+  madvise(arena_shadow, arena_bytes * sizeof(Shadow), MADV_DONTNEED);
+  for (const StaticRange& range : statics) {
+    for (Shadow* shadow : range.shadow) std::memset(static_cast<void*>(shadow), 0, (range.high - range.low) * sizeof(Shadow));
   }
-  now->serial = last_serial;
-  std::fill_n(now->clocks, block.threads, 1u);
-  std::fill_n(now->at_barrier, block.threads, 0u);
-  std::memset(now->seen, 0, block.threads * sizeof now->seen[0]);
-  now->named_used = now->learned = false;
-  now->everyone.clear();
-  for (unsigned i = 0; i < block.threads; ++i) {
-    now->own[i].clear();
-    now->fences[i].fenced = false;
-    now->fences[i].atomics.clear();
-  }
-}
-
-void race_sync_warp(unsigned warp, uint32_t mask) {
-  uint32_t joined[32] = {};
-  Knowledge learned;
-  for (unsigned lane = 0; lane < 32; ++lane) {
-    if ((mask >> lane & 1) == 0) continue;
-    const unsigned thread = warp * 32 + lane;
-    for (unsigned i = 0; i < 32; ++i) joined[i] = std::max(joined[i], now->seen[thread][i]);
-    joined[lane] = std::max(joined[lane], now->clocks[thread]);
-    if (now->learned) merge(learned, now->own[thread]);
-  }
-  for (unsigned lane = 0; lane < 32; ++lane) {
-    if ((mask >> lane & 1) == 0) continue;
-    std::memcpy(now->seen[warp * 32 + lane], joined, sizeof joined);
-    if (now->learned) now->own[warp * 32 + lane] = learned;
-    advance(warp * 32 + lane);
-  }
-}
-
-void race_sync_block() {
-  for (unsigned i = 0; i < block.threads; ++i) {
-    now->at_barrier[i] = now->clocks[i];
-    advance(i);
-    if (!now->learned) continue;
-    merge(now->everyone, now->own[i]);
-    now->own[i].clear();
-  }
-  now->learned = false;
-}
-
-void race_sync_named(const std::vector<unsigned>& arrived, uint32_t waiting_warps) {
-  if (!now->named_used) std::memset(now->seen_named, 0, sizeof now->seen_named);
-  now->named_used = true;
-  std::vector<uint32_t> joined(block.threads);
-  Knowledge learned;
-  for (const unsigned thread : arrived) {
-    const unsigned first = thread / 32 * 32;
-    for (unsigned i = 0; i < block.threads; ++i) joined[i] = std::max(joined[i], now->seen_named[thread / 32][i]);
-    for (unsigned i = 0; i < 32 && first + i < block.threads; ++i) joined[first + i] = std::max(joined[first + i], now->seen[thread][i]);
-    joined[thread] = std::max(joined[thread], now->clocks[thread]);
-    if (now->learned) merge(learned, now->own[thread]);
-  }
-  for (unsigned warp = 0; warp < block.warps; ++warp) {
-    if ((waiting_warps >> warp & 1) == 0) continue;
-    std::copy(joined.begin(), joined.end(), now->seen_named[warp]);
-    for (unsigned i = warp * 32; now->learned && i < block.threads && i < warp * 32 + 32; ++i) merge(now->own[i], learned);
-  }
-  for (const unsigned thread : arrived) advance(thread);
-}
-
-void race_fence() {
-  if (current < 0) return;
-  Fences& mine = now->fences[current];
-  for (const uintptr_t address : mine.atomics) learn(address);
-  mine.atomics.clear();
-  mine.before = known();
-  mine.fenced = true;
-  advance(static_cast<unsigned>(current));
-}
-
-void race_release(const void* address) {
-  if (current < 0) return;
-  merge(released[reinterpret_cast<uintptr_t>(address)], known());
-  advance(static_cast<unsigned>(current));
-}
-
-void race_acquire(const void* address) {
-  if (current >= 0) learn(reinterpret_cast<uintptr_t>(address));
 }
 
 void race_touch(const void* address, size_t bytes, Access access, bool under_way, const Site& site) {
   const auto at = reinterpret_cast<uintptr_t>(address);
-  check(at, bytes, access, under_way, 0, &site);
-  if ((access != Access::kAtomic && access != Access::kAtomicRead) || current < 0 || is_shared(address)) return;
-  Fences& mine = now->fences[current];
-  if (mine.atomics.empty() || mine.atomics.back() != at) mine.atomics.push_back(at);
-  if (mine.fenced && access == Access::kAtomic) merge(released[at], mine.before);
+  const bool of_atomic = access == Access::kAtomic || access == Access::kAtomicRead;
+  check(at, bytes, access, of_atomic ? kOfAtomic : under_way ? kUnderWay : kOrdinary, 0, &site);
+  if (of_atomic && current >= 0 && !is_shared(address)) clocks_atomic(at, access == Access::kAtomic);
+}
+
+BulkWrite race_bulk_write(const void* address, size_t bytes, const Site& site) {
+  const auto me = static_cast<unsigned>(current);
+  const BulkWrite write{address, bytes, me, now->clocks[me], cell(0, &site, kUnderWay)};
+  check(reinterpret_cast<uintptr_t>(address), bytes, Access::kWrite, kUnderWay, 0, &site);
+  advance(me);
+  return write;
+}
+
+// Who passes the barrier afterwards knows of this write, but not of what else its thread did.
+void race_settle(const BulkWrite& write, PhaseClocks& phase) {
+  bool shared = false;
+  Shadow* const shadow = shadow_of(reinterpret_cast<uintptr_t>(write.address), write.bytes, shared, write.cell);
+  for (size_t i = 0; shadow != nullptr && i < write.bytes; ++i) {
+    if ((shadow[i].write & ~kSplit) == write.cell) shadow[i].write |= kBulk;
+  }
+  phase.gathered.resize(std::max<size_t>(phase.gathered.size(), write.thread + 1));
+  phase.gathered[write.thread] = std::max(phase.gathered[write.thread], write.clock);
+}
+
+void race_bulk_read(const void* address, size_t bytes, const Site& site) {
+  check(reinterpret_cast<uintptr_t>(address), bytes, Access::kRead, kBulk, 0, &site);
 }
 
 }  // namespace gatun::emulation
@@ -434,15 +308,10 @@ unsigned char __tsan_atomic8_load(const volatile unsigned char* address, int ord
 
 namespace gatun::emulation {
 void race_begin_grid() {}
-void race_begin_block() {}
-void race_sync_warp(unsigned, uint32_t) {}
-void race_sync_block() {}
-void race_sync_named(const std::vector<unsigned>&, uint32_t) {}
-void race_select(unsigned) {}
-void race_fence() {}
-void race_release(const void*) {}
-void race_acquire(const void*) {}
 void race_touch(const void*, size_t, Access, bool, const Site&) {}
+BulkWrite race_bulk_write(const void*, size_t, const Site&) { return {}; }
+void race_settle(const BulkWrite&, PhaseClocks&) {}
+void race_bulk_read(const void*, size_t, const Site&) {}
 }  // namespace gatun::emulation
 
 #endif

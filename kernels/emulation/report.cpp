@@ -17,7 +17,8 @@ std::string report;
 uint32_t detectors = ~0u;
 
 const char* const kNames[] = {"barrier divergence", "left before a barrier", "wrong mask", "dead lane", "different warp operations",
-                              "deadlock", "out of bounds", "misaligned address", "race", "uninitialised shared memory", "missing cp.async wait"};
+                              "deadlock", "out of bounds", "misaligned address", "race", "uninitialised shared memory", "missing wait for a copy",
+                              "wrong mbarrier use", "wrong wgmma use", "missing proxy fence"};
 static_assert(sizeof kNames / sizeof *kNames == static_cast<size_t>(Defect::kCount));
 
 std::string short_path(const char* path) {

@@ -25,7 +25,10 @@ enum class Defect : unsigned {
   kAlignment,      // an address that the instruction does not take
   kRace,           // two threads, one a writer, that nothing orders
   kUninitialised,  // a read of shared memory that nobody in this block has written
-  kCopy,           // a read of, or an exit before, a cp.async that was not waited for
+  kCopy,           // a read of, or an exit before, an asynchronous copy that was not waited for
+  kPhase,          // an mbarrier not initialised, too many arrivals, bytes not expected, the wrong phase
+  kWgmma,          // products without fence or wait, accumulators touched before, warps of a warpgroup that differ
+  kProxy,          // ordinary writes to shared memory that wgmma or bulk copies need not see yet
   kCount
 };
 
@@ -48,7 +51,7 @@ bool detects(Defect defect);
 const char* defect_name(Defect defect);
 
 // Warp operations. The last lane of the mask to arrive runs `combine` for all: arguments[lane] is what that lane passed.
-enum class Op { kSync, kShuffle, kVote, kMatch, kReduce, kLdmatrix, kMma };
+enum class Op { kSync, kShuffle, kVote, kMatch, kReduce, kLdmatrix, kMma, kWgmma };
 using Combine = void (*)(uint32_t mask, void* const* arguments);
 void collective(Op op, uint32_t mask, void* argument, Combine combine, const Site& site);
 void warp_fault(Defect defect, const char* text, const Site& site);

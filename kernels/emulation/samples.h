@@ -20,6 +20,11 @@ cudaError_t transpose(const float* x, float* y, int rows, int columns, cudaStrea
 // c (m, n) = a (m, k) b (k, n), row-major; k and n multiples of 8. T is __nv_bfloat16 or __half.
 template <class T>
 cudaError_t gemm(const T* a, const T* b, float* c, int m, int n, int k, cudaStream_t stream);
+// The same on sm_90a, in forms that use all kinds of operands: a (m, k), or (k, m) where both are transposed; b (n, k), or (k, n) where it is
+// transposed; k, and m or n where it is contiguous, multiples of 8. Registers: a is multiplied from registers.
+enum class HopperGemm { kPlain, kTransposedB, kTransposedBoth, kRegisters, kRegistersTransposedB };
+template <class T>
+cudaError_t hopper_gemm(const T* a, const T* b, float* c, int m, int n, int k, HopperGemm form, cudaStream_t stream);
 // c (16, 8) = a (16, 8) b (8, 8) on one warp in tf32, b stored by columns.
 cudaError_t tf32_tile(const float* a, const float* b, float* c, cudaStream_t stream);
 

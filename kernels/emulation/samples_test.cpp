@@ -14,8 +14,11 @@ std::vector<T> round_to(const std::vector<float>& values) {
   return {values.begin(), values.end()};
 }
 
-template <class T>
-void check_gemm(int m, int n, int k) {
+enum class Order { kPlain, kTransposed };  // a (m, k) or (k, m), b (k, n) or (n, k)
+
+// `product(a, b, c)` writes c (m, n) = a b; a and b are stored as their orders say.
+template <class T, class F>
+void check_product(int m, int n, int k, Order order_a, Order order_b, F&& product) {
   CAPTURE(m);
   CAPTURE(n);
   CAPTURE(k);
@@ -23,20 +26,37 @@ void check_gemm(int m, int n, int k) {
   const DeviceBuffer<T> device_a(a), device_b(b);
   const size_t count = static_cast<size_t>(m) * static_cast<size_t>(n);
   DeviceBuffer<float> device_c(count);
-  check(samples::gemm(device_a.data(), device_b.data(), device_c.data(), m, n, k, nullptr));
+  check(product(device_a.data(), device_b.data(), device_c.data()));
   std::vector<double> truth(count);
   std::vector<float> naive(count);
   for (int row = 0; row < m; ++row) {
     for (int i = 0; i < k; ++i) {
       for (int column = 0; column < n; ++column) {
         const size_t at = static_cast<size_t>(row) * static_cast<size_t>(n) + static_cast<size_t>(column);
-        const float x = a[static_cast<size_t>(row * k + i)], y = b[static_cast<size_t>(i * n + column)];
+        const float x = a[static_cast<size_t>(order_a == Order::kPlain ? row * k + i : i * m + row)];
+        const float y = b[static_cast<size_t>(order_b == Order::kPlain ? i * n + column : column * k + i)];
         truth[at] += static_cast<double>(x) * y;
         naive[at] += x * y;
       }
     }
   }
   check_close(device_c.download(), truth, naive);
+}
+
+template <class T>
+void check_gemm(int m, int n, int k) {
+  check_product<T>(m, n, k, Order::kPlain, Order::kPlain, [=](const T* a, const T* b, float* c) { return samples::gemm(a, b, c, m, n, k, nullptr); });
+}
+
+template <class T>
+void check_hopper(int m, int n, int k) {
+  using samples::HopperGemm;
+  for (const HopperGemm form : {HopperGemm::kPlain, HopperGemm::kTransposedB, HopperGemm::kTransposedBoth, HopperGemm::kRegisters,
+                                HopperGemm::kRegistersTransposedB}) {
+    const bool plain_b = form != HopperGemm::kPlain && form != HopperGemm::kRegisters;
+    check_product<T>(m, n, k, form == HopperGemm::kTransposedBoth ? Order::kTransposed : Order::kPlain, plain_b ? Order::kPlain : Order::kTransposed,
+                     [=](const T* a, const T* b, float* c) { return samples::hopper_gemm(a, b, c, m, n, k, form, nullptr); });
+  }
 }
 
 }  // namespace
@@ -118,6 +138,12 @@ TEST_CASE("samples: a matrix product on tensor cores, double buffered") {
   check_gemm<__nv_bfloat16>(64, 64, 32);
   check_gemm<__nv_bfloat16>(70, 72, 104);
   check_gemm<__half>(33, 24, 40);
+}
+
+TEST_CASE("samples: a matrix product of a warpgroup, tiles by bulk copies, operands of all kinds") {
+  check_hopper<__nv_bfloat16>(64, 96, 64);
+  check_hopper<__half>(72, 136, 200);
+  check_hopper<__nv_bfloat16>(16, 8, 264);
 }
 
 TEST_CASE("samples: a tf32 tile rounds its inputs to 10 bits") {

@@ -170,6 +170,7 @@ void take(int thread) {
 void stop() {
   Thread* const from = &threads[current];
   int next = pick();
+  if (next < 0 && bulk_deliver()) next = pick();
   if (next < 0 && cooperative) next = other_block();
   take(next);
   if (next < 0 || &threads[next] != from) resume(from, next);
@@ -188,6 +189,11 @@ __attribute__((noinline)) void leave() {
   for (const auto& group : thread.groups) unfinished = group.empty() ? unfinished : &group.front();
   if (unfinished != nullptr) fault(Defect::kCopy, "the thread left the kernel before it waited for its cp.async", &unfinished->site);
   drop_copies(me);
+  wgmma_leave(me);
+  if (block.done_count == block.threads) {
+    bulk_end_block();
+    wgmma_end_block();
+  }
   if (block.at_barrier > 0) {
     const Thread& other = threads[block.first_at_barrier];
     fault(Defect::kLeft, "the thread left the kernel; " + thread_name(static_cast<unsigned>(block.first_at_barrier)) +
@@ -371,9 +377,7 @@ void named_barrier(int id, int count, bool wait, const Site& site) {
     barrier.waiting.push_back(me);
   }
   if (static_cast<int>(barrier.arrived.size()) == count) {
-    uint32_t warps = 0;
-    for (const unsigned i : barrier.waiting) warps |= 1u << i / 32;
-    race_sync_named(barrier.arrived, warps);
+    race_sync_named(barrier.arrived, barrier.waiting);
     for (const unsigned i : barrier.waiting) set_ready(i);
     barrier.arrived.clear();
     barrier.waiting.clear();
