@@ -82,7 +82,7 @@ glibc=$(objdump -T "$tree"/lib/* 2> /dev/null | grep -o 'GLIBC_2[0-9.]*' | sort 
 sed "s/@VERSION@/$version/; s/@GLIBC@/$glibc/" cmake/dist/README.md > "$tree/README.md"
 cp -r configs "$tree/"
 cp examples/*.java "$tree/examples/"
-if [ -e benchmarks/peers/torch_cuda.py ]; then cp benchmarks/peers/torch_cuda.py "$tree/"; fi
+cp benchmarks/peers/torch_*.py "$tree/"
 
 # --- the archive: the same bytes from the same tree
 echo "== $name.tar.xz"

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -209,26 +210,32 @@ def run(rows, forms, quick, json_file):
     properties = torch.cuda.get_device_properties(0)
     cache = getattr(properties, "L2_cache_size", 0) or (64 << 20)
     report = {"device": properties.name, "driver": driver_version(), "torch": torch.__version__, "cudnn": torch.backends.cudnn.version(), "rows": [], "failed": []}
-    for row in rows:
-        for peer in torch_peers.peers_of(row):
-            for form in peer.forms:
-                if forms and form not in forms:
-                    continue
-                torch._dynamo.reset()
-                try:
-                    seconds = time_one(torch, row, peer, form, cache, 0.02 if quick else 0.2)
-                except Exception as error:  # a form that a row does not suit must not end the run
-                    message = (str(error).strip() or type(error).__name__).splitlines()[0]
-                    report["failed"].append({**row.key(), "form": form, "error": message})
-                    print(f"{row}  {form}: {message}", file=sys.stderr)
-                else:
-                    report["rows"].append({**row.key(), "form": form, "seconds": seconds})
-                    print(f"{str(row):<78} {form:<28} {seconds * 1e6:12.2f} us", flush=True)
-                torch.cuda.empty_cache()
-    if json_file:
-        with open(json_file, "w", encoding="utf-8") as out:
-            json.dump(report, out, indent=1)
-            out.write("\n")
+    # What must be compiled comes last: cut short, a run leaves all that is quick.
+    for row, peer, form in sorted(
+            ((row, peer, form) for row in rows for peer in torch_peers.peers_of(row) for form in peer.forms if not forms or form in forms),
+            key=lambda one: "compile" in one[2]):
+        torch._dynamo.reset()
+        try:
+            seconds = time_one(torch, row, peer, form, cache, 0.02 if quick else 0.2)
+        except Exception as error:  # a form that a row does not suit must not end the run
+            message = (str(error).strip() or type(error).__name__).splitlines()[0]
+            report["failed"].append({**row.key(), "form": form, "error": message})
+            print(f"{row}  {form}: {message}", file=sys.stderr)
+        else:
+            report["rows"].append({**row.key(), "form": form, "seconds": seconds})
+            print(f"{str(row):<78} {form:<28} {seconds * 1e6:12.2f} us", flush=True)
+        torch.cuda.empty_cache()
+        if json_file:
+            write(report, json_file)
+
+
+def write(report, json_file):
+    """The whole file or none of it: a run may be cut short at any time."""
+    part = json_file + ".part"
+    with open(part, "w", encoding="utf-8") as out:
+        json.dump(report, out, indent=1)
+        out.write("\n")
+    os.replace(part, json_file)
 
 
 def time_one(torch, row, peer, form, cache, budget):

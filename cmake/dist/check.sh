@@ -76,6 +76,11 @@ if [ -e "$root/bin/gatun-tests-cuda" ]; then
   fi
 fi
 
+if command -v python3 > /dev/null && [ -e "$root/lib/gatun-trials-emulated" ]; then
+  "$root/lib/gatun-trials-emulated" list --json > rows.json
+  if python3 "$root/torch_cuda.py" rows.json --dry-run > log 2>&1; then outcome "torch_cuda.py --dry-run" ok; else fail "torch_cuda.py --dry-run"; fi
+fi
+
 if grep -rlF "$checkout" "$root" > log; then fail "names where it was built"; else outcome "does not name where it was built" ok; fi
 if [ "$(find "$folder/home" -maxdepth 1 -name '.*' | wc -l)" -le 2 ]; then outcome "home" ok; else ls -A "$folder/home" > log; fail "home"; fi
 exit "$failed"

@@ -104,9 +104,9 @@ for part in $parts; do
     selftest) run selftest 60 "$here/bin/gatun" selftest --device cuda --json "$results/selftest.json" ;;
     bench) run bench 90 "$here/bin/gatun" bench --device cuda --json "$results/gatun.json" ;;
     torch)
-      if [ ! -e "$here/torch_cuda.py" ]; then skip torch "not in this archive"
-      elif ! has python3 || ! python3 -c 'import torch' 2> /dev/null; then skip torch "no python3 with PyTorch"
-      else run torch 90 python3 "$here/torch_cuda.py" --json "$results/torch.json"; fi
+      if ! has python3 || ! python3 -c 'import torch' 2> /dev/null; then skip torch "no python3 with PyTorch"; continue; fi
+      "$here/bin/gatun" bench --device cuda --list > "$results/rows.json" 2> /dev/null
+      run torch 120 python3 "$here/torch_cuda.py" "$results/rows.json" --json "$results/torch.json"
       ;;
     compare)
       if [ ! -s "$results/torch.json" ]; then skip compare "no results of PyTorch"
