@@ -11,7 +11,7 @@
 
 namespace gatun {
 
-constexpr int kPointwiseBlock = 256, kPointwiseUnroll = 4;
+constexpr int kPointwiseBlock = 256;
 // Elements are counted in units of one access with 32 bits; beyond this a call becomes several launches. Low on the emulated device, to be tested.
 constexpr int64_t kPointwiseUnits = kMaxGrid < 1000 ? 4096 : int64_t{1} << 30;
 
@@ -46,6 +46,7 @@ struct UnitLoops {
 template <class T>
 struct SameAccess {
   static constexpr int kRun = kVector<T>;
+  static constexpr int kUnroll = sizeof(T) == 2 ? 2 : 4;  // 8 elements at a time are registers enough
   static constexpr bool kFast = sizeof(T) == 2;  // what the storage rounds off need not be computed
   using Raw = Pack<T, kRun>;
   static __device__ __forceinline__ Raw load(const void* data, int32_t, int64_t at, bool repeat) {
@@ -63,7 +64,7 @@ struct SameAccess {
 // Every operand has a dtype of its own.
 template <int Run>
 struct AnyAccess {
-  static constexpr int kRun = Run;
+  static constexpr int kRun = Run, kUnroll = 4;
   static constexpr bool kFast = false;
   using Raw = Pack<float, Run>;
   template <class T>
@@ -99,15 +100,15 @@ struct AnyAccess {
 // F has `template <bool Fast, int N> __device__ void apply(const float (&x)[N], const float (&z)[N], float (&y)[N]) const`.
 // y may be an input of the same layout: a thread writes only what it has read itself.
 template <class Access, class F>
-__global__ void __launch_bounds__(kPointwiseBlock, 3) pointwise_kernel(const PointwiseOperands operands, const UnitLoops loops, const F function) {
+__global__ void __launch_bounds__(kPointwiseBlock) pointwise_kernel(const PointwiseOperands operands, const UnitLoops loops, const F function) {
   using Raw = typename Access::Raw;
-  constexpr int kRun = Access::kRun;
-  constexpr uint32_t kStep = kPointwiseBlock * kPointwiseUnroll;
+  constexpr int kRun = Access::kRun, kUnroll = Access::kUnroll;
+  constexpr uint32_t kStep = kPointwiseBlock * kUnroll;
   for (uint32_t first = blockIdx.x * kStep + threadIdx.x; first < loops.units; first += gridDim.x * kStep) {
-    Raw raw[2][kPointwiseUnroll] = {};
-    int64_t out[kPointwiseUnroll];
+    Raw raw[2][kUnroll] = {};
+    int64_t out[kUnroll];
     GATUN_UNROLL
-    for (int j = 0; j < kPointwiseUnroll; ++j) {
+    for (int j = 0; j < kUnroll; ++j) {
       const uint32_t unit = first + j * kPointwiseBlock;
       if (unit >= loops.units) continue;
       int64_t at[3];
@@ -118,7 +119,7 @@ __global__ void __launch_bounds__(kPointwiseBlock, 3) pointwise_kernel(const Poi
       }
     }
     GATUN_UNROLL
-    for (int j = 0; j < kPointwiseUnroll; ++j) {
+    for (int j = 0; j < kUnroll; ++j) {
       if (first + j * kPointwiseBlock >= loops.units) continue;
       float x[kRun], z[kRun], y[kRun];
       to_floats(raw[kPointwiseX][j], x);
@@ -164,7 +165,7 @@ void launch_pointwise(const Stream& stream, const PointwiseOperands& operands, c
   }
   for (int k = 0; k < 2; ++k) units.repeat[k] = loops.stride[k][inner] == 0;
   units.units = static_cast<uint32_t>(count);
-  enqueue(stream, pointwise_kernel<Access, F>, grid_for(count, kPointwiseBlock * kPointwiseUnroll), kPointwiseBlock, 0, operands, units, function);
+  enqueue(stream, pointwise_kernel<Access, F>, grid_for(count, kPointwiseBlock * Access::kUnroll), kPointwiseBlock, 0, operands, units, function);
 }
 
 // Calls f for `loops` from element `first` of loop `dimension` on, `extent` of them.
