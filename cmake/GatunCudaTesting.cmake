@@ -54,6 +54,10 @@ gatun_emulation_test(intrinsics "${emulation}/intrinsics.cu" "${emulation}/intri
 gatun_emulation_test(planted "${emulation}/planted_synchronisation.cu" "${emulation}/planted_memory.cu" "${emulation}/planted_grid.cu"
   "${emulation}/planted_hopper.cu" "${emulation}/planted_test.cpp")
 
+# Operations that call others.
+set(GATUN_CUDA_NEEDS_augmentation random)
+set(GATUN_CUDA_NEEDS_stochastic_depth gather_rows random)
+
 foreach(operation ${GATUN_CUDA_OPERATIONS})
   file(GLOB cases CONFIGURE_DEPENDS "${GATUN_ROOT}/kernels/${operation}/${operation}_test.cpp" "${GATUN_ROOT}/kernels/${operation}/*cuda_test.cpp")
   gatun_cuda_host(${operation}_cuda_test ${cases})
@@ -61,8 +65,12 @@ foreach(operation ${GATUN_CUDA_OPERATIONS})
   # The yardsticks of rounding are computed as written.
   target_compile_options(${operation}_cuda_test PRIVATE -O1 "-fmacro-prefix-map=${GATUN_ROOT}/=")
   foreach(build ${GATUN_EMULATION_BUILDS})
-    gatun_emulated_test(${operation}_cuda ${build} $<TARGET_OBJECTS:${operation}_cuda_test> $<TARGET_OBJECTS:${operation}_kernels_${build}>
-      $<TARGET_OBJECTS:context_kernels_${build}> $<TARGET_OBJECTS:gatun_cuda_base> $<TARGET_OBJECTS:${operation}_cuda_border>)
+    set(objects "")
+    foreach(part ${operation} ${GATUN_CUDA_NEEDS_${operation}})
+      list(APPEND objects $<TARGET_OBJECTS:${part}_kernels_${build}> $<TARGET_OBJECTS:${part}_cuda_border>)
+    endforeach()
+    gatun_emulated_test(${operation}_cuda ${build} $<TARGET_OBJECTS:${operation}_cuda_test> ${objects} $<TARGET_OBJECTS:context_kernels_${build}>
+      $<TARGET_OBJECTS:gatun_cuda_base>)
   endforeach()
   foreach(kernel ${GATUN_CUDA_${operation}})
     get_filename_component(file "${kernel}" NAME_WE)

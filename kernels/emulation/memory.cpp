@@ -40,6 +40,7 @@ size_t open_end = kWindow;   // what may be touched at all
 std::map<uintptr_t, Allocation> allocations;
 Range dynamic{};
 [[maybe_unused]] bool reachable = true;
+[[maybe_unused]] size_t reachable_from = kWindow;  // what is below has been freed, and stays closed
 
 void make_arena() {
   if (arena != nullptr) return;
@@ -117,7 +118,9 @@ void protect_device_memory(bool open) {
 #if !GATUN_EMULATION_ASAN && !GATUN_EMULATION_RACE
   if (open == reachable) return;
   reachable = open;
-  if (open_end > kWindow) mprotect(arena + kWindow, open_end - kWindow, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+  // Addresses are not used again: without this, each launch would cost as much as all that was ever allocated.
+  if (open) reachable_from = (allocations.empty() ? top : allocations.begin()->first - arena_base()) / 4096 * 4096;
+  if (open_end > reachable_from) mprotect(arena + reachable_from, open_end - reachable_from, open ? PROT_READ | PROT_WRITE : PROT_NONE);
 #else
   (void)open;
 #endif
@@ -215,9 +218,9 @@ cudaError_t allocate(void** memory, size_t bytes, bool pinned) {
     open_end = next;
   }
   top = end;
+  allocations[reinterpret_cast<uintptr_t>(arena + start)] = {bytes, pinned};
   protect_device_memory(true);
   ASAN_UNPOISON_MEMORY_REGION(arena + start, bytes);
-  allocations[reinterpret_cast<uintptr_t>(arena + start)] = {bytes, pinned};
   device_range(0, 0);
   std::memset(arena + start, 0xff, bytes);
   if (kernel_now == nullptr) protect_device_memory(false);

@@ -82,6 +82,7 @@ void gather_rows(const Stream& stream, Rows<const uint8_t> from, const int32_t* 
   for (int64_t i = 0; i < to.rows; ++i) std::memcpy(to.row(i), from.row(indices[i]), static_cast<size_t>(to.columns));
 }
 
+template <>
 void scatter_add_rows(const Stream& stream, const Rows<const float>* base, Rows<const float> rows, const int32_t* indices,
                       const RowScale& scale, Rows<float> to) {
   if (to.columns == 0) return;

@@ -97,8 +97,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gatun {
 
-void stochastic_depth_mask(const gatun_random_key& key, RandomIds ids, int64_t count, float rate, float* mask) {
-  const RandomSource source = random_source(key);
+void stochastic_depth_mask(const Stream&, const gatun_random_key* key, RandomIds ids, int64_t count, float rate, float* mask) {
+  const RandomSource source = random_source(*key);
   const float kept = 1.0f / (1.0f - rate);
   for (int64_t b = 0; b < count; ++b) mask[b] = random_bernoulli(source, ids.of(b), 0, rate) ? 0.0f : kept;
 }
@@ -107,6 +107,7 @@ size_t stochastic_depth_backward_workspace(int64_t lines, int64_t channels) {
   return static_cast<size_t>(LineParts(lines).count * channels) * sizeof(float);
 }
 
+template <>
 void stochastic_depth_backward(const Stream& stream, Rows<const float> dy, const Rows<const float>* residual, const int32_t* indices,
                                const RowScale& scale, Rows<float> dresidual, float* dgamma, float* workspace) {
   if (scale.channels == 0) return;

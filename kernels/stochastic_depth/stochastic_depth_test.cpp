@@ -5,6 +5,8 @@
 #include <set>
 
 #include "kernels/random/random.h"
+#include "kernels/testing/memory.h"
+#include "kernels/testing/storage.h"
 #include "kernels/testing/testing.h"
 
 using namespace gatun;
@@ -15,17 +17,22 @@ namespace {
 constexpr gatun_random_key kKey{11, 5, 2, 0};
 const gatun_layout kNone{};
 
+Memory<gatun_random_key> stored_key(const gatun_random_key& key) { return Memory<gatun_random_key>(std::vector<gatun_random_key>{key}); }
+
 std::vector<float> sample_mask(const gatun_random_key& key, int64_t count, float rate, int64_t first = 0) {
   Device device;
-  std::vector<float> mask(static_cast<size_t>(count));
+  const Memory<gatun_random_key> key_memory = stored_key(key);
+  Memory<float> mask(static_cast<size_t>(count), 7.0f);
   const gatun_stochastic_depth_mask_desc desc{sizeof desc, rate, first, kNone, layout(GATUN_F32, {count})};
-  run([&](gatun_error* e) { return gatun_stochastic_depth_mask(device.stream(), &desc, &key, nullptr, mask.data(), e); });
-  return mask;
+  run([&](gatun_error* e) { return gatun_stochastic_depth_mask(device.stream(), &desc, key_memory.data(), nullptr, mask.data(), e); });
+  return mask.values();
 }
 
 std::vector<int32_t> sample_subset(const gatun_random_key& key, int64_t samples, int64_t count, const std::vector<int64_t>& ids = {}) {
   Device device;
-  std::vector<int32_t> indices(static_cast<size_t>(count));
+  const Memory<gatun_random_key> key_memory = stored_key(key);
+  const Memory<int64_t> id_memory(ids);
+  Memory<int32_t> indices(static_cast<size_t>(count), -1);
   const gatun_stochastic_depth_subset_desc desc{sizeof desc, 0, samples, 0, ids.empty() ? kNone : layout(GATUN_I64, {samples}),
                                                 layout(GATUN_I32, {count})};
   size_t bytes = 0;
@@ -33,10 +40,12 @@ std::vector<int32_t> sample_subset(const gatun_random_key& key, int64_t samples,
   void* workspace = nullptr;
   run([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &workspace, e); });
   run([&](gatun_error* e) {
-    return gatun_stochastic_depth_subset(device.stream(), &desc, &key, ids.empty() ? nullptr : ids.data(), indices.data(), workspace, bytes, e);
+    return gatun_stochastic_depth_subset(device.stream(), &desc, key_memory.data(), ids.empty() ? nullptr : id_memory.data(), indices.data(),
+                                         workspace, bytes, e);
   });
+  std::vector<int32_t> result = indices.values();
   gatun_memory_free(device.context(), workspace, nullptr);
-  return indices;
+  return result;
 }
 
 struct Problem {
@@ -46,50 +55,63 @@ struct Problem {
   std::vector<int32_t> indices;
 };
 
-struct Result {
-  std::vector<float> y, dresidual, dgamma;
+template <class T>
+struct StoredResult {
+  std::vector<T> y, dresidual;
+  std::vector<float> dgamma;
 };
 
-Result run_kernel(int threads, const Problem& p, bool in_place = false, int64_t padding = 0) {
+// The operands of p must be numbers that T can store.
+template <class T = float>
+StoredResult<T> run_kernel(int threads, const Problem& p, bool in_place = false, int64_t padding = 0, bool backward = true) {
   Device device(threads);
   const int64_t columns = p.positions * p.channels, stride = columns + padding;
   const auto strided = [&](const std::vector<float>& packed, int64_t rows) {
-    std::vector<float> buffer(static_cast<size_t>(rows * stride), 7.0f);
-    for (int64_t r = 0; r < rows; ++r) std::copy_n(packed.begin() + r * columns, columns, buffer.begin() + r * stride);
+    std::vector<T> buffer(static_cast<size_t>(rows * stride), T(7.0f));
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t c = 0; c < columns; ++c) buffer[static_cast<size_t>(r * stride + c)] = T(packed[static_cast<size_t>(r * columns + c)]);
+    }
     return buffer;
   };
-  const auto packed = [&](const std::vector<float>& buffer, int64_t rows) {
-    std::vector<float> values;
+  const auto packed = [&](const std::vector<T>& buffer, int64_t rows) {
+    std::vector<T> values;
     for (int64_t r = 0; r < rows; ++r) {
       values.insert(values.end(), buffer.begin() + r * stride, buffer.begin() + r * stride + columns);
-      for (int64_t c = columns; c < stride; ++c) CHECK(buffer[static_cast<size_t>(r * stride + c)] == 7.0f);
+      for (int64_t c = columns; c < stride; ++c) CHECK(static_cast<float>(buffer[static_cast<size_t>(r * stride + c)]) == 7.0f);
     }
     return values;
   };
-  std::vector<float> x = strided(p.x, p.samples), residual = strided(p.residual, p.count), dy = strided(p.dy, p.samples);
-  std::vector<float> y(x.size(), 7.0f), dresidual(residual.size(), 7.0f), dgamma(static_cast<size_t>(p.channels), 7.0f);
-  const gatun_layout all = layout(GATUN_F32, {p.samples, p.positions, p.channels}, {stride, p.channels, 1});
-  const gatun_layout some = layout(GATUN_F32, {p.count, p.positions, p.channels}, {stride, p.channels, 1});
+  Memory<T> x(strided(p.x, p.samples));
+  const Memory<T> residual(strided(p.residual, p.count)), dy(strided(p.dy, p.samples));
+  const Memory<int32_t> index_memory(p.indices);
+  const Memory<float> mask_memory(p.mask), gamma_memory(p.gamma);
+  Memory<T> y(static_cast<size_t>(p.samples * stride), T(7.0f)), dresidual(static_cast<size_t>(p.count * stride), T(7.0f));
+  Memory<float> dgamma(static_cast<size_t>(p.channels), 7.0f);
+  const gatun_layout all = layout(kDtype<T>, {p.samples, p.positions, p.channels}, {stride, p.channels, 1});
+  const gatun_layout some = layout(kDtype<T>, {p.count, p.positions, p.channels}, {stride, p.channels, 1});
   const gatun_layout indices = p.indices.empty() ? kNone : layout(GATUN_I32, {p.count});
   const gatun_layout mask = p.mask.empty() ? kNone : layout(GATUN_F32, {p.count});
   const gatun_layout gamma = p.gamma.empty() ? kNone : layout(GATUN_F32, {p.channels});
-  const auto pointer = [](const auto& values) -> const void* { return values.empty() ? nullptr : values.data(); };
+  const auto pointer = [](const auto& values, const auto& memory) -> const void* { return values.empty() ? nullptr : memory.data(); };
+  const void *index_data = pointer(p.indices, index_memory), *mask_data = pointer(p.mask, mask_memory), *gamma_data = pointer(p.gamma, gamma_memory);
   const gatun_stochastic_depth_desc desc{sizeof desc, p.scale, all, some, indices, mask, gamma, all};
-  float* out = in_place ? x.data() : y.data();
+  Memory<T>& out = in_place ? x : y;
   run([&](gatun_error* e) {
-    return gatun_stochastic_depth_forward(device.stream(), &desc, x.data(), residual.data(), pointer(p.indices), pointer(p.mask), pointer(p.gamma), out, e);
+    return gatun_stochastic_depth_forward(device.stream(), &desc, x.data(), residual.data(), index_data, mask_data, gamma_data, out.data(), e);
   });
+  if (!backward) return {packed(out.values(), p.samples), {}, {}};
   const gatun_stochastic_depth_backward_desc back{sizeof back, p.scale, all, some, indices, mask, gamma, some, layout(GATUN_F32, {p.channels})};
   size_t bytes = 0;
   run([&](gatun_error* e) { return gatun_stochastic_depth_backward_workspace(&back, &bytes, e); });
   void* workspace = nullptr;
   run([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &workspace, e); });
   run([&](gatun_error* e) {
-    return gatun_stochastic_depth_backward(device.stream(), &back, dy.data(), residual.data(), pointer(p.indices), pointer(p.mask),
-                                           pointer(p.gamma), dresidual.data(), dgamma.data(), workspace, bytes, e);
+    return gatun_stochastic_depth_backward(device.stream(), &back, dy.data(), residual.data(), index_data, mask_data, gamma_data, dresidual.data(),
+                                           dgamma.data(), workspace, bytes, e);
   });
+  StoredResult<T> result{packed(out.values(), p.samples), packed(dresidual.values(), p.count), dgamma.values()};
   gatun_memory_free(device.context(), workspace, nullptr);
-  return {packed(in_place ? x : y, p.samples), packed(dresidual, p.count), dgamma};
+  return result;
 }
 
 template <class T>
@@ -110,41 +132,59 @@ Expected<T> reference(const Problem& p) {
   return out;
 }
 
+template <class T = float>
 Problem problem(int64_t samples, int64_t count, int64_t positions, int64_t channels, bool indexed, bool masked, bool scaled, uint32_t seed) {
   const int64_t columns = positions * channels;
-  Problem p{samples, count, positions, channels, static_cast<float>(samples) / static_cast<float>(count), normal(samples * columns, seed),
-            normal(count * columns, seed + 1), normal(samples * columns, seed + 2), {}, {}, {}};
+  Problem p{samples, count, positions, channels, static_cast<float>(samples) / static_cast<float>(count), rounded<T>(normal(samples * columns, seed)),
+            rounded<T>(normal(count * columns, seed + 1)), rounded<T>(normal(samples * columns, seed + 2)), {}, {}, {}};
   if (indexed) p.indices = sample_subset(kKey, samples, count);
   if (masked) p.mask = sample_mask(kKey, count, 0.4f);
   if (scaled) p.gamma = normal(channels, seed + 3);
   return p;
 }
 
+template <class T>
+bool same(const std::vector<T>& a, const std::vector<T>& b) {
+  return same_bits(loaded(a), loaded(b));
+}
+
+#if defined(GATUN_CUDA)
+// Short rows and long ones, in whole accesses and not, more lines than a part has; one dimension at a time beyond a block.
+const std::vector<std::array<int64_t, 4>> kShapes{{1, 1, 1, 1}, {7, 5, 3, 17}, {8, 7, 5, 32}, {150, 90, 2, 33}, {5, 3, 8, 72}, {4, 3, 2, 264}, {4, 3, 9, 29}};
+const std::vector<int> kOtherThreads{1};
+#else
+const std::vector<std::array<int64_t, 4>> kShapes{{1, 1, 1, 1}, {7, 5, 3, 17}, {8, 7, 5, 32}, {150, 90, 2, 33}, {5, 2, 50, 7}};
+const std::vector<int> kOtherThreads{1, 3};
+#endif
+
 }  // namespace
 
-TEST_CASE("stochastic_depth matches the double reference: subsets, masks, LayerScale, strides, in place, any thread count") {
+TEST_CASE_TEMPLATE("stochastic_depth matches the double reference: subsets, masks, LayerScale, strides, in place, any thread count", T, GATUN_STORAGES) {
   uint32_t seed = 100;
-  for (const auto& [samples, count, positions, channels] :
-       std::vector<std::array<int64_t, 4>>{{1, 1, 1, 1}, {7, 5, 3, 17}, {8, 7, 5, 32}, {150, 90, 2, 33}, {5, 2, 50, 7}}) {
+  for (const auto& [samples, count, positions, channels] : kShapes) {
     for (const bool indexed : {false, true}) {
       for (const bool masked : {false, true}) {
         for (const bool scaled : {false, true}) {
+          // Of the half types, each operand with and without the others at least once.
+          if (kDtype<T> != GATUN_F32 && (indexed + masked + scaled) % 2 == 0) continue;
           CAPTURE(samples);
+          CAPTURE(channels);
           CAPTURE(indexed);
           CAPTURE(masked);
           CAPTURE(scaled);
-          const Problem p = problem(samples, indexed ? count : samples, positions, channels, indexed, masked, scaled, seed += 4);
+          const Problem p = problem<T>(samples, indexed ? count : samples, positions, channels, indexed, masked, scaled, seed += 4);
           const Expected<double> truth = reference<double>(p);
           const Expected<float> naive = reference<float>(p);
-          const Result result = run_kernel(2, p, false, masked ? 3 : 0);
-          check_close(result.y, truth.y, naive.y);
-          check_close(result.dresidual, truth.dresidual, naive.dresidual);
+          const auto result = run_kernel<T>(2, p, false, masked ? 3 : 0);
+          check_stored(result.y, truth.y, naive.y);
+          check_stored(result.dresidual, truth.dresidual, naive.dresidual);
           check_close(result.dgamma, truth.dgamma, naive.dgamma);
-          CHECK(same_bits(run_kernel(2, p, true).y, result.y));
-          for (const int threads : {1, 3}) {
-            const Result other = run_kernel(threads, p);
-            CHECK(same_bits(other.y, result.y));
-            CHECK(same_bits(other.dresidual, result.dresidual));
+          CHECK(same(run_kernel<T>(2, p, true, 0, false).y, result.y));
+          for (const int threads : kOtherThreads) {
+            if (kDtype<T> != GATUN_F32) break;
+            const auto other = run_kernel<T>(threads, p, false, masked ? 3 : 0);
+            CHECK(same(other.y, result.y));
+            CHECK(same(other.dresidual, result.dresidual));
             CHECK(same_bits(other.dgamma, result.dgamma));
           }
         }
@@ -196,7 +236,11 @@ TEST_CASE("stochastic_depth masks keep at their rate, by global sample id") {
 
 TEST_CASE("stochastic_depth subsets hold exactly n different samples, each equally often, by global sample id") {
   std::vector<int> kept(10);
+#if defined(GATUN_CUDA)
+  constexpr int kTrials = 20;
+#else
   constexpr int kTrials = 2000;
+#endif
   for (int i = 0; i < kTrials; ++i) {
     gatun_random_key key = kKey;
     key.step = static_cast<uint64_t>(i);
@@ -215,7 +259,7 @@ TEST_CASE("stochastic_depth: a residual with mask 0 is not read, repeated indice
   Problem p = problem(3, 3, 2, 5, false, false, false, 950);
   p.mask = {0.0f, 1.0f, 0.0f};
   for (size_t i = 0; i < 10; ++i) p.residual[i] = std::numeric_limits<float>::quiet_NaN();
-  const Result result = run_kernel(2, p);
+  const auto result = run_kernel(2, p);
   for (size_t i = 0; i < 10; ++i) {
     CHECK(result.y[i] == p.x[i]);
     CHECK(result.dresidual[i] == 0.0f);
@@ -224,7 +268,46 @@ TEST_CASE("stochastic_depth: a residual with mask 0 is not read, repeated indice
   Problem repeated = problem(4, 3, 1, 6, false, false, false, 960);
   repeated.indices = {2, 2, 0};
   check_close(run_kernel(2, repeated).y, reference<double>(repeated).y, reference<float>(repeated).y);
+  // Long rows, more of them than are looked through at once; in place the first of those with one destination adds for all.
+  Problem many = problem(2, 1030, 1, 258, false, true, true, 970);
+  for (int32_t i = 0; i < 1030; ++i) many.indices.push_back(i < 1027 ? 1 : i % 2);
+  for (size_t i = 0; i < 1020; ++i) many.mask[i] = 0.0f;
+  const auto apart = run_kernel(2, many, false, 0, false);
+  check_close(apart.y, reference<double>(many).y, reference<float>(many).y);
+  CHECK(same_bits(run_kernel(2, many, true, 0, false).y, apart.y));
 }
+
+// The decisions, computed here from the numbers themselves.
+TEST_CASE("stochastic_depth decides by the bits of the key and the sample's id") {
+  const RandomSource source = random_source(kKey);
+  const std::vector<float> mask = sample_mask(kKey, 1000, 0.3f, 17);
+  for (uint64_t i = 0; i < 1000; ++i) CHECK(mask[i] == (random_bernoulli(source, 17 + i, 0, 0.3f) ? 0.0f : 1.0f / (1.0f - 0.3f)));
+  std::vector<int64_t> ids;
+  std::vector<std::pair<uint64_t, int32_t>> order;
+  for (int32_t row = 0; row < 300; ++row) {
+    ids.push_back(row % 7 == 3 ? 5 : 1000000007LL * row);  // equal ids: the order of the rows
+    order.emplace_back(random_order(source, static_cast<uint64_t>(ids.back())), row);
+  }
+  std::sort(order.begin(), order.end());
+  const std::vector<int32_t> subset = sample_subset(kKey, 300, 211, ids);
+  for (size_t i = 0; i < subset.size(); ++i) CHECK(subset[i] == order[i].second);
+}
+
+#if defined(GATUN_CUDA)
+TEST_CASE("stochastic_depth: an index out of range touches nothing, and what depends on it is NaN") {
+  for (const int64_t channels : {6, 264}) {
+    Problem p = problem(4, 3, 1, channels, false, false, true, 980);
+    p.indices = {2, 4, 0};
+    const auto apart = run_kernel(1, p), in_place = run_kernel(1, p, true);
+    for (int64_t i = 0; i < 4 * channels; ++i) {
+      CHECK(std::isnan(apart.y[static_cast<size_t>(i)]));
+      if (i / channels % 2 == 0) CHECK(std::isnan(in_place.y[static_cast<size_t>(i)]));
+      if (i / channels < 3) CHECK(std::isnan(apart.dresidual[static_cast<size_t>(i)]) == (i / channels == 1));
+    }
+    for (const float value : apart.dgamma) CHECK(std::isnan(value));
+  }
+}
+#endif
 
 TEST_CASE("stochastic_depth refuses bad arguments with a message that names them") {
   Device device;
@@ -237,7 +320,9 @@ TEST_CASE("stochastic_depth refuses bad arguments with a message that names them
     });
   };
   const uint32_t size = sizeof(gatun_stochastic_depth_desc);
+#if !defined(GATUN_CUDA)
   attempt({size, 1, all, some, two, kNone, kNone, all}, "indices[1] is 5, x has 4 rows");
+#endif
   attempt({size, 1, all, some, kNone, kNone, kNone, all}, "residual has shape (2, 2, 3), expected (4, 2, 3)");
   attempt({size, 1, all, layout(GATUN_F32, {2, 2, 4}), two, kNone, kNone, all}, "its rows must have the shape of those of x");
   attempt({size, 1, all, some, two, kNone, layout(GATUN_F32, {4}), all}, "gamma has shape (4), expected (3)");

@@ -39,8 +39,9 @@ gatun_status gatun_gather_rows_backward(gatun_stream* stream, const gatun_gather
   using namespace gatun;
   return border("gather_rows_backward", error, [&] {
     check_call(stream, desc);
-    check_layout("dy", desc->dy, GATUN_F32, -1);
-    check_layout("dx", desc->dx, GATUN_F32, desc->dy.rank);
+    check_storage("dy", desc->dy, -1);
+    check_same_dtype("dx", desc->dx, "dy", desc->dy);
+    check_storage("dx", desc->dx, desc->dy.rank);
     check_layout("indices", desc->indices, GATUN_I32, 1);
     check_same_rows("dx", desc->dx, "dy", desc->dy);
     check_no_overlap("dx", desc->dx);
@@ -51,8 +52,11 @@ gatun_status gatun_gather_rows_backward(gatun_stream* stream, const gatun_gather
     check_pointer("indices", desc->indices, indices);
     check_pointer("dx", desc->dx, dx);
     check_indices(indices, from.rows, "dx", to.rows);
-    scatter_add_rows(*stream, nullptr, {static_cast<const float*>(dy), from}, static_cast<const int32_t*>(indices),
-                     {1.0f, nullptr, nullptr, to.columns}, {static_cast<float*>(dx), to});
+    with_storage(desc->dy.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      scatter_add_rows<T>(*stream, nullptr, {static_cast<const T*>(dy), from}, static_cast<const int32_t*>(indices),
+                          {1.0f, nullptr, nullptr, to.columns}, {static_cast<T*>(dx), to});
+    });
   });
 }
 

@@ -12,6 +12,10 @@ namespace gatun {
 
 namespace {
 
+#if defined(GATUN_CUDA)
+constexpr int64_t kMostPositions = int64_t{1} << 30;
+#endif
+
 size_t subset_bytes(const gatun_stochastic_depth_subset_desc* desc) {
   if (desc->samples < 0 || desc->samples > INT32_MAX) {
     invalid("samples is %lld, allowed are 0 to 2147483647", static_cast<long long>(desc->samples));
@@ -28,9 +32,10 @@ size_t subset_bytes(const gatun_stochastic_depth_subset_desc* desc) {
 template <class Desc>
 RowScale check_scale(const Desc* desc, const char* all_name, const gatun_layout& all, const char* rows_name, const gatun_layout& rows) {
   if (!std::isfinite(desc->scale)) invalid("scale is %g, it must be finite", static_cast<double>(desc->scale));
-  check_layout(all_name, all, GATUN_F32, -1);
+  check_storage(all_name, all, -1);
   if (all.rank < 2) invalid("%s has rank 1, allowed are 2 to %d", all_name, GATUN_MAX_RANK);
-  check_layout(rows_name, rows, GATUN_F32, all.rank);
+  check_same_dtype(rows_name, rows, all_name, all);
+  check_storage(rows_name, rows, all.rank);
   check_same_rows(rows_name, rows, all_name, all);
   const int64_t count = rows.shape[0];
   const int64_t channels = all.shape[all.rank - 1];
@@ -87,7 +92,8 @@ gatun_status gatun_stochastic_depth_mask(gatun_stream* stream, const gatun_stoch
     check_layout("mask", desc->mask, GATUN_F32, 1);
     check_ids(desc->ids, ids, desc->mask.shape[0]);
     check_pointer("mask", desc->mask, mask);
-    stochastic_depth_mask(*key, {static_cast<const int64_t*>(ids), desc->first_id}, desc->mask.shape[0], desc->rate, static_cast<float*>(mask));
+    stochastic_depth_mask(*stream, key, {static_cast<const int64_t*>(ids), desc->first_id}, desc->mask.shape[0], desc->rate,
+                          static_cast<float*>(mask));
   });
 }
 
@@ -123,7 +129,8 @@ gatun_status gatun_stochastic_depth_forward(gatun_stream* stream, const gatun_st
   return border("stochastic_depth_forward", error, [&] {
     check_call(stream, desc);
     RowScale scale = check_scale(desc, "x", desc->x, "residual", desc->residual);
-    check_layout("y", desc->y, GATUN_F32, desc->x.rank);
+    check_same_dtype("y", desc->y, "x", desc->x);
+    check_storage("y", desc->y, desc->x.rank);
     check_same_shape("y", desc->y, "x", desc->x);
     check_no_overlap("y", desc->y);
     const RowShape in = first_rows("x", desc->x), added = first_rows("residual", desc->residual), out = first_rows("y", desc->y);
@@ -131,9 +138,12 @@ gatun_status gatun_stochastic_depth_forward(gatun_stream* stream, const gatun_st
     check_pointer("residual", desc->residual, residual);
     check_pointer("y", desc->y, y);
     check_scale_pointers(desc, indices, mask, gamma, "x", added.rows, in.rows, scale);
-    const Rows<const float> base(static_cast<const float*>(x), in);
-    scatter_add_rows(*stream, &base, {static_cast<const float*>(residual), added}, static_cast<const int32_t*>(indices), scale,
-                     {static_cast<float*>(y), out});
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      const Rows<const T> base(static_cast<const T*>(x), in);
+      scatter_add_rows<T>(*stream, &base, {static_cast<const T*>(residual), added}, static_cast<const int32_t*>(indices), scale,
+                          {static_cast<T*>(y), out});
+    });
   });
 }
 
@@ -158,20 +168,28 @@ gatun_status gatun_stochastic_depth_backward(gatun_stream* stream, const gatun_s
     check_no_overlap("dresidual", desc->dresidual);
     const size_t needed = backward_bytes(desc);
     const RowShape in = first_rows("dy", desc->dy), out = first_rows("dresidual", desc->dresidual);
-    Rows<const float> values(static_cast<const float*>(residual), out);
+    RowShape added = out;
     if (present(desc->dgamma) || present(desc->residual)) {
-      check_layout("residual", desc->residual, GATUN_F32, desc->dresidual.rank);
+      check_same_dtype("residual", desc->residual, "dresidual", desc->dresidual);
+      check_storage("residual", desc->residual, desc->dresidual.rank);
       check_same_shape("residual", desc->residual, "dresidual", desc->dresidual);
-      values = {static_cast<const float*>(residual), first_rows("residual", desc->residual)};
+      added = first_rows("residual", desc->residual);
     }
+#if defined(GATUN_CUDA)
+    if (scale.channels > 0 && out.columns / scale.channels > kMostPositions) invalid("dresidual has more positions than 2^30: %s", describe(desc->dresidual).c_str());
+#endif
     check_pointer("dy", desc->dy, dy);
     check_pointer("residual", desc->residual, residual);
     check_pointer("dresidual", desc->dresidual, dresidual);
     check_pointer("dgamma", desc->dgamma, dgamma);
     check_workspace(workspace, workspace_bytes, needed);
     check_scale_pointers(desc, indices, mask, gamma, "dy", out.rows, in.rows, scale);
-    stochastic_depth_backward(*stream, {static_cast<const float*>(dy), in}, &values, static_cast<const int32_t*>(indices), scale,
-                              {static_cast<float*>(dresidual), out}, static_cast<float*>(dgamma), static_cast<float*>(workspace));
+    with_storage(desc->dy.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      const Rows<const T> values(static_cast<const T*>(residual), added);
+      stochastic_depth_backward<T>(*stream, {static_cast<const T*>(dy), in}, &values, static_cast<const int32_t*>(indices), scale,
+                                   {static_cast<T*>(dresidual), out}, static_cast<float*>(dgamma), static_cast<float*>(workspace));
+    });
   });
 }
 

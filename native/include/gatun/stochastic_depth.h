@@ -7,6 +7,9 @@
  *    what it adds is scaled by B / n.
  * Both join the branch to its input by gatun_stochastic_depth_forward, with the scale of LayerScale (gamma) fused.
  * The decisions are a function of (key, sample id): the same on every device and for any number of threads.
+ * Where "f32" is marked with * CUDA also takes bf16 and f16, all of a call alike; it computes in f32.
+ * Indices out of range are an error on the CPU. CUDA reads them when the operation runs: forward, everything that the call writes is NaN (y; in
+ * place, those rows of y that something is added to); backward, its row of dresidual and all of dgamma.
  */
 #ifndef GATUN_STOCHASTIC_DEPTH_H
 #define GATUN_STOCHASTIC_DEPTH_H
@@ -37,23 +40,23 @@ typedef struct gatun_stochastic_depth_subset_desc {
 typedef struct gatun_stochastic_depth_desc {
   uint32_t struct_size;
   float scale;           /**< what everything added is multiplied by: B / n for a subset, 1 with a mask */
-  gatun_layout x;        /**< f32 (B, ..., C), each sample contiguous */
-  gatun_layout residual; /**< f32 (n, ..., C) */
+  gatun_layout x;        /**< f32* (B, ..., C), each sample contiguous */
+  gatun_layout residual; /**< f32* (n, ..., C) */
   gatun_layout indices;  /**< i32 (n), each in [0, B): sample of each residual; GATUN_NONE: residual i belongs to sample i, n = B */
   gatun_layout mask;     /**< f32 (n) or GATUN_NONE: factor of each residual; a residual with factor 0 is not read */
   gatun_layout gamma;    /**< f32 (C) or GATUN_NONE: factor of each channel */
-  gatun_layout y;        /**< f32, shape of x; may be x itself */
+  gatun_layout y;        /**< shape and dtype of x; may be x itself */
 } gatun_stochastic_depth_desc;
 
 typedef struct gatun_stochastic_depth_backward_desc {
   uint32_t struct_size;
   float scale;            /**< as in the forward pass, like all operands of the same name */
-  gatun_layout dy;        /**< f32 (B, ..., C) */
-  gatun_layout residual;  /**< f32 (n, ..., C); GATUN_NONE where dgamma is absent */
+  gatun_layout dy;        /**< f32* (B, ..., C) */
+  gatun_layout residual;  /**< f32* (n, ..., C); GATUN_NONE where dgamma is absent */
   gatun_layout indices;
   gatun_layout mask;
   gatun_layout gamma;
-  gatun_layout dresidual; /**< f32 (n, ..., C); must not be dy */
+  gatun_layout dresidual; /**< f32* (n, ..., C), on CUDA at most 2^30 positions a sample; must not be dy */
   gatun_layout dgamma;    /**< f32 (C) or GATUN_NONE */
 } gatun_stochastic_depth_backward_desc;
 
@@ -74,8 +77,8 @@ GATUN_API gatun_status gatun_stochastic_depth_subset(gatun_stream* stream, const
                                                      size_t workspace_bytes, gatun_error* error);
 
 /**
- * y = x, then y[indices[i]] += scale * mask[i] * gamma * residual[i] for each i, in this order. An index out of range is an error that
- * names it. Without indices, mask and gamma this is a scaled addition; with indices alone, a scatter-add of rows.
+ * y = x, then y[indices[i]] += scale * mask[i] * gamma * residual[i] for each i, in this order. On the CPU an index out of range
+ * is an error that names it. Without indices, mask and gamma this is a scaled addition; with indices alone, a scatter-add of rows.
  */
 GATUN_API gatun_status gatun_stochastic_depth_forward(gatun_stream* stream, const gatun_stochastic_depth_desc* desc, const void* x,
                                                       const void* residual, const void* indices, const void* mask, const void* gamma,
