@@ -168,7 +168,7 @@ __global__ void __launch_bounds__(kThreads) deal_kernel(const gatun_random_key* 
 }
 
 // A warp a bucket.
-__global__ void __launch_bounds__(kThreads) order_kernel(const uint32_t* buckets, int64_t count, const RandomRank* ranks, int64_t wanted,
+__global__ void __launch_bounds__(kThreads, 4) order_kernel(const uint32_t* buckets, int64_t count, const RandomRank* ranks, int64_t wanted,
                                                          int32_t* out) {
   constexpr int64_t kWarps = kThreads / 32;
   for (int64_t bucket = blockIdx.x * kWarps + threadIdx.x / 32; bucket < count; bucket += gridDim.x * kWarps) {
