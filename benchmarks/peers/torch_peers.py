@@ -144,7 +144,7 @@ def pooling(b, row):
 
 
 def attention_form(name, backend):
-    @peer("attention", "forward", "backward", forms=(name, ), when=lambda row: len(row.extents) == 4 and (name != "flash" or row.dtype != "f32"))
+    @peer("attention", "forward", "backward", forms=(name, ), when=lambda row: len(row.extents) == 4 and (row.dtype != "f32" or name in ("efficient", "math")))
     def attention(b, row):
         batch, heads, tokens, depth = row.extents
 
@@ -184,6 +184,55 @@ def activation(b, row):
     functions = {"relu": b.functional.relu, "gelu": b.functional.gelu, "sigmoid": b.torch.sigmoid, "tanh": b.torch.tanh}
     name = next(word for word in row.direction.replace(",", " ").split() + row.words if word in functions)
     return Work(functions[name], [b.normal(*row.extents)], wanted=(0,))
+
+
+@peer("elementwise", "copy", "copy, from f32", "add", "accumulate", forms=("eager", ))
+def elementwise(b, row):
+    rows, columns = row.extents
+    if row.direction.startswith("copy"):
+        source = b.torch.float32 if "f32" in row.direction else b.dtype
+        if "transposed" in row.words:
+            x = type(b.empty(1))(one.t() for one in b.normal(columns, rows, dtype=source))
+        else:
+            x = b.normal(rows, columns, dtype=source)
+        return Work(lambda y, x: y.copy_(x), [b.empty(rows, columns), x])
+    if row.direction == "add":
+        z = b.normal(columns) if "bias" in row.words else b.normal(rows, columns)
+        return Work(lambda y, x, z: b.torch.add(x, z, out=y), [b.empty(rows, columns), b.normal(rows, columns), z])
+    return Work(lambda y, x: y.add_(x, alpha=0.5), [b.normal(rows, columns), b.normal(rows, columns)])
+
+
+@peer("gather_rows", "forward", "backward")
+def gather_rows(b, row):
+    rows, columns = row.extents
+    return Work(lambda x, index: b.torch.index_select(x, 0, index), [b.normal(rows, columns), b.integers(row.number("rows"), high=rows)], wanted=(0,))
+
+
+@peer("stochastic_depth", "forward, in place", "backward")
+def stochastic_depth(b, row):
+    """With "subset N", as DINOv2 adds what was computed for N of the samples; with "mask", the residual of all, times a mask."""
+    samples, positions, channels = row.extents
+    count = row.number("subset", samples)
+    x, residual, gamma = b.normal(samples, positions, channels), b.normal(count, positions, channels), b.normal(channels)
+    if "subset" in row.words:
+        chosen = b.copies(b.torch.randperm(samples, device=b.device)[:count])
+        add, factor = (b.torch.index_add if row.backward else b.torch.Tensor.index_add_), samples / count
+
+        def function(x, residual, gamma, chosen):
+            return add(x.flatten(1), 0, chosen, (residual * gamma).flatten(1), alpha=factor).view(x.shape)
+
+        return Work(function, [x, residual, gamma, chosen], wanted=(1, 2))
+    mask = b.copies((b.torch.rand(samples, 1, 1, device=b.device) < 0.6).to(b.dtype) / 0.6)
+
+    def masked(x, residual, gamma, mask):
+        return x + residual * gamma * mask if row.backward else x.add_(residual * gamma * mask)
+
+    return Work(masked, [x, residual, gamma, mask], wanted=(1, 2))
+
+
+@peer("stochastic_depth", "subset", forms=("eager", ))
+def stochastic_depth_subset(b, row):
+    return Work(lambda: b.torch.randperm(row.extents[0], device=b.device)[: row.number("them")], [])
 
 
 # Clustering
