@@ -120,7 +120,7 @@ std::vector<T> run_stored(const Setting& s, int threads, int64_t gap, std::vecto
   size_t needed = 0;
   run([&](gatun_error* e) { return gatun_augmentation_workspace(&desc, &needed, e); });
   void* workspace = nullptr;
-  run([&](gatun_error* e) { return gatun_memory_allocate(device.context(), needed, &workspace, e); });
+  require_ok([&](gatun_error* e) { return gatun_memory_allocate(device.context(), needed, &workspace, e); });
   // Whatever lies in the workspace must not matter.
   const std::vector<uint8_t> garbage(needed, 0xff);
   run([&](gatun_error* e) { return gatun_memory_copy(device.stream(), workspace, garbage.data(), needed, e); });

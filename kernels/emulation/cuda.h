@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <type_traits>
 
 #if defined(__CUDACC__)
@@ -22,6 +23,7 @@ inline constexpr int64_t kMaxGrid = 0x7fffffff;  // of grid_for
 }
 #else
 #include "kernels/emulation/device.h"
+#include "kernels/emulation/graph.h"
 #include "kernels/emulation/host.h"
 #define GATUN_DYNAMIC_SHARED(NAME) unsigned char* const NAME = gatun::emulation::dynamic_shared()
 #define GATUN_UNROLL
@@ -109,21 +111,24 @@ struct Call {
 };
 
 template <class... P>
-cudaError_t start(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, bool all_at_once, P... arguments) {
-  const Call<P...> call{kernel, {arguments...}};
-  return record(static_cast<cudaError_t>(
-      run_grid(reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, all_at_once, &Call<P...>::run, &call)));
+cudaError_t start(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, bool all_at_once, cudaStream_t stream, P... arguments) {
+  // Made in place: GCC 12 loses arguments on their way through a temporary under -ftrivial-auto-var-init.
+  const auto call = std::shared_ptr<const Call<P...>>(new Call<P...>{kernel, std::tuple<P...>(arguments...)});
+  return submit(stream, [=] {
+    return record(static_cast<cudaError_t>(
+        run_grid(reinterpret_cast<const void*>(call->kernel), grid, block, shared_bytes, all_at_once, &Call<P...>::run, call.get())));
+  });
 }
 }  // namespace emulation
 
 template <class... P>
-cudaError_t launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t, std::type_identity_t<P>... arguments) {
-  return emulation::start<P...>(kernel, grid, block, shared_bytes, false, arguments...);
+cudaError_t launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::type_identity_t<P>... arguments) {
+  return emulation::start<P...>(kernel, grid, block, shared_bytes, false, stream, arguments...);
 }
 
 template <class... P>
-cudaError_t launch_cooperative(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t, std::type_identity_t<P>... arguments) {
-  return emulation::start<P...>(kernel, grid, block, shared_bytes, true, arguments...);
+cudaError_t launch_cooperative(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::type_identity_t<P>... arguments) {
+  return emulation::start<P...>(kernel, grid, block, shared_bytes, true, stream, arguments...);
 }
 
 template <class... P>

@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include "kernels/emulation/graph.h"
 #include "kernels/emulation/internal.h"
 
 struct gatun_emulated_stream {
@@ -26,6 +27,7 @@ cudaError_t record(cudaError_t error) {
 
 using gatun::emulation::last;
 using gatun::emulation::record;
+using gatun::emulation::refuse_in_capture;
 
 const char* cudaGetErrorName(cudaError_t error) {
   switch (error) {
@@ -36,6 +38,9 @@ const char* cudaGetErrorName(cudaError_t error) {
     case cudaErrorInsufficientDriver: return "cudaErrorInsufficientDriver";
     case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
     case cudaErrorInvalidResourceHandle: return "cudaErrorInvalidResourceHandle";
+    case cudaErrorIllegalState: return "cudaErrorIllegalState";
+    case cudaErrorStreamCaptureUnsupported: return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated: return "cudaErrorStreamCaptureInvalidated";
     case cudaErrorNotReady: return "cudaErrorNotReady";
     case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
     case cudaErrorCooperativeLaunchTooLarge: return "cudaErrorCooperativeLaunchTooLarge";
@@ -64,7 +69,10 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   delete stream;
   return cudaSuccess;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return last; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  const cudaError_t error = refuse_in_capture();
+  return error == cudaSuccess ? last : error;
+}
 cudaError_t cudaStreamQuery(cudaStream_t) { return last; }
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t event, unsigned) {
   return event == nullptr ? record(cudaErrorInvalidResourceHandle) : cudaSuccess;
@@ -85,7 +93,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
   *event = {std::chrono::steady_clock::now(), true};
   return cudaSuccess;
 }
-cudaError_t cudaEventSynchronize(cudaEvent_t event) { return event == nullptr ? record(cudaErrorInvalidResourceHandle) : last; }
+cudaError_t cudaEventSynchronize(cudaEvent_t event) { return event == nullptr ? record(cudaErrorInvalidResourceHandle) : cudaStreamSynchronize(nullptr); }
 cudaError_t cudaEventQuery(cudaEvent_t event) { return event == nullptr ? record(cudaErrorInvalidResourceHandle) : last; }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
   if (milliseconds == nullptr || start == nullptr || end == nullptr || !start->recorded || !end->recorded) {
@@ -95,7 +103,7 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
   return cudaSuccess;
 }
 
-cudaError_t cudaDeviceSynchronize() { return last; }
+cudaError_t cudaDeviceSynchronize() { return cudaStreamSynchronize(nullptr); }
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = 1;
   return cudaSuccess;

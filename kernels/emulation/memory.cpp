@@ -16,6 +16,7 @@
 #include <map>
 #include <mutex>
 
+#include "kernels/emulation/graph.h"
 #include "kernels/emulation/host.h"
 
 namespace gatun::emulation {
@@ -281,22 +282,34 @@ cudaError_t copy(void* to, size_t to_pitch, const void* from, size_t from_pitch,
 
 using namespace gatun::emulation;
 
-cudaError_t cudaMalloc(void** memory, size_t bytes) { return allocate(memory, bytes, false); }
-cudaError_t cudaFree(void* memory) { return release(memory, false); }
-cudaError_t cudaMallocAsync(void** memory, size_t bytes, cudaStream_t) { return allocate(memory, bytes, false); }
-cudaError_t cudaFreeAsync(void* memory, cudaStream_t) { return release(memory, false); }
-cudaError_t cudaMallocHost(void** memory, size_t bytes) { return allocate(memory, bytes, true); }
+cudaError_t cudaMalloc(void** memory, size_t bytes) {
+  const cudaError_t error = refuse_in_capture();
+  return error == cudaSuccess ? allocate(memory, bytes, false) : error;
+}
+cudaError_t cudaFree(void* memory) {
+  const cudaError_t error = memory == nullptr ? cudaSuccess : refuse_in_capture();
+  return error == cudaSuccess ? release(memory, false) : error;
+}
+cudaError_t cudaMallocAsync(void** memory, size_t bytes, cudaStream_t) { return cudaMalloc(memory, bytes); }
+cudaError_t cudaFreeAsync(void* memory, cudaStream_t) { return cudaFree(memory); }
+cudaError_t cudaMallocHost(void** memory, size_t bytes) {
+  const cudaError_t error = refuse_in_capture();
+  return error == cudaSuccess ? allocate(memory, bytes, true) : error;
+}
 cudaError_t cudaFreeHost(void* memory) { return release(memory, true); }
 
-cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) { return copy(to, bytes, from, bytes, bytes, 1, kind); }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
-  return copy(to, bytes, from, bytes, bytes, 1, kind);
+cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+  const cudaError_t error = refuse_in_capture();
+  return error == cudaSuccess ? copy(to, bytes, from, bytes, bytes, 1, kind) : error;
+}
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  return submit(stream, [=] { return copy(to, bytes, from, bytes, bytes, 1, kind); });
 }
 cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width, size_t height, cudaMemcpyKind kind,
-                              cudaStream_t) {
-  return copy(to, to_pitch, from, from_pitch, width, height, kind);
+                              cudaStream_t stream) {
+  return submit(stream, [=] { return copy(to, to_pitch, from, from_pitch, width, height, kind); });
 }
-cudaError_t cudaMemset(void* memory, int value, size_t bytes) {
+static cudaError_t set(void* memory, int value, size_t bytes) {
   if (bytes == 0) return cudaSuccess;
   if (!allowed(memory, bytes, true, "destination")) return record(cudaErrorInvalidValue);
   protect_device_memory(true);
@@ -304,4 +317,10 @@ cudaError_t cudaMemset(void* memory, int value, size_t bytes) {
   if (kernel_now == nullptr) protect_device_memory(false);
   return cudaSuccess;
 }
-cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t) { return cudaMemset(memory, value, bytes); }
+cudaError_t cudaMemset(void* memory, int value, size_t bytes) {
+  const cudaError_t error = refuse_in_capture();
+  return error == cudaSuccess ? set(memory, value, bytes) : error;
+}
+cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t stream) {
+  return submit(stream, [=] { return set(memory, value, bytes); });
+}

@@ -14,7 +14,7 @@ namespace {
 class Workspace {
  public:
   Workspace(Device& device, size_t bytes) : bytes(bytes), device_(device) {
-    run([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &memory, e); });
+    require_ok([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &memory, e); });
   }
   ~Workspace() { gatun_memory_free(device_.context(), memory, nullptr); }
   void* memory = nullptr;

@@ -45,7 +45,7 @@ struct Workspace {
   size_t bytes;
   void* memory = nullptr;
   Workspace(Device& device, size_t bytes) : device(device), bytes(bytes) {
-    run([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &memory, e); });
+    require_ok([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &memory, e); });
   }
   ~Workspace() { gatun_memory_free(device.context(), memory, nullptr); }
 };

@@ -52,7 +52,7 @@ std::vector<int32_t> permutation(const gatun_random_key& key, int64_t count, int
   size_t bytes = 0;
   run([&](gatun_error* e) { return gatun_random_permutation_workspace(&desc, &bytes, e); });
   void* workspace = nullptr;
-  run([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &workspace, e); });
+  require_ok([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &workspace, e); });
   run([&](gatun_error* e) { return gatun_random_permutation(device.stream(), &desc, keys.data(), out.data(), workspace, bytes, e); });
   const std::vector<int32_t> order = out.values();
   gatun_memory_free(device.context(), workspace, nullptr);

@@ -19,7 +19,7 @@ struct Workspace {
   size_t bytes = 0;
   Workspace(Device& device, const gatun_sinkhorn_desc& desc) : device(device) {
     run([&](gatun_error* e) { return gatun_sinkhorn_workspace(&desc, &bytes, e); });
-    run([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &memory, e); });
+    require_ok([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &memory, e); });
   }
   ~Workspace() { gatun_memory_free(device.context(), memory, nullptr); }
 };

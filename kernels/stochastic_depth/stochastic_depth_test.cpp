@@ -38,7 +38,7 @@ std::vector<int32_t> sample_subset(const gatun_random_key& key, int64_t samples,
   size_t bytes = 0;
   run([&](gatun_error* e) { return gatun_stochastic_depth_subset_workspace(&desc, &bytes, e); });
   void* workspace = nullptr;
-  run([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &workspace, e); });
+  require_ok([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &workspace, e); });
   run([&](gatun_error* e) {
     return gatun_stochastic_depth_subset(device.stream(), &desc, key_memory.data(), ids.empty() ? nullptr : id_memory.data(), indices.data(),
                                          workspace, bytes, e);
@@ -104,7 +104,7 @@ StoredResult<T> run_kernel(int threads, const Problem& p, bool in_place = false,
   size_t bytes = 0;
   run([&](gatun_error* e) { return gatun_stochastic_depth_backward_workspace(&back, &bytes, e); });
   void* workspace = nullptr;
-  run([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &workspace, e); });
+  require_ok([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &workspace, e); });
   run([&](gatun_error* e) {
     return gatun_stochastic_depth_backward(device.stream(), &back, dy.data(), residual.data(), index_data, mask_data, gamma_data, dresidual.data(),
                                            dgamma.data(), workspace, bytes, e);

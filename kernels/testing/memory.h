@@ -18,9 +18,9 @@ template <class T>
 class Memory {
  public:
   explicit Memory(const std::vector<T>& values) : count_(values.size()) {
-    run([&](gatun_error* e) { return gatun_memory_allocate(device().context(), bytes(), &data_, e); });
-    run([&](gatun_error* e) { return gatun_memory_copy(device().stream(), data_, values.data(), bytes(), e); });
-    run([&](gatun_error* e) { return gatun_stream_synchronize(device().stream(), e); });
+    require_ok([&](gatun_error* e) { return gatun_memory_allocate(device().context(), bytes(), &data_, e); });
+    require_ok([&](gatun_error* e) { return gatun_memory_copy(device().stream(), data_, values.data(), bytes(), e); });
+    require_ok([&](gatun_error* e) { return gatun_stream_synchronize(device().stream(), e); });
   }
   Memory(size_t count, T value) : Memory(std::vector<T>(count, value)) {}
   ~Memory() { gatun_memory_free(device().context(), data_, nullptr); }
@@ -30,9 +30,9 @@ class Memory {
   const T* data() const { return static_cast<const T*>(data_); }
   std::vector<T> values() const {
     std::vector<T> result(count_);
-    run([&](gatun_error* e) { return gatun_context_synchronize(device().context(), e); });
-    run([&](gatun_error* e) { return gatun_memory_copy(device().stream(), result.data(), data_, bytes(), e); });
-    run([&](gatun_error* e) { return gatun_stream_synchronize(device().stream(), e); });
+    require_ok([&](gatun_error* e) { return gatun_context_synchronize(device().context(), e); });
+    require_ok([&](gatun_error* e) { return gatun_memory_copy(device().stream(), result.data(), data_, bytes(), e); });
+    require_ok([&](gatun_error* e) { return gatun_stream_synchronize(device().stream(), e); });
     return result;
   }
 

@@ -76,6 +76,21 @@ gatun_status gatun_stream_synchronize(gatun_stream* stream, gatun_error* error) 
   return gatun::border("stream_synchronize", error, [&] { require(stream, "stream"); });
 }
 
+// A CPU stream has no queue to record.
+static gatun_status no_graphs(const char* operation, gatun_error* error) {
+  return gatun::border(operation, error, [] { throw gatun::Error(GATUN_UNSUPPORTED, "the CPU records no graphs"); });
+}
+
+gatun_status gatun_stream_begin_capture(gatun_stream*, gatun_error* error) { return no_graphs("stream_begin_capture", error); }
+
+gatun_status gatun_stream_end_capture(gatun_stream*, gatun_graph**, gatun_error* error) { return no_graphs("stream_end_capture", error); }
+
+gatun_status gatun_graph_launch(gatun_graph*, gatun_stream*, gatun_error* error) { return no_graphs("graph_launch", error); }
+
+gatun_status gatun_graph_destroy(gatun_graph* graph, gatun_error* error) {
+  return graph == nullptr ? GATUN_OK : no_graphs("graph_destroy", error);
+}
+
 gatun_status gatun_memory_allocate(gatun_context* context, size_t bytes, void** memory, gatun_error* error) {
   return gatun::border("memory_allocate", error, [&] {
     require(context, "context");

@@ -8,6 +8,10 @@ struct gatun_context {
   int device;
 };
 
+struct gatun_graph {
+  cudaGraphExec_t handle;
+};
+
 struct gatun_event {
   cudaEvent_t handle;
   bool recorded;
@@ -129,6 +133,48 @@ gatun_status gatun_stream_synchronize(gatun_stream* stream, gatun_error* error) 
   return gatun::border("stream_synchronize", error, [&] {
     require(stream, "stream");
     gatun::check_cuda(cudaStreamSynchronize(handle_of(stream)));
+  });
+}
+
+gatun_status gatun_stream_begin_capture(gatun_stream* stream, gatun_error* error) {
+  return gatun::border("stream_begin_capture", error, [&] {
+    require(stream, "stream");
+    // Thread-local: another thread may allocate meanwhile, for instance for the next batch.
+    gatun::check_cuda(cudaStreamBeginCapture(handle_of(stream), cudaStreamCaptureModeThreadLocal));
+  });
+}
+
+gatun_status gatun_stream_end_capture(gatun_stream* stream, gatun_graph** graph, gatun_error* error) {
+  return gatun::border("stream_end_capture", error, [&] {
+    require(stream, "stream");
+    require(graph, "graph");
+    cudaGraph_t recorded = nullptr;
+    const cudaError_t status = cudaStreamEndCapture(handle_of(stream), &recorded);
+    if (status != cudaSuccess) {
+      (void)cudaGetLastError();  // the capture is over, and the next launch must not report it
+      gatun::invalid("what was submitted cannot be recorded: %s", cudaGetErrorString(status));
+    }
+    cudaGraphExec_t executable = nullptr;
+    const cudaError_t instantiated = cudaGraphInstantiate(&executable, recorded, 0);
+    gatun::check_cuda(cudaGraphDestroy(recorded));
+    gatun::check_cuda(instantiated);
+    *graph = new gatun_graph{executable};
+  });
+}
+
+gatun_status gatun_graph_launch(gatun_graph* graph, gatun_stream* stream, gatun_error* error) {
+  return gatun::border("graph_launch", error, [&] {
+    require(graph, "graph");
+    require(stream, "stream");
+    gatun::check_cuda(cudaGraphLaunch(graph->handle, handle_of(stream)));
+  });
+}
+
+gatun_status gatun_graph_destroy(gatun_graph* graph, gatun_error* error) {
+  return gatun::border("graph_destroy", error, [&] {
+    if (graph == nullptr) return;
+    gatun::check_cuda(cudaGraphExecDestroy(graph->handle));
+    delete graph;
   });
 }
 

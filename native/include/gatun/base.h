@@ -82,6 +82,7 @@ typedef struct gatun_random_key {
 typedef struct gatun_context gatun_context;
 typedef struct gatun_stream gatun_stream;
 typedef struct gatun_event gatun_event;
+typedef struct gatun_graph gatun_graph;
 
 typedef struct gatun_context_desc {
   uint32_t struct_size;
@@ -126,6 +127,21 @@ GATUN_API gatun_status gatun_stream_destroy(gatun_stream* stream, gatun_error* e
 
 /** Waits until everything submitted to the stream is done. */
 GATUN_API gatun_status gatun_stream_synchronize(gatun_stream* stream, gatun_error* error);
+
+/**
+ * From now on what is submitted to the stream is recorded instead of done. Every operation can be recorded; allocating device memory, waiting
+ * and copies of memory that does not outlive the graph cannot. CPU: GATUN_UNSUPPORTED.
+ */
+GATUN_API gatun_status gatun_stream_begin_capture(gatun_stream* stream, gatun_error* error);
+
+/** Ends the recording and makes a graph of it, to be launched any number of times. An error if something in between could not be recorded. */
+GATUN_API gatun_status gatun_stream_end_capture(gatun_stream* stream, gatun_graph** graph, gatun_error* error);
+
+/** Submits what was recorded once more: with the pointers of then, and with what the memory behind them holds now. */
+GATUN_API gatun_status gatun_graph_launch(gatun_graph* graph, gatun_stream* stream, gatun_error* error);
+
+/** Destroys a graph that is not running. NULL is allowed. */
+GATUN_API gatun_status gatun_graph_destroy(gatun_graph* graph, gatun_error* error);
 
 /**
  * Allocates device memory, aligned to 64 bytes (2 MiB and asked to be huge pages when large). Contents are undefined.
