@@ -19,7 +19,7 @@ constexpr gatun_layout kAbsent{};
 class Workspace {
  public:
   Workspace(const Device& device, size_t bytes) : device_(device) {
-    run([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &memory_, e); });
+    require_ok([&](gatun_error* e) { return gatun_memory_allocate(device.context(), bytes, &memory_, e); });
   }
   ~Workspace() { gatun_memory_free(device_.context(), memory_, nullptr); }
   void* data() { return memory_; }
