@@ -116,11 +116,13 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gatun {
 
+template <>
 void cross_entropy_forward(const Stream& stream, Rows<const float> logits, const CrossEntropyTargets& targets, float* loss, float* lse,
                            float temperature) {
   GATUN_DISPATCH(forward)(stream.threads(), logits, targets, loss, lse, temperature);
 }
 
+template <>
 void cross_entropy_backward(const Stream& stream, Rows<const float> logits, const CrossEntropyTargets& targets, const float* dloss,
                             int64_t dloss_stride, Rows<float> dlogits, float temperature) {
   GATUN_DISPATCH(backward)(stream.threads(), logits, targets, dloss, dloss_stride, dlogits, temperature);

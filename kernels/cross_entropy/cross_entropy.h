@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/common/rows.h"
+#include "kernels/common/storage.h"
 #include "kernels/common/stream.h"
 
 namespace gatun {
@@ -14,9 +15,11 @@ struct CrossEntropyTargets {
 };
 
 // lse may be NULL
-void cross_entropy_forward(const Stream& stream, Rows<const float> logits, const CrossEntropyTargets& targets, float* loss, float* lse,
+template <class T>
+void cross_entropy_forward(const Stream& stream, Rows<const T> logits, const CrossEntropyTargets& targets, float* loss, float* lse,
                            float temperature);
-void cross_entropy_backward(const Stream& stream, Rows<const float> logits, const CrossEntropyTargets& targets, const float* dloss,
-                            int64_t dloss_stride, Rows<float> dlogits, float temperature);
+template <class T>
+void cross_entropy_backward(const Stream& stream, Rows<const T> logits, const CrossEntropyTargets& targets, const float* dloss,
+                            int64_t dloss_stride, Rows<T> dlogits, float temperature);
 
 }  // namespace gatun

@@ -79,10 +79,12 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gatun {
 
+template <>
 void l2_normalize_forward(const Stream& stream, Rows<const float> x, Rows<float> y, float* norm, float epsilon) {
   GATUN_DISPATCH(forward)(stream.threads(), x, y, norm, epsilon);
 }
 
+template <>
 void l2_normalize_backward(const Stream& stream, Rows<const float> y, const float* norm, Rows<const float> dy, Rows<float> dx,
                            float epsilon) {
   GATUN_DISPATCH(backward)(stream.threads(), y, norm, dy, dx, epsilon);

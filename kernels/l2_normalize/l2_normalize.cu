@@ -1,101 +1,92 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bound by memory: a row is read once from DRAM, the second pass over it hits the L1. Short rows take a warp each, so that no barrier
-// is needed; long ones a block.
+// Bound by memory: a row is read once, into registers (row_groups.h).
 #include "kernels/l2_normalize/l2_normalize.h"
 
-#include "kernels/common/cuda.h"
+#include "kernels/common/row_groups.h"
 
 namespace gatun {
 namespace {
 
-constexpr int kBlock = 256;
-constexpr int64_t kWarpRow = 32 * 8;  // vectors of a row up to which a warp has enough loads under way
-
-__device__ __forceinline__ float scaled(float v, float scale) { return v * scale; }
-__device__ __forceinline__ float4 scaled(const float4& v, float scale) {
-  return make_float4(v.x * scale, v.y * scale, v.z * scale, v.w * scale);
-}
-__device__ __forceinline__ float tangent(float dy, float y, float projection) { return dy - y * projection; }
-__device__ __forceinline__ float4 tangent(const float4& dy, const float4& y, float projection) {
-  return make_float4(dy.x - y.x * projection, dy.y - y.y * projection, dy.z - y.z * projection, dy.w - y.w * projection);
-}
-
-// <a, b> over a row, the same bits in each of the Threads that share it. V is float or float4.
-template <int Threads, class V>
-__device__ __forceinline__ float row_dot(const V* a, const V* b, int64_t count, float (&partial)[kBlock / 32]) {
+template <int N>
+__device__ __forceinline__ float dot(const Floats<N>& a, const Floats<N>& b) {
   float sum = 0;
-  for (int64_t i = threadIdx.x % Threads; i < count; i += Threads) sum += dot(a[i], b[i]);
-  if constexpr (Threads == 32) return warp_sum(sum);
-  else return block_sum(sum, partial);
+  for (int i = 0; i < N; ++i) sum += a.at[i] * b.at[i];
+  return sum;
 }
 
 // y may be x, so neither is __restrict__: each thread writes only what it has read itself.
-template <int Threads, class V>
-__global__ void __launch_bounds__(kBlock) forward_kernel(const float* x, int64_t x_stride, float* y, int64_t y_stride, float* norm,
-                                                         int64_t rows, int64_t columns, float epsilon) {
-  __shared__ float partial[kBlock / 32];
-  constexpr int64_t kRows = kBlock / Threads;
-  const int64_t count = columns / static_cast<int64_t>(sizeof(V) / sizeof(float));
-  for (int64_t row = blockIdx.x * kRows + threadIdx.x / Threads; row < rows; row += gridDim.x * kRows) {
-    const V* in = reinterpret_cast<const V*>(x + row * x_stride);
-    V* out = reinterpret_cast<V*>(y + row * y_stride);
-    const float length = sqrtf(row_dot<Threads>(in, in, count, partial));
-    if (threadIdx.x % Threads == 0) norm[row] = length;
+template <class T, int N, int Held, int Lanes>
+__global__ void __launch_bounds__(RowGroup<Lanes>::kBound) forward_kernel(Rows<const T> x, Rows<T> y, float* norm, float epsilon) {
+  __shared__ float scratch[kLongRowBlock / 32];
+  const RowGroup<Lanes> group{scratch};
+  for (int64_t first = blockIdx.x * group.rows(); first < x.rows; first += gridDim.x * group.rows()) {
+    const int64_t row = first + group.slot(), count = row < x.rows ? x.columns / N : 0;
+    HeldRow<T, N, Held> in;
+    in.load(group, row_of(x, row), count);
+    float squares = 0;
+    for_packs(group, count, [&](int64_t, const Floats<N>& v) { squares += dot(v, v); }, in);
+    const float length = sqrtf(group.sum(squares));
+    if (group.thread() == 0 && row < x.rows) norm[row] = length;
     // fmaxf would turn a NaN length into epsilon.
     const float scale = 1.0f / (length < epsilon ? epsilon : length);
-    for (int64_t i = threadIdx.x % Threads; i < count; i += Threads) out[i] = scaled(in[i], scale);
+    auto* out = reinterpret_cast<Pack<T, N>*>(row_of(y, row));
+    for_packs(group, count, [&](int64_t index, Floats<N> v) {
+      for (int i = 0; i < N; ++i) v.at[i] *= scale;
+      out[index] = narrow<T>(v);
+    }, in);
   }
 }
 
-template <int Threads, class V>
-__global__ void __launch_bounds__(kBlock) backward_kernel(const float* y, int64_t y_stride, const float* norm, const float* dy,
-                                                          int64_t dy_stride, float* dx, int64_t dx_stride, int64_t rows, int64_t columns,
-                                                          float epsilon) {
-  __shared__ float partial[kBlock / 32];
-  constexpr int64_t kRows = kBlock / Threads;
-  const int64_t count = columns / static_cast<int64_t>(sizeof(V) / sizeof(float));
-  for (int64_t row = blockIdx.x * kRows + threadIdx.x / Threads; row < rows; row += gridDim.x * kRows) {
-    const V* out = reinterpret_cast<const V*>(y + row * y_stride);
-    const V* gradient = reinterpret_cast<const V*>(dy + row * dy_stride);
-    V* result = reinterpret_cast<V*>(dx + row * dx_stride);
-    const bool clamped = norm[row] < epsilon;
-    const float projection = clamped ? 0.0f : row_dot<Threads>(out, gradient, count, partial);  // norm[row] is one value for all Threads
-    const float scale = 1.0f / (clamped ? epsilon : norm[row]);
-    for (int64_t i = threadIdx.x % Threads; i < count; i += Threads) result[i] = scaled(tangent(gradient[i], out[i], projection), scale);
+template <class T, int N, int Held, int Lanes>
+__global__ void __launch_bounds__(RowGroup<Lanes>::kBound) backward_kernel(Rows<const T> y, const float* norm, Rows<const T> dy, Rows<T> dx, float epsilon) {
+  __shared__ float scratch[kLongRowBlock / 32];
+  const RowGroup<Lanes> group{scratch};
+  for (int64_t first = blockIdx.x * group.rows(); first < y.rows; first += gridDim.x * group.rows()) {
+    const int64_t row = first + group.slot(), count = row < y.rows ? y.columns / N : 0;
+    HeldRow<T, N, Held> out, gradient;
+    out.load(group, row_of(y, row), count);
+    gradient.load(group, row_of(dy, row), count);
+    const float length = row < y.rows ? norm[row] : 1.0f;
+    float sum = 0;
+    for_packs(group, count, [&](int64_t, const Floats<N>& v, const Floats<N>& g) { sum += dot(v, g); }, out, gradient);
+    sum = group.sum(sum);
+    const bool clamped = length < epsilon;
+    const float projection = clamped ? 0.0f : sum, scale = 1.0f / (clamped ? epsilon : length);
+    auto* result = reinterpret_cast<Pack<T, N>*>(row_of(dx, row));
+    for_packs(group, count, [&](int64_t index, const Floats<N>& v, Floats<N> g) {
+      // A clamped row's output may be infinite; it must not meet the projection 0.
+      for (int i = 0; i < N; ++i) g.at[i] = (clamped ? g.at[i] : g.at[i] - v.at[i] * projection) * scale;
+      result[index] = narrow<T>(g);
+    }, out, gradient);
   }
-}
-
-// Calls f(threads of a row, a vector) with types that fit the rows.
-template <class F>
-void with_shape(bool vector, int64_t columns, F&& f) {
-  using Warp = std::integral_constant<int, 32>;
-  using Block = std::integral_constant<int, kBlock>;
-  const bool warp = columns / (vector ? 4 : 1) <= kWarpRow;
-  if (vector && warp) f(Warp(), float4());
-  else if (vector) f(Block(), float4());
-  else if (warp) f(Warp(), float());
-  else f(Block(), float());
 }
 
 }  // namespace
 
-void l2_normalize_forward(const Stream& stream, Rows<const float> x, Rows<float> y, float* norm, float epsilon) {
+template <class T>
+void l2_normalize_forward(const Stream& stream, Rows<const T> x, Rows<T> y, float* norm, float epsilon) {
   if (x.rows == 0) return;
-  const bool vector = vectors(x.data, x.columns, x.stride) && vectors(y.data, y.columns, y.stride);
-  with_shape(vector, x.columns, [&](auto threads, auto v) {
-    enqueue(stream, forward_kernel<threads(), decltype(v)>, grid_for(x.rows, kBlock / threads()), kBlock, 0, x.data, x.stride, y.data,
-            y.stride, norm, x.rows, x.columns, epsilon);
+  constexpr int kN = kPack<T>, kHeld = 8;
+  const bool packs = whole_packs<kN>(x) && whole_packs<kN>(y);
+  with_row_shape<kN, kHeld>(packs, x.columns, [&](auto lanes, auto n, int threads, int rows) {
+    enqueue(stream, forward_kernel<T, n(), kHeld, lanes()>, grid_for(x.rows, rows), threads, 0, x, y, norm, epsilon);
   });
 }
 
-void l2_normalize_backward(const Stream& stream, Rows<const float> y, const float* norm, Rows<const float> dy, Rows<float> dx,
-                           float epsilon) {
+template <class T>
+void l2_normalize_backward(const Stream& stream, Rows<const T> y, const float* norm, Rows<const T> dy, Rows<T> dx, float epsilon) {
   if (y.rows == 0) return;
-  const bool vector = vectors(y.data, y.columns, y.stride) && vectors(dy.data, dy.columns, dy.stride) && vectors(dx.data, dx.columns, dx.stride);
-  with_shape(vector, y.columns, [&](auto threads, auto v) {
-    enqueue(stream, backward_kernel<threads(), decltype(v)>, grid_for(y.rows, kBlock / threads()), kBlock, 0, y.data, y.stride, norm,
-            dy.data, dy.stride, dx.data, dx.stride, y.rows, y.columns, epsilon);
+  constexpr int kN = kPack<T>, kHeld = 4;
+  const bool packs = whole_packs<kN>(y) && whole_packs<kN>(dy) && whole_packs<kN>(dx);
+  with_row_shape<kN, kHeld>(packs, y.columns, [&](auto lanes, auto n, int threads, int rows) {
+    enqueue(stream, backward_kernel<T, n(), kHeld, lanes()>, grid_for(y.rows, rows), threads, 0, y, norm, dy, dx, epsilon);
   });
 }
+
+#define GATUN_INSTANTIATE(T)                                                                            \
+  template void l2_normalize_forward(const Stream&, Rows<const T>, Rows<T>, float*, float);             \
+  template void l2_normalize_backward(const Stream&, Rows<const T>, const float*, Rows<const T>, Rows<T>, float);
+GATUN_FOR_EACH_STORAGE(GATUN_INSTANTIATE)
+#undef GATUN_INSTANTIATE
 
 }  // namespace gatun

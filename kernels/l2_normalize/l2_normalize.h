@@ -2,12 +2,14 @@
 #pragma once
 
 #include "kernels/common/rows.h"
+#include "kernels/common/storage.h"
 #include "kernels/common/stream.h"
 
 namespace gatun {
 
-void l2_normalize_forward(const Stream& stream, Rows<const float> x, Rows<float> y, float* norm, float epsilon);
-void l2_normalize_backward(const Stream& stream, Rows<const float> y, const float* norm, Rows<const float> dy, Rows<float> dx,
-                           float epsilon);
+template <class T>
+void l2_normalize_forward(const Stream& stream, Rows<const T> x, Rows<T> y, float* norm, float epsilon);
+template <class T>
+void l2_normalize_backward(const Stream& stream, Rows<const T> y, const float* norm, Rows<const T> dy, Rows<T> dx, float epsilon);
 
 }  // namespace gatun

@@ -6,6 +6,7 @@
 
 #include "kernels/common/isa.h"
 #include "kernels/common/loops.h"
+#include "kernels/common/partials.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/layer_norm/layer_norm.cpp"
@@ -90,11 +91,17 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gatun {
 
+size_t layer_norm_workspace(int64_t rows, int64_t columns) {
+  return static_cast<size_t>(2 * partial_chunks(rows) * columns) * sizeof(float);
+}
+
+template <>
 void layer_norm_forward(const Stream& stream, Rows<const float> x, const float* gamma, const float* beta, Rows<float> y, float* mean,
                         float* rstd, float epsilon) {
   GATUN_DISPATCH(forward)(stream.threads(), x, gamma, beta, y, mean, rstd, epsilon);
 }
 
+template <>
 void layer_norm_backward(const Stream& stream, Rows<const float> x, const float* gamma, const float* mean, const float* rstd,
                          Rows<const float> dy, Rows<float> dx, float* dgamma, float* dbeta, float* workspace) {
   const bool parameters = dgamma != nullptr || dbeta != nullptr;

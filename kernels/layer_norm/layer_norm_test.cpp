@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/layer_norm/layer_norm_reference.h"
 
-#include <cstdlib>
-#include <memory>
-
+#include "kernels/testing/memory.h"
+#include "kernels/testing/storage.h"
+#include "kernels/testing/strided.h"
 #include "kernels/testing/testing.h"
 
 using namespace gatun;
@@ -14,8 +14,10 @@ namespace {
 constexpr float kEpsilon = 1e-6f;
 constexpr gatun_layout kAbsent{};
 
+template <class T>
 struct Result {
-  std::vector<float> mean, rstd, y, dx, dgamma, dbeta;
+  std::vector<float> mean, rstd, dgamma, dbeta;
+  std::vector<T> y, dx;
 };
 
 struct Problem {
@@ -35,71 +37,61 @@ struct Problem {
   }
 };
 
-Result run_kernel(int threads, const Problem& p) {
+template <class T = float>
+Result<T> run_kernel(int threads, const Problem& p) {
   Device device(threads);
-  const int64_t stride = p.columns + p.padding;
-  const auto spread = [&](const std::vector<float>& packed) {
-    std::vector<float> buffer(static_cast<size_t>(p.rows * stride), 7.0f);
-    for (int64_t r = 0; r < p.rows; ++r) std::copy_n(packed.begin() + r * p.columns, p.columns, buffer.begin() + r * stride);
-    return buffer;
-  };
-  const auto pack = [&](const std::vector<float>& buffer) {
-    std::vector<float> values;
-    for (int64_t r = 0; r < p.rows; ++r) {
-      values.insert(values.end(), buffer.begin() + r * stride, buffer.begin() + r * stride + p.columns);
-      for (int64_t c = p.columns; c < stride; ++c) CHECK(buffer[static_cast<size_t>(r * stride + c)] == 7.0f);
-    }
-    return values;
-  };
-  const gatun_layout matrix = layout(GATUN_F32, {p.rows, p.columns}, {stride, 1});
+  const gatun_layout matrix = layout(kDtype<T>, {p.rows, p.columns}, {p.columns + p.padding, 1});
   const gatun_layout channels = layout(GATUN_F32, {p.columns}), line = layout(GATUN_F32, {p.rows}), affine = p.affine ? channels : kAbsent;
-  const float *gamma = p.affine ? p.gamma.data() : nullptr, *beta = p.affine ? p.beta.data() : nullptr;
-  const std::vector<float> x = spread(p.x), dy = spread(p.dy);
-  std::vector<float> y(x.size(), 7.0f), dx(x.size(), 7.0f);
-  Result r;
-  r.mean.resize(static_cast<size_t>(p.rows));
-  r.rstd.resize(static_cast<size_t>(p.rows));
-  r.dgamma.resize(p.gamma.size());
-  r.dbeta.resize(p.gamma.size());
+  const Memory<T> x(spread(stored<T>(p.x), p.columns, p.padding)), dy(spread(stored<T>(p.dy), p.columns, p.padding));
+  const Memory<float> gamma(p.gamma), beta(p.beta);
+  const float *scale = p.affine ? gamma.data() : nullptr, *shift = p.affine ? beta.data() : nullptr;
+  const size_t size = static_cast<size_t>(p.rows * (p.columns + p.padding)), rows = static_cast<size_t>(p.rows);
+  Memory<T> y(size, T(7.0f)), dx(size, T(7.0f));
+  Memory<float> mean(rows, 7.0f), rstd(rows, 7.0f), dgamma(p.gamma.size(), 7.0f), dbeta(p.gamma.size(), 7.0f);
   const gatun_layer_norm_desc desc{sizeof desc, kEpsilon, matrix, affine, affine, matrix, line, line};
   run([&](gatun_error* e) {
-    return gatun_layer_norm_forward(device.stream(), &desc, x.data(), gamma, beta, y.data(), r.mean.data(), r.rstd.data(), e);
+    return gatun_layer_norm_forward(device.stream(), &desc, x.data(), scale, shift, y.data(), mean.data(), rstd.data(), e);
   });
   const gatun_layer_norm_backward_desc back{sizeof back, 0, matrix, affine, line, line, matrix, matrix, channels, channels};
   size_t bytes = 0;
   run([&](gatun_error* e) { return gatun_layer_norm_backward_workspace(&back, &bytes, e); });
-  std::unique_ptr<void, void (*)(void*)> workspace(std::aligned_alloc(64, (bytes + 63) / 64 * 64 + 64), std::free);
+  Memory<char> workspace(bytes, 127);
   run([&](gatun_error* e) {
-    return gatun_layer_norm_backward(device.stream(), &back, x.data(), gamma, r.mean.data(), r.rstd.data(), dy.data(), dx.data(),
-                                     r.dgamma.data(), r.dbeta.data(), workspace.get(), bytes, e);
+    return gatun_layer_norm_backward(device.stream(), &back, x.data(), scale, mean.data(), rstd.data(), dy.data(), dx.data(), dgamma.data(),
+                                     dbeta.data(), workspace.data(), bytes, e);
   });
-  r.y = pack(y);
-  r.dx = pack(dx);
-  return r;
+  return {mean.values(), rstd.values(), dgamma.values(), dbeta.values(), pack(y.values(), p.columns, p.padding), pack(dx.values(), p.columns, p.padding)};
+}
+
+template <class T>
+void check_against_reference(Problem p) {
+  p.x = rounded<T>(p.x);
+  p.dy = rounded<T>(p.dy);
+  const auto truth = p.reference<double>();
+  const auto naive = p.reference<float>();
+  const Result<T> r = run_kernel<T>(2, p);
+  check_close(r.mean, truth.mean, naive.mean);
+  check_close(r.rstd, truth.rstd, naive.rstd);
+  check_stored(r.y, truth.y, naive.y);
+  check_stored(r.dx, truth.dx, naive.dx);
+  check_close(r.dgamma, truth.dgamma, naive.dgamma);
+  check_close(r.dbeta, truth.dbeta, naive.dbeta);
 }
 
 }  // namespace
 
-TEST_CASE("layer_norm matches the double reference on odd shapes and strides") {
+TEST_CASE_TEMPLATE("layer_norm matches the double reference on odd shapes and strides", T, GATUN_STORAGES) {
   uint32_t seed = 0;
-  for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{{1, 2}, {3, 7}, {5, 16}, {17, 33}, {2000, 65}, {9, 1000}}) {
-    for (const int64_t padding : {0, 3}) {
-      for (const bool affine : {true, false}) {
-        CAPTURE(rows);
-        CAPTURE(columns);
-        Problem p(rows, columns, padding, ++seed);
-        p.affine = affine;
-        const auto truth = p.reference<double>();
-        const auto naive = p.reference<float>();
-        const Result r = run_kernel(2, p);
-        check_close(r.mean, truth.mean, naive.mean);
-        check_close(r.rstd, truth.rstd, naive.rstd);
-        check_close(r.y, truth.y, naive.y);
-        check_close(r.dx, truth.dx, naive.dx);
-        check_close(r.dgamma, truth.dgamma, naive.dgamma);
-        check_close(r.dbeta, truth.dbeta, naive.dbeta);
-      }
-    }
+  // Rows of a few lanes, of a warp and of a block; packs and single elements; rows that registers cannot hold; several chunks of rows.
+  for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{
+           {1, 2}, {3, 7}, {5, 16}, {17, 33}, {315, 65}, {77, 136}, {9, 1000}, {35, 768}, {3, 4104}, {18, 641}, {2, 20008}}) {
+    CAPTURE(rows);
+    CAPTURE(columns);
+    Problem p(rows, columns, 0, ++seed);
+    p.affine = seed % 4 != 0;
+    check_against_reference<T>(p);
+    p.padding = seed % 2 == 0 ? 3 : 8;
+    check_against_reference<T>(p);
   }
 }
 
@@ -125,9 +117,9 @@ TEST_CASE("layer_norm reference gradient agrees with finite differences") {
 
 TEST_CASE("layer_norm gives the same bits for any number of threads") {
   const Problem p(1501, 67, 0, 9);
-  const Result one = run_kernel(1, p);
+  const Result<float> one = run_kernel(1, p);
   for (const int threads : {2, 3}) {
-    const Result many = run_kernel(threads, p);
+    const Result<float> many = run_kernel(threads, p);
     CHECK(same_bits(one.y, many.y));
     CHECK(same_bits(one.dx, many.dx));
     CHECK(same_bits(one.dgamma, many.dgamma));
@@ -138,26 +130,29 @@ TEST_CASE("layer_norm gives the same bits for any number of threads") {
 TEST_CASE("layer_norm of constant rows, NaN and nothing; gradients that nobody wants") {
   Problem constant(1, 9, 0, 1);
   std::fill(constant.x.begin(), constant.x.end(), 3.0f);
-  const Result r = run_kernel(2, constant);
+  const Result<float> r = run_kernel(2, constant);
   CHECK(same_bits(r.y, constant.beta));
   Problem bad(2, 9, 0, 2);
   bad.x[3] = std::numeric_limits<float>::quiet_NaN();
-  const Result n = run_kernel(2, bad);
+  const Result<float> n = run_kernel(2, bad);
   for (size_t i = 0; i < 9; ++i) CHECK((std::isnan(n.y[i]) && std::isnan(n.dx[i]) && std::isfinite(n.y[9 + i])));
-  const Result none = run_kernel(2, Problem(0, 5, 0, 3));
+  const Result<float> none = run_kernel(2, Problem(0, 5, 0, 3));
   for (const float v : none.dgamma) CHECK(v == 0.0f);
 
-  Device device;
-  const Problem p(40, 9, 0, 4);
-  const Result all = run_kernel(2, p);
-  const gatun_layout matrix = layout(GATUN_F32, {40, 9}), line = layout(GATUN_F32, {40});
-  std::vector<float> dx = p.dy;  // in place
-  const gatun_layer_norm_backward_desc back{sizeof back, 0, matrix, layout(GATUN_F32, {9}), line, line, matrix, matrix, kAbsent, kAbsent};
-  run([&](gatun_error* e) {
-    return gatun_layer_norm_backward(device.stream(), &back, p.x.data(), p.gamma.data(), all.mean.data(), all.rstd.data(), dx.data(),
-                                     dx.data(), nullptr, nullptr, nullptr, 0, e);
-  });
-  CHECK(same_bits(all.dx, dx));
+  for (const int64_t columns : {9, 40, 2056}) {
+    Device device;
+    const Problem p(40, columns, 0, 4);
+    const Result<float> all = run_kernel(2, p);
+    const gatun_layout matrix = layout(GATUN_F32, {40, columns}), line = layout(GATUN_F32, {40});
+    const Memory<float> x(p.x), gamma(p.gamma), mean(all.mean), rstd(all.rstd);
+    Memory<float> dx(p.dy);  // in place
+    const gatun_layer_norm_backward_desc back{sizeof back, 0, matrix, layout(GATUN_F32, {columns}), line, line, matrix, matrix, kAbsent, kAbsent};
+    run([&](gatun_error* e) {
+      return gatun_layer_norm_backward(device.stream(), &back, x.data(), gamma.data(), mean.data(), rstd.data(), dx.data(), dx.data(), nullptr,
+                                       nullptr, nullptr, 0, e);
+    });
+    CHECK(same_bits(all.dx, dx.values()));
+  }
 }
 
 TEST_CASE("layer_norm refuses bad descriptors with a message that names the operand") {

@@ -54,10 +54,12 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gatun {
 
+template <>
 void softmax_forward(const Stream& stream, Rows<const float> x, Rows<float> y, float temperature) {
   GATUN_DISPATCH(forward)(stream.threads(), x, y, temperature);
 }
 
+template <>
 void softmax_backward(const Stream& stream, Rows<const float> y, Rows<const float> dy, Rows<float> dx, float temperature) {
   GATUN_DISPATCH(backward)(stream.threads(), y, dy, dx, temperature);
 }

@@ -12,7 +12,7 @@ namespace {
 // Checks what both directions share.
 RowShape check_operands(float temperature, const gatun_layout& logits, const gatun_layout& targets) {
   check_divisor("temperature", temperature);
-  check_layout("logits", logits, GATUN_F32, -1);
+  check_storage("logits", logits, -1);
   const RowShape rows = collapse_rows("logits", logits);
   if (targets.dtype == GATUN_I32) {
     check_layout("targets", targets, GATUN_I32, 1);
@@ -51,8 +51,11 @@ gatun_status gatun_cross_entropy_forward(gatun_stream* stream, const gatun_cross
     check_pointer("targets", desc->targets, targets);
     check_pointer("loss", desc->loss, loss);
     check_pointer("lse", desc->lse, lse);
-    cross_entropy_forward(*stream, {static_cast<const float*>(logits), rows}, targets_of(desc->targets, targets),
-                          static_cast<float*>(loss), static_cast<float*>(lse), desc->temperature);
+    with_storage(desc->logits.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      cross_entropy_forward<T>(*stream, {static_cast<const T*>(logits), rows}, targets_of(desc->targets, targets), static_cast<float*>(loss),
+                               static_cast<float*>(lse), desc->temperature);
+    });
   });
 }
 
@@ -64,16 +67,20 @@ gatun_status gatun_cross_entropy_backward(gatun_stream* stream, const gatun_cros
     const RowShape rows = check_operands(desc->temperature, desc->logits, desc->targets);
     check_view("dloss", desc->dloss, GATUN_F32, 1);
     check_shape("dloss", desc->dloss, {rows.rows});
-    check_layout("dlogits", desc->dlogits, GATUN_F32, desc->logits.rank);
+    check_layout("dlogits", desc->dlogits, desc->logits.dtype, desc->logits.rank);
     check_same_shape("dlogits", desc->dlogits, "logits", desc->logits);
     check_no_overlap("dlogits", desc->dlogits);
     check_pointer("logits", desc->logits, logits);
     check_pointer("targets", desc->targets, targets);
     check_pointer("dloss", desc->dloss, dloss);
     check_pointer("dlogits", desc->dlogits, dlogits);
-    cross_entropy_backward(*stream, {static_cast<const float*>(logits), rows}, targets_of(desc->targets, targets),
-                           static_cast<const float*>(dloss), desc->dloss.stride[0],
-                           {static_cast<float*>(dlogits), collapse_rows("dlogits", desc->dlogits)}, desc->temperature);
+    const RowShape dlogits_rows = collapse_rows("dlogits", desc->dlogits);
+    with_storage(desc->logits.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      cross_entropy_backward<T>(*stream, {static_cast<const T*>(logits), rows}, targets_of(desc->targets, targets),
+                                static_cast<const float*>(dloss), desc->dloss.stride[0], {static_cast<T*>(dlogits), dlogits_rows},
+                                desc->temperature);
+    });
   });
 }
 

@@ -22,8 +22,8 @@ gatun_status gatun_l2_normalize_forward(gatun_stream* stream, const gatun_l2_nor
   return border("l2_normalize_forward", error, [&] {
     check_call(stream, desc);
     check_divisor("epsilon", desc->epsilon);
-    check_layout("x", desc->x, GATUN_F32, -1);
-    check_layout("y", desc->y, GATUN_F32, desc->x.rank);
+    check_storage("x", desc->x, -1);
+    check_layout("y", desc->y, desc->x.dtype, desc->x.rank);
     check_same_shape("y", desc->y, "x", desc->x);
     check_no_overlap("y", desc->y);
     const RowShape rows = collapse_rows("x", desc->x);
@@ -31,8 +31,11 @@ gatun_status gatun_l2_normalize_forward(gatun_stream* stream, const gatun_l2_nor
     check_pointer("x", desc->x, x);
     check_pointer("y", desc->y, y);
     check_pointer("norm", desc->norm, norm);
-    l2_normalize_forward(*stream, {static_cast<const float*>(x), rows}, {static_cast<float*>(y), collapse_rows("y", desc->y)},
-                         static_cast<float*>(norm), desc->epsilon);
+    const RowShape y_rows = collapse_rows("y", desc->y);
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      l2_normalize_forward<T>(*stream, {static_cast<const T*>(x), rows}, {static_cast<T*>(y), y_rows}, static_cast<float*>(norm), desc->epsilon);
+    });
   });
 }
 
@@ -42,10 +45,10 @@ gatun_status gatun_l2_normalize_backward(gatun_stream* stream, const gatun_l2_no
   return border("l2_normalize_backward", error, [&] {
     check_call(stream, desc);
     check_divisor("epsilon", desc->epsilon);
-    check_layout("y", desc->y, GATUN_F32, -1);
-    check_layout("dy", desc->dy, GATUN_F32, desc->y.rank);
+    check_storage("y", desc->y, -1);
+    check_layout("dy", desc->dy, desc->y.dtype, desc->y.rank);
     check_same_shape("dy", desc->dy, "y", desc->y);
-    check_layout("dx", desc->dx, GATUN_F32, desc->y.rank);
+    check_layout("dx", desc->dx, desc->y.dtype, desc->y.rank);
     check_same_shape("dx", desc->dx, "y", desc->y);
     check_no_overlap("dx", desc->dx);
     const RowShape rows = collapse_rows("y", desc->y);
@@ -54,9 +57,12 @@ gatun_status gatun_l2_normalize_backward(gatun_stream* stream, const gatun_l2_no
     check_pointer("norm", desc->norm, norm);
     check_pointer("dy", desc->dy, dy);
     check_pointer("dx", desc->dx, dx);
-    l2_normalize_backward(*stream, {static_cast<const float*>(y), rows}, static_cast<const float*>(norm),
-                          {static_cast<const float*>(dy), collapse_rows("dy", desc->dy)},
-                          {static_cast<float*>(dx), collapse_rows("dx", desc->dx)}, desc->epsilon);
+    const RowShape dy_rows = collapse_rows("dy", desc->dy), dx_rows = collapse_rows("dx", desc->dx);
+    with_storage(desc->y.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      l2_normalize_backward<T>(*stream, {static_cast<const T*>(y), rows}, static_cast<const float*>(norm), {static_cast<const T*>(dy), dy_rows},
+                               {static_cast<T*>(dx), dx_rows}, desc->epsilon);
+    });
   });
 }
 

@@ -16,14 +16,14 @@ void check_vector(const char* name, const gatun_layout& layout, int64_t extent, 
 }
 
 RowShape check_backward(const gatun_layer_norm_backward_desc& desc) {
-  check_layout("x", desc.x, GATUN_F32, -1);
+  check_storage("x", desc.x, -1);
   const RowShape rows = collapse_rows("x", desc.x);
   check_vector("gamma", desc.gamma, rows.columns, true);
   check_vector("mean", desc.mean, rows.rows, false);
   check_vector("rstd", desc.rstd, rows.rows, false);
-  check_layout("dy", desc.dy, GATUN_F32, desc.x.rank);
+  check_layout("dy", desc.dy, desc.x.dtype, desc.x.rank);
   check_same_shape("dy", desc.dy, "x", desc.x);
-  check_layout("dx", desc.dx, GATUN_F32, desc.x.rank);
+  check_layout("dx", desc.dx, desc.x.dtype, desc.x.rank);
   check_same_shape("dx", desc.dx, "x", desc.x);
   check_no_overlap("dx", desc.dx);
   check_vector("dgamma", desc.dgamma, rows.columns, true);
@@ -47,11 +47,11 @@ gatun_status gatun_layer_norm_forward(gatun_stream* stream, const gatun_layer_no
   return border("layer_norm_forward", error, [&] {
     check_call(stream, desc);
     if (!(desc->epsilon > 0.0f)) invalid("epsilon is %g, it must be positive", static_cast<double>(desc->epsilon));
-    check_layout("x", desc->x, GATUN_F32, -1);
+    check_storage("x", desc->x, -1);
     const RowShape rows = collapse_rows("x", desc->x);
     check_vector("gamma", desc->gamma, rows.columns, true);
     check_vector("beta", desc->beta, rows.columns, true);
-    check_layout("y", desc->y, GATUN_F32, desc->x.rank);
+    check_layout("y", desc->y, desc->x.dtype, desc->x.rank);
     check_same_shape("y", desc->y, "x", desc->x);
     check_no_overlap("y", desc->y);
     check_vector("mean", desc->mean, rows.rows, false);
@@ -62,9 +62,12 @@ gatun_status gatun_layer_norm_forward(gatun_stream* stream, const gatun_layer_no
     check_pointer("y", desc->y, y);
     check_pointer("mean", desc->mean, mean);
     check_pointer("rstd", desc->rstd, rstd);
-    layer_norm_forward(*stream, {static_cast<const float*>(x), rows}, static_cast<const float*>(gamma), static_cast<const float*>(beta),
-                       {static_cast<float*>(y), collapse_rows("y", desc->y)}, static_cast<float*>(mean), static_cast<float*>(rstd),
-                       desc->epsilon);
+    const RowShape y_rows = collapse_rows("y", desc->y);
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      layer_norm_forward<T>(*stream, {static_cast<const T*>(x), rows}, static_cast<const float*>(gamma), static_cast<const float*>(beta),
+                            {static_cast<T*>(y), y_rows}, static_cast<float*>(mean), static_cast<float*>(rstd), desc->epsilon);
+    });
   });
 }
 
@@ -93,10 +96,13 @@ gatun_status gatun_layer_norm_backward(gatun_stream* stream, const gatun_layer_n
     check_pointer("dgamma", desc->dgamma, dgamma);
     check_pointer("dbeta", desc->dbeta, dbeta);
     check_workspace(workspace, workspace_bytes, workspace_of(*desc, rows));
-    layer_norm_backward(*stream, {static_cast<const float*>(x), rows}, static_cast<const float*>(gamma), static_cast<const float*>(mean),
-                        static_cast<const float*>(rstd), {static_cast<const float*>(dy), collapse_rows("dy", desc->dy)},
-                        {static_cast<float*>(dx), collapse_rows("dx", desc->dx)}, static_cast<float*>(dgamma),
-                        static_cast<float*>(dbeta), static_cast<float*>(workspace));
+    const RowShape dy_rows = collapse_rows("dy", desc->dy), dx_rows = collapse_rows("dx", desc->dx);
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      layer_norm_backward<T>(*stream, {static_cast<const T*>(x), rows}, static_cast<const float*>(gamma), static_cast<const float*>(mean),
+                             static_cast<const float*>(rstd), {static_cast<const T*>(dy), dy_rows}, {static_cast<T*>(dx), dx_rows},
+                             static_cast<float*>(dgamma), static_cast<float*>(dbeta), static_cast<float*>(workspace));
+    });
   });
 }
 

@@ -12,14 +12,17 @@ gatun_status gatun_softmax_forward(gatun_stream* stream, const gatun_softmax_des
   return border("softmax_forward", error, [&] {
     check_call(stream, desc);
     check_divisor("temperature", desc->temperature);
-    check_layout("x", desc->x, GATUN_F32, -1);
-    check_layout("y", desc->y, GATUN_F32, desc->x.rank);
+    check_storage("x", desc->x, -1);
+    check_layout("y", desc->y, desc->x.dtype, desc->x.rank);
     check_same_shape("y", desc->y, "x", desc->x);
     check_no_overlap("y", desc->y);
     check_pointer("x", desc->x, x);
     check_pointer("y", desc->y, y);
-    softmax_forward(*stream, {static_cast<const float*>(x), collapse_rows("x", desc->x)},
-                    {static_cast<float*>(y), collapse_rows("y", desc->y)}, desc->temperature);
+    const RowShape x_rows = collapse_rows("x", desc->x), y_rows = collapse_rows("y", desc->y);
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      softmax_forward<T>(*stream, {static_cast<const T*>(x), x_rows}, {static_cast<T*>(y), y_rows}, desc->temperature);
+    });
   });
 }
 
@@ -29,18 +32,21 @@ gatun_status gatun_softmax_backward(gatun_stream* stream, const gatun_softmax_ba
   return border("softmax_backward", error, [&] {
     check_call(stream, desc);
     check_divisor("temperature", desc->temperature);
-    check_layout("y", desc->y, GATUN_F32, -1);
-    check_layout("dy", desc->dy, GATUN_F32, desc->y.rank);
+    check_storage("y", desc->y, -1);
+    check_layout("dy", desc->dy, desc->y.dtype, desc->y.rank);
     check_same_shape("dy", desc->dy, "y", desc->y);
-    check_layout("dx", desc->dx, GATUN_F32, desc->y.rank);
+    check_layout("dx", desc->dx, desc->y.dtype, desc->y.rank);
     check_same_shape("dx", desc->dx, "y", desc->y);
     check_no_overlap("dx", desc->dx);
     check_pointer("y", desc->y, y);
     check_pointer("dy", desc->dy, dy);
     check_pointer("dx", desc->dx, dx);
-    softmax_backward(*stream, {static_cast<const float*>(y), collapse_rows("y", desc->y)},
-                     {static_cast<const float*>(dy), collapse_rows("dy", desc->dy)},
-                     {static_cast<float*>(dx), collapse_rows("dx", desc->dx)}, desc->temperature);
+    const RowShape y_rows = collapse_rows("y", desc->y), dy_rows = collapse_rows("dy", desc->dy), dx_rows = collapse_rows("dx", desc->dx);
+    with_storage(desc->y.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      softmax_backward<T>(*stream, {static_cast<const T*>(y), y_rows}, {static_cast<const T*>(dy), dy_rows}, {static_cast<T*>(dx), dx_rows},
+                          desc->temperature);
+    });
   });
 }
 

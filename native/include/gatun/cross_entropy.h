@@ -4,7 +4,8 @@
  * Cross-entropy between targets and the softmax of logits with a temperature, row by row; the softmax is never stored.
  * Soft targets are how swapped prediction compares codes with predictions (Caron et al., 2020, section 3.1).
  *
- * Targets are constants: there is no gradient with respect to them.
+ * Targets are constants: there is no gradient with respect to them. Logits and their gradient are stored alike: f32, on CUDA also bf16 or
+ * f16; everything else is f32.
  */
 #ifndef GATUN_CROSS_ENTROPY_H
 #define GATUN_CROSS_ENTROPY_H
@@ -18,7 +19,7 @@ extern "C" {
 typedef struct gatun_cross_entropy_desc {
   uint32_t struct_size;
   float temperature;     /**< positive, not subnormal */
-  gatun_layout logits;   /**< f32 (..., K), rows equally spaced */
+  gatun_layout logits;   /**< (..., K), rows equally spaced */
   gatun_layout targets;  /**< f32, shape of logits: soft targets, of any row sum; or i32 (rows): labels, below 0 for none */
   gatun_layout loss;     /**< f32 (rows), written */
   gatun_layout lse;      /**< f32 (rows), written: log Σ exp(logits / temperature); or absent */
@@ -30,7 +31,7 @@ typedef struct gatun_cross_entropy_backward_desc {
   gatun_layout logits;   /**< as in the forward pass */
   gatun_layout targets;  /**< as in the forward pass */
   gatun_layout dloss;    /**< f32 (rows), any stride (0: one value for all rows): gradient of each row's loss */
-  gatun_layout dlogits;  /**< f32, shape of logits, written; may be logits itself */
+  gatun_layout dlogits;  /**< shape and type of logits, written; may be logits itself */
 } gatun_cross_entropy_backward_desc;
 
 /**

@@ -2,6 +2,8 @@
 /**
  * @file l2_normalize.h
  * Rows scaled to unit Euclidean length: y = x / max(‖x‖₂, epsilon), as embeddings and prototypes are before a cosine.
+ *
+ * x, y, dy and dx are stored alike: f32, on CUDA also bf16 or f16. Lengths are f32.
  */
 #ifndef GATUN_L2_NORMALIZE_H
 #define GATUN_L2_NORMALIZE_H
@@ -15,18 +17,18 @@ extern "C" {
 typedef struct gatun_l2_normalize_desc {
   uint32_t struct_size;
   float epsilon;      /**< smallest length divided by, > 0 and not subnormal; 1e-12 is usual */
-  gatun_layout x;     /**< f32 (..., D): rows along the last dimension, equally spaced */
-  gatun_layout y;     /**< f32, shape of x; may be x itself */
+  gatun_layout x;     /**< (..., D): rows along the last dimension, equally spaced */
+  gatun_layout y;     /**< shape of x; may be x itself */
   gatun_layout norm;  /**< f32 (rows) contiguous: ‖x‖₂ of each row; kept for the backward pass */
 } gatun_l2_normalize_desc;
 
 typedef struct gatun_l2_normalize_backward_desc {
   uint32_t struct_size;
   float epsilon;      /**< as in the forward pass */
-  gatun_layout y;     /**< f32 (..., D): output of the forward pass */
+  gatun_layout y;     /**< (..., D): output of the forward pass */
   gatun_layout norm;  /**< f32 (rows): lengths of the forward pass */
-  gatun_layout dy;    /**< f32, shape of y */
-  gatun_layout dx;    /**< f32, shape of y; may be dy itself */
+  gatun_layout dy;    /**< shape of y */
+  gatun_layout dx;    /**< shape of y; may be dy itself */
 } gatun_l2_normalize_backward_desc;
 
 /**
