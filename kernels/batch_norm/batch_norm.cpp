@@ -17,6 +17,9 @@ HWY_BEFORE_NAMESPACE();
 namespace gatun {
 namespace HWY_NAMESPACE {
 
+// Rows of one chunk: it stays in the second-level cache between its two passes. The size depends on the shape only.
+constexpr int64_t batch_norm_chunk(int64_t columns) { return std::clamp<int64_t>(16384 / std::max<int64_t>(columns, 1), 32, 512); }
+
 // partial: for each chunk its means (columns), then its centered sums of squares (columns)
 void statistics(int threads, Rows<const float> x, float* partial) {
   const int64_t chunk = batch_norm_chunk(x.columns);
@@ -164,10 +167,13 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gatun {
 
+using HWY_NAMESPACE::batch_norm_chunk;
+
 size_t batch_norm_workspace(int64_t rows, int64_t columns) {
   return static_cast<size_t>(2 * chunk_count(rows, batch_norm_chunk(columns)) * columns) * sizeof(float);
 }
 
+template <>
 void batch_norm_statistics(const Stream& stream, Rows<const float> x, float* mean, float* centered, float* workspace) {
   GATUN_DISPATCH(statistics)(stream.threads(), x, workspace);
   // Chunks join in order (Chan, Golub and LeVeque, 1979).
@@ -197,8 +203,8 @@ void batch_norm_statistics(const Stream& stream, Rows<const float> x, float* mea
   }
 }
 
-void batch_norm_update(const float* mean, const float* centered, int64_t columns, int64_t count, double epsilon, const float* momentum,
-                       float* running_mean, float* running_variance, float* rstd) {
+void batch_norm_update(const Stream&, const float* mean, const float* centered, int64_t columns, int64_t count, double epsilon,
+                       const float* momentum, float* running_mean, float* running_variance, float* rstd) {
   const double n = static_cast<double>(count);
   for (int64_t c = 0; c < columns; ++c) {
     const double squares = static_cast<double>(centered[c]);
@@ -210,15 +216,18 @@ void batch_norm_update(const float* mean, const float* centered, int64_t columns
   }
 }
 
+template <>
 void batch_norm_apply(const Stream& stream, Rows<const float> x, const BatchNormChannels& channels, Rows<float> y) {
   GATUN_DISPATCH(apply)(stream.threads(), x, channels, y);
 }
 
+template <>
 void batch_norm_inference(const Stream& stream, Rows<const float> x, const BatchNormChannels& channels, const float* variance,
                           double epsilon, Rows<float> y) {
   GATUN_DISPATCH(inference)(stream.threads(), x, channels, variance, epsilon, y);
 }
 
+template <>
 void batch_norm_backward_sums(const Stream& stream, Rows<const float> x, const BatchNormChannels& channels, Rows<const float> dy,
                               float* dgamma, float* dbeta, float* workspace) {
   GATUN_DISPATCH(backward_sums)(stream.threads(), x, channels, dy, workspace);
@@ -227,6 +236,7 @@ void batch_norm_backward_sums(const Stream& stream, Rows<const float> x, const B
   add_partials(stream.threads(), workspace + x.columns, chunks, 2 * x.columns, x.columns, dbeta);
 }
 
+template <>
 void batch_norm_backward(const Stream& stream, Rows<const float> x, const BatchNormChannels& channels, Rows<const float> dy,
                          const float* dgamma, const float* dbeta, int64_t count, Rows<float> dx) {
   GATUN_DISPATCH(backward)(stream.threads(), x, channels, dy, dgamma, dbeta, count, dx);

@@ -127,11 +127,18 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gatun {
 
+// Six values a channel and sample: sums of the channel, and what each channel multiplies and adds.
+size_t group_norm_workspace(const GroupNormShape& shape) {
+  return static_cast<size_t>(6 * shape.samples * shape.channels) * sizeof(float);
+}
+
+template <>
 void group_norm_forward(const Stream& stream, const GroupNormShape& shape, Rows<const float> x, const float* gamma, const float* beta,
                         Rows<float> y, float* mean, float* rstd, float epsilon, float* workspace) {
   GATUN_DISPATCH(forward)(stream.threads(), shape, x, gamma, beta, y, mean, rstd, epsilon, workspace);
 }
 
+template <>
 void group_norm_backward(const Stream& stream, const GroupNormShape& shape, Rows<const float> x, const float* gamma, const float* mean,
                          const float* rstd, Rows<const float> dy, Rows<float> dx, float* dgamma, float* dbeta, float* workspace) {
   GATUN_DISPATCH(backward)(stream.threads(), shape, x, gamma, mean, rstd, dy, dx, workspace);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/group_norm/group_norm_reference.h"
 
-#include <cstdlib>
-#include <memory>
-
+#include "kernels/testing/memory.h"
+#include "kernels/testing/storage.h"
+#include "kernels/testing/strided.h"
 #include "kernels/testing/testing.h"
 
 using namespace gatun;
@@ -14,8 +14,10 @@ namespace {
 constexpr float kEpsilon = 1e-5f;
 constexpr gatun_layout kAbsent{};
 
+template <class T>
 struct Result {
-  std::vector<float> mean, rstd, y, dx, dgamma, dbeta;
+  std::vector<float> mean, rstd, dgamma, dbeta;
+  std::vector<T> y, dx;
 };
 
 struct Problem {
@@ -38,72 +40,56 @@ struct Problem {
   }
 };
 
-std::unique_ptr<void, void (*)(void*)> allocate(size_t bytes) { return {std::aligned_alloc(64, (bytes + 63) / 64 * 64 + 64), std::free}; }
-
-Result run_kernel(int threads, const Problem& p) {
+template <class T = float>
+Result<T> run_kernel(int threads, const Problem& p) {
   Device device(threads);
   const int64_t stride = p.channels + p.padding;
-  const auto spread = [&](const std::vector<float>& packed) {
-    std::vector<float> buffer(static_cast<size_t>(p.rows() * stride), 7.0f);
-    for (int64_t r = 0; r < p.rows(); ++r) std::copy_n(packed.begin() + r * p.channels, p.channels, buffer.begin() + r * stride);
-    return buffer;
-  };
-  const auto pack = [&](const std::vector<float>& buffer) {
-    std::vector<float> values;
-    for (int64_t r = 0; r < p.rows(); ++r) {
-      values.insert(values.end(), buffer.begin() + r * stride, buffer.begin() + r * stride + p.channels);
-      for (int64_t c = p.channels; c < stride; ++c) CHECK(buffer[static_cast<size_t>(r * stride + c)] == 7.0f);
-    }
-    return values;
-  };
-  const gatun_layout image = layout(GATUN_F32, {p.samples, p.height, p.width, p.channels},
+  const gatun_layout image = layout(kDtype<T>, {p.samples, p.height, p.width, p.channels},
                                     {p.height * p.width * stride, p.width * stride, stride, 1});
   const gatun_layout line = layout(GATUN_F32, {p.channels}), affine = p.affine ? line : kAbsent;
   const gatun_layout statistics = layout(GATUN_F32, {p.samples, p.groups});
-  const float *gamma = p.affine ? p.gamma.data() : nullptr, *beta = p.affine ? p.beta.data() : nullptr;
-  const std::vector<float> x = spread(p.x), dy = spread(p.dy);
-  std::vector<float> y(x.size(), 7.0f), dx(x.size(), 7.0f);
-  Result r;
-  r.mean.resize(static_cast<size_t>(p.samples * p.groups));
-  r.rstd.resize(r.mean.size());
-  r.dgamma.resize(p.gamma.size());
-  r.dbeta.resize(p.gamma.size());
+  const Memory<float> scale(p.gamma), shift(p.beta);
+  const float *gamma = p.affine ? scale.data() : nullptr, *beta = p.affine ? shift.data() : nullptr;
+  const Memory<T> x(spread(stored<T>(p.x), p.channels, p.padding)), dy(spread(stored<T>(p.dy), p.channels, p.padding));
+  const size_t size = static_cast<size_t>(p.rows() * stride), groups = static_cast<size_t>(p.samples * p.groups);
+  Memory<T> y(size, T(7.0f)), dx(size, T(7.0f));
+  Memory<float> mean(groups, 7.0f), rstd(groups, 7.0f), dgamma(p.gamma.size(), 7.0f), dbeta(p.gamma.size(), 7.0f);
   const gatun_group_norm_desc desc{sizeof desc, kEpsilon, p.groups, image, affine, affine, image, statistics, statistics};
   size_t bytes = 0;
   run([&](gatun_error* e) { return gatun_group_norm_forward_workspace(&desc, &bytes, e); });
-  const auto first = allocate(bytes);
+  Memory<char> first(bytes, 127);
   run([&](gatun_error* e) {
-    return gatun_group_norm_forward(device.stream(), &desc, x.data(), gamma, beta, y.data(), r.mean.data(), r.rstd.data(), first.get(), bytes, e);
+    return gatun_group_norm_forward(device.stream(), &desc, x.data(), gamma, beta, y.data(), mean.data(), rstd.data(), first.data(), bytes, e);
   });
   const gatun_group_norm_backward_desc back{sizeof back, 0, p.groups, image, affine, statistics, statistics, image, image, line, line};
   run([&](gatun_error* e) { return gatun_group_norm_backward_workspace(&back, &bytes, e); });
-  const auto second = allocate(bytes);
+  Memory<char> second(bytes, 127);
   run([&](gatun_error* e) {
-    return gatun_group_norm_backward(device.stream(), &back, x.data(), gamma, r.mean.data(), r.rstd.data(), dy.data(), dx.data(),
-                                     r.dgamma.data(), r.dbeta.data(), second.get(), bytes, e);
+    return gatun_group_norm_backward(device.stream(), &back, x.data(), gamma, mean.data(), rstd.data(), dy.data(), dx.data(), dgamma.data(),
+                                     dbeta.data(), second.data(), bytes, e);
   });
-  r.y = pack(y);
-  r.dx = pack(dx);
-  return r;
+  return {mean.values(), rstd.values(), dgamma.values(), dbeta.values(), pack(y.values(), p.channels, p.padding), pack(dx.values(), p.channels, p.padding)};
 }
 
 }  // namespace
 
-TEST_CASE("group_norm matches the double reference on odd shapes, strides and groups") {
-  const Problem problems[] = {{1, 1, 1, 2, 1, 0, 1}, {3, 5, 3, 6, 2, 0, 2},   {2, 4, 4, 34, 17, 5, 3},
-                              {2, 3, 3, 16, 16, 0, 4}, {5, 7, 7, 33, 1, 2, 5}, {4, 28, 28, 64, 32, 0, 6}};
+TEST_CASE_TEMPLATE("group_norm matches the double reference on odd shapes, strides and groups", T, GATUN_STORAGES) {
+  const Problem problems[] = {{1, 1, 1, 2, 1, 0, 1},   {3, 5, 3, 6, 2, 0, 2},  {2, 4, 4, 34, 17, 5, 3},  {2, 3, 3, 16, 16, 0, 4},
+                              {5, 7, 7, 33, 1, 2, 5}, {4, 14, 14, 64, 32, 0, 6}, {2, 9, 9, 320, 32, 8, 7}, {1, 23, 23, 24, 8, 0, 8}};
   for (Problem p : problems) {
+    p.x = rounded<T>(p.x);
+    p.dy = rounded<T>(p.dy);
     for (const bool affine : {true, false}) {
       CAPTURE(p.channels);
       CAPTURE(p.groups);
       p.affine = affine;
       const auto truth = p.reference<double>();
       const auto naive = p.reference<float>();
-      const Result r = run_kernel(2, p);
+      const Result<T> r = run_kernel<T>(2, p);
       check_close(r.mean, truth.mean, naive.mean);
       check_close(r.rstd, truth.rstd, naive.rstd);
-      check_close(r.y, truth.y, naive.y);
-      check_close(r.dx, truth.dx, naive.dx);
+      check_stored(r.y, truth.y, naive.y);
+      check_stored(r.dx, truth.dx, naive.dx);
       check_close(r.dgamma, truth.dgamma, naive.dgamma);
       check_close(r.dbeta, truth.dbeta, naive.dbeta);
     }
@@ -132,9 +118,9 @@ TEST_CASE("group_norm reference gradient agrees with finite differences") {
 
 TEST_CASE("group_norm gives the same bits for any number of threads") {
   const Problem p(7, 9, 9, 24, 4, 0, 9);
-  const Result one = run_kernel(1, p);
+  const Result<float> one = run_kernel(1, p);
   for (const int threads : {2, 3}) {
-    const Result many = run_kernel(threads, p);
+    const Result<float> many = run_kernel(threads, p);
     CHECK(same_bits(one.y, many.y));
     CHECK(same_bits(one.dx, many.dx));
     CHECK(same_bits(one.dgamma, many.dgamma));
@@ -145,9 +131,27 @@ TEST_CASE("group_norm gives the same bits for any number of threads") {
 TEST_CASE("group_norm: a NaN stays in its group, no samples are allowed") {
   Problem p(2, 2, 2, 4, 2, 0, 1);
   p.x[0] = std::numeric_limits<float>::quiet_NaN();
-  const Result r = run_kernel(2, p);
+  const Result<float> r = run_kernel(2, p);
   for (size_t i = 0; i < r.y.size(); ++i) CHECK(std::isnan(r.y[i]) == (i < 16 && i % 4 < 2));
   for (const float v : run_kernel(2, Problem(0, 2, 2, 4, 2, 0, 3)).dgamma) CHECK(v == 0.0f);
+}
+
+TEST_CASE("group_norm: gradients that nobody wants, gradient in place") {
+  Device device;
+  const Problem p(2, 3, 3, 8, 2, 0, 4);
+  const Result<float> all = run_kernel(2, p);
+  const gatun_layout image = layout(GATUN_F32, {2, 9, 8}), statistics = layout(GATUN_F32, {2, 2});
+  const Memory<float> x(p.x), gamma(p.gamma), mean(all.mean), rstd(all.rstd);
+  Memory<float> dx(p.dy);
+  const gatun_group_norm_backward_desc back{sizeof back, 0, 2, image, layout(GATUN_F32, {8}), statistics, statistics, image, image, kAbsent, kAbsent};
+  size_t bytes = 0;
+  run([&](gatun_error* e) { return gatun_group_norm_backward_workspace(&back, &bytes, e); });
+  Memory<char> workspace(bytes, 127);
+  run([&](gatun_error* e) {
+    return gatun_group_norm_backward(device.stream(), &back, x.data(), gamma.data(), mean.data(), rstd.data(), dx.data(), dx.data(), nullptr,
+                                     nullptr, workspace.data(), bytes, e);
+  });
+  CHECK(same_bits(all.dx, dx.values()));
 }
 
 TEST_CASE("group_norm refuses bad descriptors with a message that names the operand") {

@@ -161,7 +161,7 @@ __global__ void __launch_bounds__(Cut::kThreads) backward_kernel(Rows<const T> x
 
 // Rows too wide for one pack a thread: a block takes a row at a time and adds to partial, where each thread has its own columns.
 template <class T, int N, int Held>
-__global__ void __launch_bounds__(kLongRowBlock) wide_backward_kernel(Rows<const T> x, const float* __restrict__ gamma, const float* __restrict__ means,
+__global__ void __launch_bounds__(kLongRowBlock, 1) wide_backward_kernel(Rows<const T> x, const float* __restrict__ gamma, const float* __restrict__ means,
                                                                       const float* __restrict__ rstds, Rows<const T> dy, Rows<T> dx, float* __restrict__ partial,
                                                                       int64_t chunk, int64_t chunks) {
   __shared__ float scratch[kLongRowBlock / 32];

@@ -10,14 +10,14 @@ namespace gatun {
 namespace {
 
 RowShape check_rows(const char* name, const gatun_layout& layout, const gatun_layout& x, bool written) {
-  check_layout(name, layout, GATUN_F32, x.rank);
+  check_layout(name, layout, x.dtype, x.rank);
   check_same_shape(name, layout, "x", x);
   if (written) check_no_overlap(name, layout);
   return collapse_rows(name, layout);
 }
 
 RowShape check_x(const gatun_layout& x) {
-  check_layout("x", x, GATUN_F32, -1);
+  check_storage("x", x, -1);
   return collapse_rows("x", x);
 }
 
@@ -39,8 +39,14 @@ void check_epsilon(double epsilon) {
   if (!(epsilon > 0.0)) invalid("epsilon is %g, it must be positive", epsilon);
 }
 
-const float* in(const void* p) { return static_cast<const float*>(p); }
-float* out(void* p) { return static_cast<float*>(p); }
+template <class T = float>
+const T* in(const void* p) {
+  return static_cast<const T*>(p);
+}
+template <class T = float>
+T* out(void* p) {
+  return static_cast<T*>(p);
+}
 
 RowShape check_statistics(const gatun_batch_norm_statistics_desc& desc) {
   const RowShape rows = check_x(desc.x);
@@ -88,7 +94,10 @@ gatun_status gatun_batch_norm_statistics(gatun_stream* stream, const gatun_batch
     check_pointer("mean", desc->mean, mean);
     check_pointer("centered", desc->centered, centered);
     check_workspace(workspace, workspace_bytes, batch_norm_workspace(rows.rows, rows.columns));
-    batch_norm_statistics(*stream, {in(x), rows}, out(mean), out(centered), out(workspace));
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      batch_norm_statistics<T>(*stream, {in<T>(x), rows}, out(mean), out(centered), out(workspace));
+    });
   });
 }
 
@@ -124,9 +133,12 @@ gatun_status gatun_batch_norm_forward(gatun_stream* stream, const gatun_batch_no
     check_pointer("running_variance", desc->running_variance, running_variance);
     check_pointer("rstd", desc->rstd, rstd);
     check_pointer("y", desc->y, y);
-    batch_norm_update(in(mean), in(centered), rows.columns, desc->count, desc->epsilon, in(momentum), out(running_mean),
+    batch_norm_update(*stream, in(mean), in(centered), rows.columns, desc->count, desc->epsilon, in(momentum), out(running_mean),
                       out(running_variance), out(rstd));
-    batch_norm_apply(*stream, {in(x), rows}, {in(mean), in(rstd), in(gamma), in(beta), desc->relu == 1}, {out(y), y_rows});
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      batch_norm_apply<T>(*stream, {in<T>(x), rows}, {in(mean), in(rstd), in(gamma), in(beta), desc->relu == 1}, {out<T>(y), y_rows});
+    });
   });
 }
 
@@ -149,8 +161,11 @@ gatun_status gatun_batch_norm_inference(gatun_stream* stream, const gatun_batch_
     check_pointer("gamma", desc->gamma, gamma);
     check_pointer("beta", desc->beta, beta);
     check_pointer("y", desc->y, y);
-    batch_norm_inference(*stream, {in(x), rows}, {in(mean), nullptr, in(gamma), in(beta), desc->relu == 1}, in(variance), desc->epsilon,
-                         {out(y), y_rows});
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      batch_norm_inference<T>(*stream, {in<T>(x), rows}, {in(mean), nullptr, in(gamma), in(beta), desc->relu == 1}, in(variance),
+                              desc->epsilon, {out<T>(y), y_rows});
+    });
   });
 }
 
@@ -180,8 +195,12 @@ gatun_status gatun_batch_norm_backward_sums(gatun_stream* stream, const gatun_ba
     check_pointer("dgamma", desc->dgamma, dgamma);
     check_pointer("dbeta", desc->dbeta, dbeta);
     check_workspace(workspace, workspace_bytes, batch_norm_workspace(rows.rows, rows.columns));
-    batch_norm_backward_sums(*stream, {in(x), rows}, {in(mean), in(rstd), in(gamma), in(beta), desc->relu == 1},
-                             {in(dy), collapse_rows("dy", desc->dy)}, out(dgamma), out(dbeta), out(workspace));
+    const RowShape dy_rows = collapse_rows("dy", desc->dy);
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      batch_norm_backward_sums<T>(*stream, {in<T>(x), rows}, {in(mean), in(rstd), in(gamma), in(beta), desc->relu == 1},
+                                  {in<T>(dy), dy_rows}, out(dgamma), out(dbeta), out(workspace));
+    });
   });
 }
 
@@ -211,8 +230,11 @@ gatun_status gatun_batch_norm_backward(gatun_stream* stream, const gatun_batch_n
     check_pointer("dgamma", desc->dgamma, dgamma);
     check_pointer("dbeta", desc->dbeta, dbeta);
     check_pointer("dx", desc->dx, dx);
-    batch_norm_backward(*stream, {in(x), rows}, {in(mean), in(rstd), in(gamma), in(beta), desc->relu == 1}, {in(dy), dy_rows}, in(dgamma),
-                        in(dbeta), desc->count, {out(dx), dx_rows});
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      batch_norm_backward<T>(*stream, {in<T>(x), rows}, {in(mean), in(rstd), in(gamma), in(beta), desc->relu == 1}, {in<T>(dy), dy_rows},
+                             in(dgamma), in(dbeta), desc->count, {out<T>(dx), dx_rows});
+    });
   });
 }
 

@@ -23,7 +23,7 @@ void check_statistics(const char* name, const gatun_layout& layout, const GroupN
 }
 
 GroupNormShape check_shape_of(const gatun_layout& x, int64_t groups) {
-  check_layout("x", x, GATUN_F32, -1);
+  check_storage("x", x, -1);
   if (x.rank < 2) invalid("x has rank %d, expected (B, ..., C)", x.rank);
   const RowShape rows = collapse_rows("x", x);
   if (groups < 1 || rows.columns % groups != 0) {
@@ -34,7 +34,7 @@ GroupNormShape check_shape_of(const gatun_layout& x, int64_t groups) {
 }
 
 void check_like_x(const char* name, const gatun_layout& layout, const gatun_layout& x) {
-  check_layout(name, layout, GATUN_F32, x.rank);
+  check_layout(name, layout, x.dtype, x.rank);
   check_same_shape(name, layout, "x", x);
 }
 
@@ -63,8 +63,14 @@ GroupNormShape check_backward(const gatun_group_norm_backward_desc& desc) {
   return shape;
 }
 
-const float* in(const void* p) { return static_cast<const float*>(p); }
-float* out(void* p) { return static_cast<float*>(p); }
+template <class T = float>
+const T* in(const void* p) {
+  return static_cast<const T*>(p);
+}
+template <class T = float>
+T* out(void* p) {
+  return static_cast<T*>(p);
+}
 
 }  // namespace
 
@@ -95,8 +101,12 @@ gatun_status gatun_group_norm_forward(gatun_stream* stream, const gatun_group_no
     check_pointer("mean", desc->mean, mean);
     check_pointer("rstd", desc->rstd, rstd);
     check_workspace(workspace, workspace_bytes, group_norm_workspace(shape));
-    group_norm_forward(*stream, shape, {in(x), collapse_rows("x", desc->x)}, in(gamma), in(beta), {out(y), collapse_rows("y", desc->y)},
-                       out(mean), out(rstd), desc->epsilon, out(workspace));
+    const RowShape x_rows = collapse_rows("x", desc->x), y_rows = collapse_rows("y", desc->y);
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      group_norm_forward<T>(*stream, shape, {in<T>(x), x_rows}, in(gamma), in(beta), {out<T>(y), y_rows}, out(mean), out(rstd),
+                            desc->epsilon, out(workspace));
+    });
   });
 }
 
@@ -125,9 +135,12 @@ gatun_status gatun_group_norm_backward(gatun_stream* stream, const gatun_group_n
     check_pointer("dgamma", desc->dgamma, dgamma);
     check_pointer("dbeta", desc->dbeta, dbeta);
     check_workspace(workspace, workspace_bytes, group_norm_workspace(shape));
-    group_norm_backward(*stream, shape, {in(x), collapse_rows("x", desc->x)}, in(gamma), in(mean), in(rstd),
-                        {in(dy), collapse_rows("dy", desc->dy)}, {out(dx), collapse_rows("dx", desc->dx)}, out(dgamma), out(dbeta),
-                        out(workspace));
+    const RowShape x_rows = collapse_rows("x", desc->x), dy_rows = collapse_rows("dy", desc->dy), dx_rows = collapse_rows("dx", desc->dx);
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      group_norm_backward<T>(*stream, shape, {in<T>(x), x_rows}, in(gamma), in(mean), in(rstd), {in<T>(dy), dy_rows},
+                             {out<T>(dx), dx_rows}, out(dgamma), out(dbeta), out(workspace));
+    });
   });
 }
 

@@ -9,8 +9,8 @@
  * Machines with n_i rows join by mean = Σ n_i mean_i / n and centered = Σ (centered_i + n_i (mean_i − mean)²); dgamma and dbeta by
  * their sums.
  *
- * All operands are f32, per-channel ones (C) contiguous; x, y, dy, dx are (..., C) with rows equally spaced. With `relu` 1, y =
- * max(0, ·) and the backward calls mask dy where that was 0 (recomputed from x, to the bit).
+ * x, y, dy, dx are (..., C) with rows equally spaced, stored alike: f32, on CUDA also bf16 or f16. The other operands are f32, (C)
+ * contiguous. With `relu` 1, y = max(0, ·) and the backward calls mask dy where that was 0 (recomputed from x in f32, to the bit).
  */
 #ifndef GATUN_BATCH_NORM_H
 #define GATUN_BATCH_NORM_H

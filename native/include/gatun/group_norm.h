@@ -3,6 +3,8 @@
  * @file group_norm.h
  * Group normalisation (Wu and He, 2018): in each sample, each group of neighbouring channels has mean 0 and variance 1 over all
  * positions, before gamma and beta. Samples are independent of each other.
+ *
+ * x, y, dy and dx are stored alike: f32, on CUDA also bf16 or f16. Everything else is f32.
  */
 #ifndef GATUN_GROUP_NORM_H
 #define GATUN_GROUP_NORM_H
@@ -17,10 +19,10 @@ typedef struct gatun_group_norm_desc {
   uint32_t struct_size;
   float epsilon;       /**< added to the variance, positive; 1e-5 is usual */
   int64_t groups;      /**< divides C; 1 normalises whole samples, C each channel (instance norm) */
-  gatun_layout x;      /**< f32 (B, ..., C), rank 2 or more, rows equally spaced */
+  gatun_layout x;      /**< (B, ..., C), rank 2 or more, rows equally spaced */
   gatun_layout gamma;  /**< f32 (C), or absent: 1 */
   gatun_layout beta;   /**< f32 (C), or absent: 0 */
-  gatun_layout y;      /**< f32, shape of x, written; x itself only where no backward pass follows */
+  gatun_layout y;      /**< shape of x, written; x itself only where no backward pass follows */
   gatun_layout mean;   /**< f32 (B, groups) contiguous, written; for the backward pass */
   gatun_layout rstd;   /**< f32 (B, groups) contiguous, written: 1 / sqrt(biased variance + epsilon) */
 } gatun_group_norm_desc;
@@ -29,12 +31,12 @@ typedef struct gatun_group_norm_backward_desc {
   uint32_t struct_size;
   uint32_t reserved;
   int64_t groups;       /**< as in the forward pass */
-  gatun_layout x;       /**< f32 (B, ..., C): input of the forward pass */
+  gatun_layout x;       /**< (B, ..., C): input of the forward pass */
   gatun_layout gamma;   /**< as in the forward pass */
   gatun_layout mean;    /**< f32 (B, groups) of the forward pass */
   gatun_layout rstd;    /**< f32 (B, groups) of the forward pass */
-  gatun_layout dy;      /**< f32, shape of x */
-  gatun_layout dx;      /**< f32, shape of x, written; may be dy itself */
+  gatun_layout dy;      /**< shape of x */
+  gatun_layout dx;      /**< shape of x, written; may be dy itself */
   gatun_layout dgamma;  /**< f32 (C), written, or absent */
   gatun_layout dbeta;   /**< f32 (C), written, or absent */
 } gatun_group_norm_backward_desc;
