@@ -131,8 +131,8 @@ __global__ void __launch_bounds__(kChannelBlock, 2) moments_kernel(Rows<const T>
     __syncthreads();
     const int columns = grid.width * N;
     const int64_t channels = grid.packs * N, first = unit % grid.tiles * columns;
-    const float* const each_mean = means[0].at;
-    const float* const each_square = squares[0].at;
+    const float* const each_mean = reinterpret_cast<const float*>(means);
+    const float* const each_square = reinterpret_cast<const float*>(squares);
     for (int j = static_cast<int>(threadIdx.x); j < columns && first + j < channels; j += kChannelBlock) {
       const float rows = static_cast<float>(place.last - place.first);
       // Slot s has the rows s, s + slots, ...
@@ -207,7 +207,7 @@ __global__ void __launch_bounds__(kChannelBlock, 2) gradient_sums_kernel(Rows<co
     const int64_t channels = grid.packs * N, first = unit % grid.tiles * columns;
     for (int j = static_cast<int>(threadIdx.x); j < 2 * columns; j += kChannelBlock) {
       const int c = j % columns;
-      const float* const from = j < columns ? projections[0].at : sums[0].at;
+      const float* const from = reinterpret_cast<const float*>(j < columns ? projections : sums);
       float total = 0;
       for (int s = 0; s < grid.slots; ++s) total += from[s * columns + c];
       if (first + c < channels) partial[(2 * place.part + (j < columns ? 0 : 1)) * channels + first + c] = total;

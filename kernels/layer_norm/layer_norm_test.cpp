@@ -116,7 +116,7 @@ TEST_CASE("layer_norm reference gradient agrees with finite differences") {
 }
 
 TEST_CASE("layer_norm gives the same bits for any number of threads") {
-  const Problem p(1501, 67, 0, 9);
+  const Problem p(501, 67, 0, 9);
   const Result<float> one = run_kernel(1, p);
   for (const int threads : {2, 3}) {
     const Result<float> many = run_kernel(threads, p);
@@ -140,10 +140,11 @@ TEST_CASE("layer_norm of constant rows, NaN and nothing; gradients that nobody w
   for (const float v : none.dgamma) CHECK(v == 0.0f);
 
   for (const int64_t columns : {9, 40, 2056}) {
+    const int64_t rows = columns > 1000 ? 3 : 40;
     Device device;
-    const Problem p(40, columns, 0, 4);
+    const Problem p(rows, columns, 0, 4);
     const Result<float> all = run_kernel(2, p);
-    const gatun_layout matrix = layout(GATUN_F32, {40, columns}), line = layout(GATUN_F32, {40});
+    const gatun_layout matrix = layout(GATUN_F32, {rows, columns}), line = layout(GATUN_F32, {rows});
     const Memory<float> x(p.x), gamma(p.gamma), mean(all.mean), rstd(all.rstd);
     Memory<float> dx(p.dy);  // in place
     const gatun_layer_norm_backward_desc back{sizeof back, 0, matrix, layout(GATUN_F32, {columns}), line, line, matrix, matrix, kAbsent, kAbsent};

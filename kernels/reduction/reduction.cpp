@@ -252,14 +252,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gatun {
 
-static int64_t innermost_stride(int64_t stride) { return stride == 0 ? std::numeric_limits<int64_t>::max() : stride; }
-
-bool Reduction::along_rows() const {
-  if (kept.count() <= 1) return true;
-  if (reduced.count() <= 1) return false;
-  return innermost_stride(reduced.stride[0][reduced.rank - 1]) < innermost_stride(kept.stride[0][kept.rank - 1]);
-}
-
 int64_t Reduction::chunk() const {
   if (along_rows()) return 8192;
   // At most 64 partial sums a column, so that the workspace stays small beside x.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <limits>
+
 #include "gatun/reduction.h"
 #include "kernels/common/loops.h"
 #include "kernels/common/stream.h"
@@ -14,7 +16,12 @@ struct Reduction {
   Loops<1> reduced;   // simplified
 
   // Whether neighbours in memory are combined with each other (else they belong to neighbouring outputs).
-  bool along_rows() const;
+  bool along_rows() const {
+    if (kept.count() <= 1) return true;
+    if (reduced.count() <= 1) return false;
+    const auto step = [](int64_t stride) { return stride == 0 ? std::numeric_limits<int64_t>::max() : stride; };
+    return step(reduced.stride[0][reduced.rank - 1]) < step(kept.stride[0][kept.rank - 1]);
+  }
   // Elements (along_rows) or rows of one chunk, and chunks of one output.
   int64_t chunk() const;
   int64_t chunks() const;
