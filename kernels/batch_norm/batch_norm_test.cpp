@@ -5,6 +5,7 @@
 #include "kernels/testing/storage.h"
 #include "kernels/testing/strided.h"
 #include "kernels/testing/testing.h"
+#include "kernels/testing/workspace.h"
 
 using namespace gatun;
 using namespace gatun::testing;
@@ -56,7 +57,7 @@ Result<T> run_kernel(int threads, const Problem& p) {
 
   const gatun_batch_norm_statistics_desc statistics{sizeof statistics, 0, matrix, line, line};
   run([&](gatun_error* e) { return gatun_batch_norm_statistics_workspace(&statistics, &bytes, e); });
-  Memory<char> first(bytes, 127);
+  Workspace first(bytes);
   run([&](gatun_error* e) {
     return gatun_batch_norm_statistics(device.stream(), &statistics, x.data(), mean.data(), centered.data(), first.data(), bytes, e);
   });
@@ -68,7 +69,7 @@ Result<T> run_kernel(int threads, const Problem& p) {
   });
   const gatun_batch_norm_backward_sums_desc sums{sizeof sums, p.relu, matrix, line, line, affine, affine, matrix, line, line};
   run([&](gatun_error* e) { return gatun_batch_norm_backward_sums_workspace(&sums, &bytes, e); });
-  Memory<char> second(bytes, 127);
+  Workspace second(bytes);
   run([&](gatun_error* e) {
     return gatun_batch_norm_backward_sums(device.stream(), &sums, x.data(), mean.data(), rstd.data(), gamma, beta, dy.data(), dgamma.data(),
                                           dbeta.data(), second.data(), bytes, e);

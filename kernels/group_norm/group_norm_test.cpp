@@ -5,6 +5,7 @@
 #include "kernels/testing/storage.h"
 #include "kernels/testing/strided.h"
 #include "kernels/testing/testing.h"
+#include "kernels/testing/workspace.h"
 
 using namespace gatun;
 using namespace gatun::testing;
@@ -57,13 +58,13 @@ Result<T> run_kernel(int threads, const Problem& p) {
   const gatun_group_norm_desc desc{sizeof desc, kEpsilon, p.groups, image, affine, affine, image, statistics, statistics};
   size_t bytes = 0;
   run([&](gatun_error* e) { return gatun_group_norm_forward_workspace(&desc, &bytes, e); });
-  Memory<char> first(bytes, 127);
+  Workspace first(bytes);
   run([&](gatun_error* e) {
     return gatun_group_norm_forward(device.stream(), &desc, x.data(), gamma, beta, y.data(), mean.data(), rstd.data(), first.data(), bytes, e);
   });
   const gatun_group_norm_backward_desc back{sizeof back, 0, p.groups, image, affine, statistics, statistics, image, image, line, line};
   run([&](gatun_error* e) { return gatun_group_norm_backward_workspace(&back, &bytes, e); });
-  Memory<char> second(bytes, 127);
+  Workspace second(bytes);
   run([&](gatun_error* e) {
     return gatun_group_norm_backward(device.stream(), &back, x.data(), gamma, mean.data(), rstd.data(), dy.data(), dx.data(), dgamma.data(),
                                      dbeta.data(), second.data(), bytes, e);
@@ -146,7 +147,7 @@ TEST_CASE("group_norm: gradients that nobody wants, gradient in place") {
   const gatun_group_norm_backward_desc back{sizeof back, 0, 2, image, layout(GATUN_F32, {8}), statistics, statistics, image, image, kAbsent, kAbsent};
   size_t bytes = 0;
   run([&](gatun_error* e) { return gatun_group_norm_backward_workspace(&back, &bytes, e); });
-  Memory<char> workspace(bytes, 127);
+  Workspace workspace(bytes);
   run([&](gatun_error* e) {
     return gatun_group_norm_backward(device.stream(), &back, x.data(), gamma.data(), mean.data(), rstd.data(), dx.data(), dx.data(), nullptr,
                                      nullptr, workspace.data(), bytes, e);

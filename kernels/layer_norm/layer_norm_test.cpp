@@ -5,6 +5,7 @@
 #include "kernels/testing/storage.h"
 #include "kernels/testing/strided.h"
 #include "kernels/testing/testing.h"
+#include "kernels/testing/workspace.h"
 
 using namespace gatun;
 using namespace gatun::testing;
@@ -55,7 +56,7 @@ Result<T> run_kernel(int threads, const Problem& p) {
   const gatun_layer_norm_backward_desc back{sizeof back, 0, matrix, affine, line, line, matrix, matrix, channels, channels};
   size_t bytes = 0;
   run([&](gatun_error* e) { return gatun_layer_norm_backward_workspace(&back, &bytes, e); });
-  Memory<char> workspace(bytes, 127);
+  Workspace workspace(bytes);
   run([&](gatun_error* e) {
     return gatun_layer_norm_backward(device.stream(), &back, x.data(), scale, mean.data(), rstd.data(), dy.data(), dx.data(), dgamma.data(),
                                      dbeta.data(), workspace.data(), bytes, e);

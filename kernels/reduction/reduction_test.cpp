@@ -3,6 +3,7 @@
 
 #include "kernels/testing/memory.h"
 #include "kernels/testing/testing.h"
+#include "kernels/testing/workspace.h"
 
 using namespace gatun;
 using namespace gatun::testing;
@@ -32,8 +33,7 @@ std::vector<float> run_kernel(int threads, int operation, const Case& c, const s
   const gatun_reduction_desc desc{sizeof desc, operation, c.x, c.y};
   size_t bytes = 0;
   run([&](gatun_error* e) { return gatun_reduction_workspace(&desc, &bytes, e); });
-  // Of the exact size, so that a byte too many is noticed.
-  Memory<double> workspace((bytes + 7) / 8, std::numeric_limits<double>::quiet_NaN());
+  Workspace workspace(bytes);
   run([&](gatun_error* e) { return gatun_reduction(device.stream(), &desc, in.data(), y.data(), bytes ? workspace.data() : nullptr, bytes, e); });
   return y.values();
 }
