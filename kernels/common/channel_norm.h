@@ -99,7 +99,7 @@ namespace {
 
 // partial: for each sample and chunk the means (channels), then the centered sums of squares (channels).
 template <class T, int N>
-__global__ void __launch_bounds__(kChannelBlock, 2) moments_kernel(Rows<const T> x, ChannelGrid grid, float* __restrict__ partial) {
+__global__ void __launch_bounds__(kChannelBlock, 3) moments_kernel(Rows<const T> x, ChannelGrid grid, float* __restrict__ partial) {
   __shared__ Floats<N> means[kChannelBlock], squares[kChannelBlock];
   constexpr int kR = N == 8 ? 4 : 8;
   for (int64_t unit = blockIdx.x; unit < grid.samples * grid.chunks * grid.tiles; unit += gridDim.x) {

@@ -63,10 +63,10 @@ struct HeldRow {
   }
 };
 
-// f(index, floats of each row...) for each of the thread's packs. Packs beyond the held ones are loaded two at a time, before the first
-// of them is given to f, which may write where a row is.
-template <int N, int Held, int Lanes, class F, class... T>
-__device__ __forceinline__ void for_packs(const RowGroup<Lanes>& group, int64_t count, F&& f, const HeldRow<T, N, Held>&... rows) {
+// f(index, floats of each row...) for each of the thread's packs. Packs beyond the held ones are loaded two at a time, before the first of them is
+// given to f, which may write where a row is. A sweep that follows another goes Back over them: what was read last is still in the L2.
+template <bool Back, int N, int Held, int Lanes, class F, class... T>
+__device__ __forceinline__ void sweep(const RowGroup<Lanes>& group, int64_t count, F&& f, const HeldRow<T, N, Held>&... rows) {
   GATUN_UNROLL
   for (int i = 0; i < Held; ++i) {
     const int64_t index = group.thread() + i * group.threads();
@@ -74,9 +74,11 @@ __device__ __forceinline__ void for_packs(const RowGroup<Lanes>& group, int64_t 
   }
   // Lanes are chosen so that only a block can have more.
   if constexpr (Lanes == 0) {
-    const int64_t step = group.threads();
-    int64_t index = group.thread() + Held * step;
-    for (; index + step < count; index += 2 * step) {
+    const int64_t begin = group.thread() + Held * group.threads();
+    if (begin >= count) return;
+    const int64_t packs = (count - 1 - begin) / group.threads() + 1, step = Back ? -group.threads() : group.threads();
+    int64_t index = begin + (Back ? (packs - 1) * group.threads() : 0), left = packs;
+    for (; left >= 2; left -= 2, index += 2 * step) {
       [&](const Pack<T, N>&... first) {
         [&](const Pack<T, N>&... second) {
           f(index, widen(first)...);
@@ -84,18 +86,27 @@ __device__ __forceinline__ void for_packs(const RowGroup<Lanes>& group, int64_t 
         }(Pack<T, N>(rows.from[index + step])...);
       }(Pack<T, N>(rows.from[index])...);
     }
-    if (index < count) f(index, widen(rows.from[index])...);
+    if (left > 0) f(index, widen(rows.from[index])...);
   }
+}
+
+template <int N, int Held, int Lanes, class F, class... T>
+__device__ __forceinline__ void for_packs(const RowGroup<Lanes>& group, int64_t count, F&& f, const HeldRow<T, N, Held>&... rows) {
+  sweep<false>(group, count, f, rows...);
+}
+template <int N, int Held, int Lanes, class F, class... T>
+__device__ __forceinline__ void for_packs_back(const RowGroup<Lanes>& group, int64_t count, F&& f, const HeldRow<T, N, Held>&... rows) {
+  sweep<true>(group, count, f, rows...);
 }
 
 // Calls f(lanes, pack, threads of a block, rows of a block) with integral constants for the first two: rows of whole packs of N elements, or of
 // single ones. Held as in HeldRow. Few lanes a row: each has several loads under way, which hides more latency than more warps would.
 template <int N, int Held, class F>
-void with_row_shape(bool packs, int64_t columns, F&& f) {
+void with_row_shape(bool packs, int64_t columns, F&& f, int64_t most_threads = kLongRowBlock) {
   using std::integral_constant;
   const auto long_row = [&](auto pack, int64_t count) {
     int64_t threads = chunk_count(chunk_count(count, Held), 32) * 32;
-    if (threads > kLongRowBlock) threads = kLongRowBlock;
+    if (threads > most_threads) threads = most_threads;
     f(integral_constant<int, 0>(), pack, static_cast<int>(threads), 1);
   };
   if (packs) {

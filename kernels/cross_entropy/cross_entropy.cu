@@ -86,8 +86,8 @@ __global__ void __launch_bounds__(RowGroup<Lanes>::kBound) backward_kernel(Rows<
       }
       out[index] = narrow<T>(v);
     };
-    if (soft) for_packs(group, count, write, x, t);
-    else for_packs(group, count, [&](int64_t index, const Floats<N>& v) { write(index, v, one_hot<N>(index, label)); }, x);
+    if (soft) for_packs_back(group, count, write, x, t);
+    else for_packs_back(group, count, [&](int64_t index, const Floats<N>& v) { write(index, v, one_hot<N>(index, label)); }, x);
   }
 }
 
@@ -106,7 +106,7 @@ void cross_entropy_forward(const Stream& stream, Rows<const T> logits, const Cro
   constexpr int kN = kPack<T>;
   with_row_shape<kN, kHeld<T>>(packs_of<kN>(logits, targets), logits.columns, [&](auto lanes, auto n, int threads, int rows) {
     enqueue(stream, forward_kernel<T, n(), lanes()>, grid_for(logits.rows, rows), threads, 0, logits, targets, loss, lse, 1.0f / temperature);
-  });
+  }, 256);  // nothing is held: more blocks rather than larger ones
 }
 
 template <class T>

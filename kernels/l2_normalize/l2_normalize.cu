@@ -30,7 +30,7 @@ __global__ void __launch_bounds__(RowGroup<Lanes>::kBound) forward_kernel(Rows<c
     // fmaxf would turn a NaN length into epsilon.
     const float scale = 1.0f / (length < epsilon ? epsilon : length);
     auto* out = reinterpret_cast<Pack<T, N>*>(row_of(y, row));
-    for_packs(group, count, [&](int64_t index, Floats<N> v) {
+    for_packs_back(group, count, [&](int64_t index, Floats<N> v) {
       for (int i = 0; i < N; ++i) v.at[i] *= scale;
       out[index] = narrow<T>(v);
     }, in);
@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(RowGroup<Lanes>::kBound) backward_kernel(Rows<
     const bool clamped = length < epsilon;
     const float projection = clamped ? 0.0f : sum, scale = 1.0f / (clamped ? epsilon : length);
     auto* result = reinterpret_cast<Pack<T, N>*>(row_of(dx, row));
-    for_packs(group, count, [&](int64_t index, const Floats<N>& v, Floats<N> g) {
+    for_packs_back(group, count, [&](int64_t index, const Floats<N>& v, Floats<N> g) {
       // A clamped row's output may be infinite; it must not meet the projection 0.
       for (int i = 0; i < N; ++i) g.at[i] = (clamped ? g.at[i] : g.at[i] - v.at[i] * projection) * scale;
       result[index] = narrow<T>(g);

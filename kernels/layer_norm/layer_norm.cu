@@ -11,7 +11,7 @@ namespace {
 
 // y may be x, so neither is __restrict__: each thread writes only what it has read itself.
 template <class T, int N, int Held, int Lanes>
-__global__ void __launch_bounds__(RowGroup<Lanes>::kBound) forward_kernel(Rows<const T> x, const float* __restrict__ gamma, const float* __restrict__ beta, Rows<T> y,
+__global__ void __launch_bounds__(RowGroup<Lanes>::kBound, 1) forward_kernel(Rows<const T> x, const float* __restrict__ gamma, const float* __restrict__ beta, Rows<T> y,
                                                                           float* __restrict__ means, float* __restrict__ rstds, float epsilon) {
   __shared__ float scratch[kLongRowBlock / 32];
   const RowGroup<Lanes> group{scratch};
@@ -25,7 +25,7 @@ __global__ void __launch_bounds__(RowGroup<Lanes>::kBound) forward_kernel(Rows<c
       for (int i = 0; i < N; ++i) sum += v.at[i];
     }, in);
     const float mean = group.sum(sum) / columns;
-    for_packs(group, count, [&](int64_t, const Floats<N>& v) {
+    for_packs_back(group, count, [&](int64_t, const Floats<N>& v) {
       for (int i = 0; i < N; ++i) squares += (v.at[i] - mean) * (v.at[i] - mean);
     }, in);
     const float rstd = 1.0f / sqrtf(group.sum(squares) / columns + epsilon);
@@ -186,7 +186,7 @@ __global__ void __launch_bounds__(kLongRowBlock, 1) wide_backward_kernel(Rows<co
       }, in, upstream);
       const float average = group.sum(sum) * share, slope = group.sum(projection) * share;
       auto* out = reinterpret_cast<Pack<T, N>*>(row_of(dx, row));
-      for_packs(group, count, [&](int64_t index, const Floats<N>& v, const Floats<N>& g) {
+      for_packs_back(group, count, [&](int64_t index, const Floats<N>& v, const Floats<N>& g) {
         const Floats<N> scale = load_or<N>(gamma, index, 1.0f);
         Floats<N> result, dgamma = filled<N>(0.0f), dbeta = filled<N>(0.0f);
         if (partial != nullptr && row > first) {

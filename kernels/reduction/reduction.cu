@@ -116,7 +116,7 @@ struct ColumnPlan {
 
 // A unit is a tile of columns of a chunk of rows of a matrix. N columns lie side by side for N > 1.
 template <class Op, int N>
-__global__ void __launch_bounds__(kBlock) columns_kernel(const float* __restrict__ x, float* __restrict__ y, float* __restrict__ partial, ColumnPlan plan) {
+__global__ void __launch_bounds__(kBlock, 3) columns_kernel(const float* __restrict__ x, float* __restrict__ y, float* __restrict__ partial, ColumnPlan plan) {
   __shared__ Floats<N> sums[kBlock];
   const int inner = plan.kept.rank - 1;
   const int64_t packs = plan.columns / N, matrices = plan.outputs / plan.columns;

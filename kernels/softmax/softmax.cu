@@ -22,7 +22,7 @@ __global__ void __launch_bounds__(RowGroup<Lanes>::kBound) forward_kernel(Rows<c
     const float offset = offset_of(sums.largest);
     const float inverse = sums.exps == 0.0f ? 0.0f : 1.0f / sums.exps;  // a masked row becomes zeros
     auto* out = reinterpret_cast<Pack<T, N>*>(row_of(y, row));
-    for_packs(group, count, [&](int64_t index, Floats<N> v) {
+    for_packs_back(group, count, [&](int64_t index, Floats<N> v) {
       for (int i = 0; i < N; ++i) v.at[i] = exponential<T>((v.at[i] - offset) * scale) * inverse;
       out[index] = narrow<T>(v);
     }, in);
@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(RowGroup<Lanes>::kBound) backward_kernel(Rows<
     }, value, gradient);
     mean = group.sum(mean);
     auto* out = reinterpret_cast<Pack<T, N>*>(row_of(dx, row));
-    for_packs(group, count, [&](int64_t index, const Floats<N>& v, Floats<N> g) {
+    for_packs_back(group, count, [&](int64_t index, const Floats<N>& v, Floats<N> g) {
       for (int i = 0; i < N; ++i) g.at[i] = v.at[i] * scale * (g.at[i] - mean);
       out[index] = narrow<T>(g);
     }, value, gradient);
