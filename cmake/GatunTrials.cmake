@@ -45,6 +45,13 @@ if(GATUN_TESTS)
       set_tests_properties(selftest.${device} PROPERTIES ENVIRONMENT OMP_WAIT_POLICY=passive TIMEOUT 300)
     endif()
   endforeach()
+  # PyTorch's script reads what bench lists; without PyTorch it says what it would run.
+  find_program(GATUN_PYTHON python3)
+  if(GATUN_PYTHON)
+    add_test(NAME peers.torch COMMAND sh -c
+      "\"$<TARGET_FILE:gatun-trials-cpu>\" list --json | \"${GATUN_PYTHON}\" -B \"${GATUN_ROOT}/benchmarks/peers/torch_cuda.py\" --dry-run")
+    set_tests_properties(peers.torch PROPERTIES PASS_REGULAR_EXPRESSION "l2_normalize forward f32 .4096, 128. +eager, compile")
+  endif()
   if(TARGET gatun-trials-cuda)
     # Where there is a device it passes; elsewhere the library loads all the same and says why it cannot go on.
     set_target_properties(gatun-trials-cuda PROPERTIES EXCLUDE_FROM_ALL OFF)
