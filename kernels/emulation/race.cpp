@@ -302,6 +302,8 @@ void __tsan_vptr_read(void**) {}
 void __tsan_vptr_update(void**, void*) {}
 // Guards of static variables in host code of a .cu file.
 unsigned char __tsan_atomic8_load(const volatile unsigned char* address, int order) { return __atomic_load_n(address, order); }
+// Reference counts there: a launch is kept for its graph.
+int __tsan_atomic32_fetch_add(volatile int* address, int value, int order) { return __atomic_fetch_add(address, value, order); }
 }
 
 #else
