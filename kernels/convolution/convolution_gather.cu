@@ -101,7 +101,7 @@ struct Loader {
   __device__ __forceinline__ void load(T* a, T* b) {
     const int chunk = static_cast<int>(threadIdx.x % 4);
     if constexpr (Wide) {
-      at(cursor, [&](int row, const T* from, bool inside) { copy_chunk(a + turned<T>(row, chunk), from, inside); },
+      at(cursor, [&](int row, const T* from, bool inside) { copy_chunk_cached(a + turned<T>(row, chunk), from, inside); },
          [&](int row, const T* from, bool inside) { copy_chunk(b + turned<T>(row, chunk), from, inside); });
       cursor.advance(Tile::kDepth, g, phase);
     } else {
@@ -223,7 +223,7 @@ void gather_gemm(const Stream& stream, const GatherArguments& g, const T* source
   if constexpr (sizeof(T) == 4) {
     const bool square = tile == ConvolutionTile::kAuto ? cost(g, 128, 128, kTargetBlocks / 2, 1) < cost(g, 64, 64, kTargetBlocks * 2, 0.8)
                                                        : tile != ConvolutionTile::kSmall;
-    if (!wide_load) run.template operator()<FmaTile<64, 64, 6, false>, false>();
+    if (!wide_load) run.template operator()<FmaTile<64, 64, 5, false>, false>();
     else if (square) run.template operator()<FmaTile<128, 128, 1, false>, true>();
     else run.template operator()<FmaTile<64, 64, 6, false>, true>();
   } else {

@@ -29,6 +29,12 @@ __device__ __forceinline__ void copy_chunk(T* shared, const T* global, bool insi
   cp_async_zero_fill<16>(shared, global, inside ? 16 : 0);
 }
 
+// For the images: what a tap reads is read again by the next one.
+template <class T>
+__device__ __forceinline__ void copy_chunk_cached(T* shared, const T* global, bool inside) {
+  cp_async_zero_fill_cached(shared, global, inside ? 16 : 0);
+}
+
 template <class T>
 __device__ __forceinline__ void copy_element(T* shared, const T* global, bool inside) {
   if constexpr (sizeof(T) == 4) cp_async_zero_fill<4>(shared, global, inside ? 4 : 0);

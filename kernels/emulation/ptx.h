@@ -53,6 +53,15 @@ __device__ __forceinline__ void cp_async_zero_fill(void* shared, const void* glo
 #endif
 }
 
+// cp_async_zero_fill of 16 bytes that stays in the L1 as well: for data that neighbouring copies of the block read again.
+__device__ __forceinline__ void cp_async_zero_fill_cached(void* shared, const void* global, int source_bytes GATUN_PTX_SITE) {
+#if defined(__CUDACC__)
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(source_bytes) : "memory");
+#else
+  emulation::copy_async(shared, global, 16, source_bytes, site);
+#endif
+}
+
 __device__ __forceinline__ void cp_async_commit() {
 #if defined(__CUDACC__)
   asm volatile("cp.async.commit_group;" ::: "memory");
