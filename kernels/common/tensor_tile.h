@@ -29,7 +29,7 @@ __host__ __device__ __forceinline__ constexpr int tile_at(int row, int column) {
 template <int Rows, int Columns, int Threads, class T>
 __device__ __forceinline__ void load_tile(T* tile, const T* from, int64_t stride, int rows, int columns, int thread) {
   constexpr int kChunks = Columns / 8;
-GATUN_UNROLL
+  GATUN_UNROLL
   for (int first = 0; first < Rows * kChunks; first += Threads) {
     const int i = first + thread;
     if (Rows * kChunks % Threads != 0 && i >= Rows * kChunks) break;
@@ -49,7 +49,7 @@ __device__ __forceinline__ void load_tile_unaligned(T* tile, const T* from, int6
   for (int i = thread; i < Rows * kChunks; i += Threads) {
     const int row = i / kChunks, column = i % kChunks * 8;
     Chunk chunk;
-GATUN_UNROLL
+    GATUN_UNROLL
     for (int e = 0; e < 8; ++e) chunk.element[e] = row < rows && column + e < columns ? from[row * stride + column + e] : T(0.0f);
     *reinterpret_cast<Chunk*>(tile + tile_at<Columns>(row, column)) = chunk;
   }
@@ -124,19 +124,19 @@ inline constexpr int kUnloadFloats = 16 * (Columns + 8);
 template <int Run, int Columns, class F>
 __device__ __forceinline__ void unload_accumulators(float* stage, const float (&d)[Columns / 8][4], F&& store) {
   constexpr int kPitch = Columns + 8;  // 8 banks further each row: the pairs below meet no other
-GATUN_UNROLL
+  GATUN_UNROLL
   for (int j = 0; j < Columns / 8; ++j) {
-GATUN_UNROLL
+    GATUN_UNROLL
     for (int e = 0; e < 4; e += 2) {
       *reinterpret_cast<float2*>(stage + accumulator_row(e) * kPitch + j * 8 + accumulator_column(e)) = make_float2(d[j][e], d[j][e + 1]);
     }
   }
   __syncwarp();
-GATUN_UNROLL
+  GATUN_ROLLED
   for (int i = static_cast<int>(threadIdx.x % 32); i < 16 * Columns / Run; i += 32) {
     const int row = i / (Columns / Run), column = i % (Columns / Run) * Run;
     float values[Run];
-GATUN_UNROLL
+    GATUN_UNROLL
     for (int e = 0; e < Run; e += 4) {
       const float4 four = *reinterpret_cast<const float4*>(stage + row * kPitch + column + e);
       values[e] = four.x, values[e + 1] = four.y, values[e + 2] = four.z, values[e + 3] = four.w;

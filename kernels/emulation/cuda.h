@@ -18,6 +18,8 @@
   unsigned char* const NAME = gatun_dynamic
 // Before a loop whose body indexes an array of registers: rolled up, the array would lie in local memory.
 #define GATUN_UNROLL _Pragma("unroll")
+// Before a loop that nvcc would unroll by itself, for little, where what it costs is the time to compile it.
+#define GATUN_ROLLED _Pragma("unroll 1")
 namespace gatun {
 inline constexpr int64_t kMaxGrid = 0x7fffffff;  // of grid_for
 }
@@ -27,6 +29,7 @@ inline constexpr int64_t kMaxGrid = 0x7fffffff;  // of grid_for
 #include "kernels/emulation/host.h"
 #define GATUN_DYNAMIC_SHARED(NAME) unsigned char* const NAME = gatun::emulation::dynamic_shared()
 #define GATUN_UNROLL
+#define GATUN_ROLLED
 namespace gatun {
 inline constexpr int64_t kMaxGrid = 3;
 }

@@ -103,17 +103,17 @@ __global__ void __launch_bounds__(kThreads, 2) float_kernel(const FloatProblem p
     }
     const float* tile_a = tiles.a + step % 2 * Tiles::kStage;
     const float* tile_b = tiles.b + step % 2 * Tiles::kStage;
-GATUN_UNROLL
+    GATUN_UNROLL
     for (int k = 0; k < kK; ++k) {
       float a[4 * kQuads], b[4 * kQuads];
-GATUN_UNROLL
+      GATUN_UNROLL
       for (int q = 0; q < kQuads; ++q) {
         unpack(*reinterpret_cast<const float4*>(tile_a + k * Tiles::kPitch + row + q * 16), a + 4 * q);
         unpack(*reinterpret_cast<const float4*>(tile_b + k * Tiles::kPitch + column + q * 32), b + 4 * q);
       }
-GATUN_UNROLL
+      GATUN_UNROLL
       for (int i = 0; i < 4 * kQuads; ++i) {
-GATUN_UNROLL
+        GATUN_UNROLL
         for (int j = 0; j < 4 * kQuads; ++j) sum[i][j] = fmaf(a[i], b[j], sum[i][j]);
       }
     }
@@ -125,11 +125,11 @@ GATUN_UNROLL
     __syncthreads();
   }
 
-GATUN_UNROLL
+  GATUN_UNROLL
   for (int i = 0; i < 4 * kQuads; ++i) {
     const int r = row0 + row + i / 4 * 16 + i % 4;
     if (r >= p.a.outer) continue;
-GATUN_UNROLL
+    GATUN_UNROLL
     for (int q = 0; q < kQuads; ++q) {
       const int c = column0 + column + q * 32, count = p.b.outer - c;
       float* const to = p.c + r * p.ldc + c;
@@ -139,7 +139,7 @@ GATUN_UNROLL
         if (four) unpack(*reinterpret_cast<const float4*>(to), old);
         else for (int j = 0; j < 4; ++j) old[j] = j < count ? to[j] : 0.0f;
       }
-GATUN_UNROLL
+      GATUN_UNROLL
       for (int j = 0; j < 4; ++j) {
         const float product = p.k == 0 ? 0.0f : p.alpha * sum[i][4 * q + j];
         result[j] = p.beta == 0.0f ? product : fmaf(p.beta, old[j], product);

@@ -42,22 +42,22 @@ __device__ __forceinline__ void load_operand(T* stage, const T* data, int64_t le
 
 template <class T, bool TransposedA, bool TransposedB>
 __device__ __forceinline__ void multiply(float (&d)[4][8][4], const T* tile_a, const T* tile_b, int warp_row, int warp_column) {
-GATUN_UNROLL
+  GATUN_UNROLL
   for (int kk = 0; kk < kK; kk += 16) {
     uint32_t a[4][4], b[4][2][2];
-GATUN_UNROLL
+    GATUN_UNROLL
     for (int i = 0; i < 4; ++i) {
       if constexpr (TransposedA) load_a_transposed<kTile>(a[i], tile_a, kk, warp_row + i * 16);
       else load_a<kK>(a[i], tile_a, warp_row + i * 16, kk);
     }
-GATUN_UNROLL
+    GATUN_UNROLL
     for (int j = 0; j < 4; ++j) {
       if constexpr (TransposedB) load_b<kK>(b[j], tile_b, warp_column + j * 16, kk);
       else load_b_transposed<kTile>(b[j], tile_b, kk, warp_column + j * 16);
     }
-GATUN_UNROLL
+    GATUN_UNROLL
     for (int i = 0; i < 4; ++i) {
-GATUN_UNROLL
+      GATUN_UNROLL
       for (int j = 0; j < 8; ++j) mma_m16n8k16<T>(d[i][j], a[i], b[j / 2][j % 2]);
     }
   }
@@ -78,7 +78,7 @@ __device__ __forceinline__ void write_run(const HalfProblem& p, int row, int col
   if (p.aligned_c && column + Run <= p.n) {
     Piece piece{};
     if (p.beta != 0.0f) piece = *reinterpret_cast<const Piece*>(to);
-GATUN_UNROLL
+    GATUN_UNROLL
     for (int e = 0; e < Run; ++e) piece.element[e] = result(e, piece.element[e]);
     *reinterpret_cast<Piece*>(to) = piece;
   } else {
@@ -120,7 +120,7 @@ __global__ void __launch_bounds__(kThreads, 2) half_kernel(const HalfProblem p) 
 
   Carve again(memory);
   float* const stage = again.take<float>(kThreads / 32 * kUnloadFloats<kWarpTile>) + warp * kUnloadFloats<kWarpTile>;
-GATUN_UNROLL
+  GATUN_UNROLL
   for (int i = 0; i < 4; ++i) {
     const int top = row0 + warp_row + i * 16, left = column0 + warp_column;
     if (p.float_c) {
