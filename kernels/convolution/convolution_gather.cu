@@ -223,7 +223,7 @@ void gather_gemm(const Stream& stream, const GatherArguments& g, const T* source
   if constexpr (sizeof(T) == 4) {
     const bool square = tile == ConvolutionTile::kAuto ? cost(g, 128, 128, kTargetBlocks / 2, 1) < cost(g, 64, 64, kTargetBlocks * 2, 0.8)
                                                        : tile != ConvolutionTile::kSmall;
-    if (!wide_load) run.template operator()<FmaTile<64, 64, 5, false>, false>();
+    if (!wide_load) run.template operator()<FmaTile<64, 64, 4, false>, false>();
     else if (square) run.template operator()<FmaTile<128, 128, 1, false>, true>();
     else run.template operator()<FmaTile<64, 64, 6, false>, true>();
   } else {
