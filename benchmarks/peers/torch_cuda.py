@@ -135,10 +135,10 @@ def calls(torch, work, form, backward):
     def operands(i):
         return [operand[i % len(operand)] if isinstance(operand, Rotating) else operand for operand in work.operands]
 
-    if not backward:
+    if not backward or work.plain:
 
         def forward(i):
-            with torch.no_grad() if not work.gradients_inside else contextlib.nullcontext():
+            with torch.no_grad():
                 function(*operands(i))
 
         return forward

@@ -20,7 +20,7 @@ class Work:
     operands: list
     wanted: tuple = ()
     context: Callable = contextlib.nullcontext
-    gradients_inside: bool = False  # the function itself needs autograd
+    plain: bool = False  # the function itself is a backward pass
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,25 @@ def batch_norm(b, row):
     rows, channels = row.extents
     operands = [b.normal(rows, channels), b.full(channels, value=1.0, dtype=b.torch.float32), b.normal(channels, dtype=b.torch.float32)]
     return Work(lambda x, gamma, beta: b.functional.batch_norm(x, None, None, gamma, beta, training=True), operands, wanted=(0, 1, 2))
+
+
+@peer("batch_norm", "statistics")
+def batch_norm_statistics(b, row):
+    return Work(lambda x: b.torch.var_mean(x, 0, correction=0), [b.normal(*row.extents)])
+
+
+@peer("batch_norm", "forward", "backward sums", "backward", forms=("synchronised parts", ))
+def batch_norm_parts(b, row):
+    """The kernels of SyncBatchNorm, which are cut as ours are."""
+    torch, (rows, channels) = b.torch, row.extents
+    x, dy, mean = b.normal(rows, channels), b.normal(rows, channels), b.normal(channels, scale=0.1, dtype=torch.float32)
+    ones, sums = b.full(channels, value=1.0, dtype=torch.float32), b.normal(channels, dtype=torch.float32)
+    if row.direction == "forward":
+        return Work(lambda x, mean, ones, sums: torch.batch_norm_elemt(x, ones, sums, mean, ones, 1e-5), [x, mean, ones, sums])
+    if row.direction == "backward sums":
+        return Work(lambda x, dy, mean, ones: torch.batch_norm_backward_reduce(dy, x, mean, ones, ones, True, True, True), [x, dy, mean, ones], plain=True)
+    count = torch.full((1,), rows, dtype=torch.int32, device=b.device)
+    return Work(lambda x, dy, mean, ones, sums: torch.batch_norm_backward_elemt(dy, x, mean, ones, ones, sums, sums, count), [x, dy, mean, ones, sums], plain=True)
 
 
 @peer("softmax", "forward", "backward")
