@@ -4,6 +4,10 @@
 // same bits wherever it stands; bf16 and f16 rows on tensor cores.
 #pragma once
 
+#include <algorithm>
+#include <climits>
+#include <stdexcept>
+
 #include "kernels/common/cuda.h"
 
 namespace gatun::pairs {
@@ -18,6 +22,56 @@ template <class T>
 struct Operand {
   const T* data;
   int64_t rows, stride;
+  // Rows behind a tile's first.
+  __device__ __forceinline__ int64_t left(int tile) const { return rows - int64_t{tile} * kTile; }
+};
+
+// Kernels count elements of a row, and tiles, in 32 bits.
+inline int narrow(int64_t count) {
+  if (count > INT_MAX) throw std::length_error("more than 2147483647 elements of a row, or tiles of 128 rows");
+  return static_cast<int>(count);
+}
+
+// How much of the other side's rows a block takes that owns 128 of one side's: all blocks of a launch run at once, two on each of an H200's
+// 132 processors, but no more than sixteen parts, so that what they leave does not grow with the number of pairs.
+struct Cut {
+  int own_tiles, other_tiles;
+  int parts, part_tiles;
+  // blocks: for each part of each tile
+  Cut(int64_t own, int64_t other, int64_t blocks = 1) {
+    const int64_t owners = tiles(own), others = tiles(other);
+    const int64_t wanted = std::clamp<int64_t>(264 / std::max<int64_t>(owners * blocks, 1), 1, 16), each = std::max<int64_t>(chunk_count(others, wanted), 1);
+    own_tiles = narrow(owners);
+    other_tiles = narrow(others);
+    part_tiles = static_cast<int>(each);
+    parts = static_cast<int>(std::max<int64_t>(chunk_count(others, each), 1));
+  }
+  static int64_t tiles(int64_t rows) { return chunk_count(rows, kTile); }
+};
+
+// How many of a tile's rows, or of eight elements, there are.
+__device__ __forceinline__ int count(int64_t left) { return static_cast<int>(left < kTile ? left : kTile); }
+__device__ __forceinline__ int eight(int left) { return left <= 0 ? 0 : left < 8 ? left : 8; }
+
+// Where a thread keeps what it knows of a row between tiles: in shared memory, as the pairs leave no registers. Nobody else's until a barrier.
+template <class V, class Pairs>
+__device__ __forceinline__ V& kept(V* shared, const Pairs& pairs, int r) { return shared[pairs.row(r) * kSharedPitch + pairs.sharer()]; }
+
+// What is known of a tile's columns lies in shared memory, in two halves by turns: what a warp still looks at is not written before the
+// next tile's barriers.
+template <class V>
+struct Columns {
+  V* values;  // 2 x kTile
+  int turn = 0;
+  __device__ explicit Columns(V* values) : values(values) {}
+  // Before a tile's product; value(column) of those below `count`, `none` behind them.
+  template <class F>
+  __device__ __forceinline__ void load(int count, V none, F&& value) {
+    turn ^= kTile;
+    const int column = static_cast<int>(threadIdx.x);
+    if (column < kTile) values[turn + column] = column < count ? value(column) : none;
+  }
+  __device__ __forceinline__ V operator[](int column) const { return values[turn + column]; }
 };
 
 struct MultiplyAdd {
@@ -98,17 +152,17 @@ class Tile;
 template <class Combine>
 class Tile<float, Combine> : public FloatPairs {
  public:
-  static constexpr int kStep = 16, kStage = kStep * kPitch;
+  static constexpr int kStep = 8, kStage = kStep * kPitch;
   struct Memory {
     float *a, *b;  // two stages, transposed
     __host__ __device__ explicit Memory(Carve& carve) : a(carve.take<float>(2 * kStage)), b(carve.take<float>(2 * kStage)) {}
   };
 
-  __device__ Tile(const Memory& memory, const Operand<float>& a, const Operand<float>& b, int64_t depth) : memory_(memory), a_(a), b_(b), depth_(depth) {}
+  __device__ Tile(const Memory& memory, const Operand<float>& a, const Operand<float>& b, int depth) : memory_(memory), a_(a), b_(b), depth_(depth) {}
 
-  __device__ __forceinline__ void begin(int64_t row, int64_t column) {
-    first_row_ = row;
-    first_column_ = column;
+  __device__ __forceinline__ void begin(int tile_a, int tile_b) {
+    begin_side(a_, tile_a, source_a_, rows_a_);
+    begin_side(b_, tile_b, source_b_, rows_b_);
     load(0, 0);
   }
 
@@ -116,7 +170,7 @@ class Tile<float, Combine> : public FloatPairs {
   __device__ __forceinline__ void product() {
     clear();
     int stage = 0;
-    for (int64_t k = 0; k < depth_; k += kStep, stage ^= 1) {
+    for (int k = 0; k < depth_; k += kStep, stage ^= 1) {
       load(stage ^ 1, k + kStep);
       cp_async_wait<1>();
       __syncthreads();
@@ -129,25 +183,34 @@ class Tile<float, Combine> : public FloatPairs {
   }
 
  private:
+  static constexpr int kRows = kThreads / kStep;
+  __device__ static int step() { return static_cast<int>(threadIdx.x) % kStep; }
+  __device__ static int first() { return static_cast<int>(threadIdx.x) / kStep; }
+  // Where this thread's copies of a tile start, and how many rows of its tile there are behind its first.
+  __device__ __forceinline__ void begin_side(const Operand<float>& from, int tile, const float*& source, int& rows) {
+    source = from.data + (int64_t{tile} * kTile + first()) * from.stride + step();
+    rows = count(from.left(tile)) - first();
+  }
   // One group of copies, empty behind the end, so that the wait is the same in every step.
-  __device__ __forceinline__ void load(int stage, int64_t k) {
+  __device__ __forceinline__ void load(int stage, int k) {
     if (k < depth_) {
-      load_side(memory_.a + stage * kStage, a_, first_row_, k);
-      load_side(memory_.b + stage * kStage, b_, first_column_, k);
+      const bool inside = k + step() < depth_;
+      load_side(memory_.a + stage * kStage, source_a_ + k, a_.stride, inside ? rows_a_ : 0);
+      load_side(memory_.b + stage * kStage, source_b_ + k, b_.stride, inside ? rows_b_ : 0);
     }
     cp_async_commit();
   }
-  __device__ __forceinline__ void load_side(float* to, const Operand<float>& from, int64_t first, int64_t k) {
-    const int step = static_cast<int>(threadIdx.x) % kStep;
-    for (int r = static_cast<int>(threadIdx.x) / kStep; r < kTile; r += kThreads / kStep) {
-      const bool inside = first + r < from.rows && k + step < depth_;
-      cp_async_zero_fill<4>(to + step * kPitch + r, from.data + (inside ? (first + r) * from.stride + k + step : 0), inside ? 4 : 0);
-    }
+  __device__ __forceinline__ void load_side(float* to, const float* source, int64_t stride, int rows) {
+    float* target = to + step() * kPitch + first();
+    GATUN_UNROLL
+    for (int r = 0; r < kTile; r += kRows, source += kRows * stride) cp_async_zero_fill<4>(target + r, source, r < rows ? 4 : 0);
   }
 
   Memory memory_;
   Operand<float> a_, b_;
-  int64_t depth_, first_row_ = 0, first_column_ = 0;
+  int depth_;
+  const float *source_a_ = nullptr, *source_b_ = nullptr;
+  int rows_a_ = 0, rows_b_ = 0;
 };
 
 // Eight neighbouring elements to shared memory, zeros behind the first `count`.
@@ -173,18 +236,18 @@ class Tile : public TensorPairs {
     __host__ __device__ explicit Memory(Carve& carve) : a(carve.take<T>(2 * kStage)), b(carve.take<T>(2 * kStage)) {}
   };
 
-  __device__ Tile(const Memory& memory, const Operand<T>& a, const Operand<T>& b, int64_t depth) : memory_(memory), a_(a), b_(b), depth_(depth) {}
+  __device__ Tile(const Memory& memory, const Operand<T>& a, const Operand<T>& b, int depth) : memory_(memory), a_(a), b_(b), depth_(depth) {}
 
-  __device__ __forceinline__ void begin(int64_t row, int64_t column) {
-    first_row_ = row;
-    first_column_ = column;
+  __device__ __forceinline__ void begin(int tile_a, int tile_b) {
+    begin_side(a_, tile_a, source_a_, rows_a_);
+    begin_side(b_, tile_b, source_b_, rows_b_);
     load(0, 0);
   }
 
   __device__ __forceinline__ void product() {
     clear();
     int stage = 0;
-    for (int64_t k = 0; k < depth_; k += kStep, stage ^= 1) {
+    for (int k = 0; k < depth_; k += kStep, stage ^= 1) {
       load(stage ^ 1, k + kStep);
       cp_async_wait<1>();
       __syncthreads();
@@ -204,27 +267,33 @@ class Tile : public TensorPairs {
   }
 
  private:
-  __device__ __forceinline__ void load(int stage, int64_t k) {
+  static constexpr int kVectors = kStep / 8, kRows = kThreads / kVectors;
+  __device__ static int vector() { return static_cast<int>(threadIdx.x) % kVectors * 8; }
+  __device__ static int first() { return static_cast<int>(threadIdx.x) / kVectors; }
+  __device__ __forceinline__ void begin_side(const Operand<T>& from, int tile, const T*& source, int& rows) {
+    source = from.data + (int64_t{tile} * kTile + first()) * from.stride + vector();
+    rows = count(from.left(tile)) - first();
+  }
+  __device__ __forceinline__ void load(int stage, int k) {
     if (k < depth_) {
-      load_side(memory_.a + stage * kStage, a_, first_row_, k);
-      load_side(memory_.b + stage * kStage, b_, first_column_, k);
+      const int wide = eight(depth_ - k - vector());
+      load_side(memory_.a + stage * kStage, source_a_ + k, a_, rows_a_, wide);
+      load_side(memory_.b + stage * kStage, source_b_ + k, b_, rows_b_, wide);
     }
     cp_async_commit();
   }
-  __device__ __forceinline__ void load_side(T* to, const Operand<T>& from, int64_t first, int64_t k) {
-    constexpr int kVectors = kStep / 8;
+  __device__ __forceinline__ void load_side(T* to, const T* source, const Operand<T>& from, int rows, int wide) {
     const bool whole = aligned(from);
-    const int column = static_cast<int>(threadIdx.x) % kVectors * 8;
-    const int64_t left = depth_ - k - column;
-    for (int r = static_cast<int>(threadIdx.x) / kVectors; r < kTile; r += kThreads / kVectors) {
-      const int count = first + r < from.rows && left > 0 ? static_cast<int>(left < 8 ? left : 8) : 0;
-      load_eight(to + r * kPitch + column, from.data + (count > 0 ? (first + r) * from.stride + k + column : 0), count, whole);
-    }
+    T* target = to + first() * kPitch + vector();
+    GATUN_UNROLL
+    for (int r = 0; r < kTile; r += kRows, source += kRows * from.stride) load_eight(target + r * kPitch, source, r < rows ? wide : 0, whole);
   }
 
   Memory memory_;
   Operand<T> a_, b_;
-  int64_t depth_, first_row_ = 0, first_column_ = 0;
+  int depth_;
+  const T *source_a_ = nullptr, *source_b_ = nullptr;
+  int rows_a_ = 0, rows_b_ = 0;
 };
 
 // Sums of rows under the weights of the pairs: for 128 columns of b, result += pairs of a tile (128 x 128) times its rows of b.
@@ -235,17 +304,17 @@ class Weighted;
 template <>
 class Weighted<float> : public FloatPairs {
  public:
-  static constexpr int kStep = 16, kStage = kStep * kPitch;
+  static constexpr int kStep = 8, kStage = kStep * kPitch;
   struct Memory {
     float* weights;  // [row of b][row of a]
     float* rows;     // two stages
     __host__ __device__ explicit Memory(Carve& carve) : weights(carve.take<float>(kTile * kPitch)), rows(carve.take<float>(2 * kStage)) {}
   };
 
-  __device__ Weighted(const Memory& memory, const Operand<float>& b, int64_t depth, int64_t column) : memory_(memory), b_(b), depth_(depth), first_column_(column) {}
+  __device__ Weighted(const Memory& memory, const Operand<float>& b, int depth, int column) : memory_(memory), b_(b), depth_(depth), first_column_(column) {}
 
-  __device__ __forceinline__ void begin(int64_t row) {
-    first_row_ = row;
+  __device__ __forceinline__ void begin(int tile) {
+    tile_ = tile;
     load(0, 0);
   }
   template <class Pairs>
@@ -274,11 +343,15 @@ class Weighted<float> : public FloatPairs {
  private:
   __device__ __forceinline__ void load(int stage, int k) {
     if (k < kTile) {
-      for (int i = static_cast<int>(threadIdx.x); i < kStep * kTile; i += kThreads) {
-        const int64_t row = first_row_ + k + i / kTile, column = first_column_ + i % kTile;
-        const bool inside = row < b_.rows && column < depth_;
-        cp_async_zero_fill<4>(memory_.rows + stage * kStage + i / kTile * kPitch + i % kTile, b_.data + (inside ? row * b_.stride + column : 0),
-                              inside ? 4 : 0);
+      constexpr int kRows = kThreads / kTile;
+      const int column = static_cast<int>(threadIdx.x) % kTile, r0 = static_cast<int>(threadIdx.x) / kTile;
+      const int rows = first_column_ + column < depth_ ? count(b_.left(tile_) - k) : 0;
+      const float* source = b_.data + (int64_t{tile_} * kTile + k + r0) * b_.stride + first_column_ + column;
+      float* target = memory_.rows + stage * kStage + r0 * kPitch + column;
+      GATUN_UNROLL
+      for (int r = 0; r < kStep; r += kRows, source += kRows * b_.stride) {
+        const bool inside = r0 + r < rows;
+        cp_async_zero_fill<4>(target + r * kPitch, source, inside ? 4 : 0);
       }
     }
     cp_async_commit();
@@ -286,7 +359,7 @@ class Weighted<float> : public FloatPairs {
 
   Memory memory_;
   Operand<float> b_;
-  int64_t depth_, first_row_ = 0, first_column_;
+  int depth_, tile_ = 0, first_column_;
 };
 
 // On tensor cores the weights are of the rows' type, in two parts, the second what the first was rounded by: one would be the largest error
@@ -302,15 +375,18 @@ class Weighted : public TensorPairs {
         : weights(carve.take<T>(kTile * kPitch)), rest(carve.take<T>(kTile * kPitch)), rows(carve.take<T>(kTile * kPitch)) {}
   };
 
-  __device__ Weighted(const Memory& memory, const Operand<T>& b, int64_t depth, int64_t column) : memory_(memory), b_(b), depth_(depth), first_column_(column) {}
+  __device__ Weighted(const Memory& memory, const Operand<T>& b, int depth, int column) : memory_(memory), b_(b), depth_(depth), first_column_(column) {}
 
-  __device__ __forceinline__ void begin(int64_t row) {
+  __device__ __forceinline__ void begin(int tile) {
+    constexpr int kVectors = kTile / 8, kRows = kThreads / kVectors;
     const bool whole = aligned(b_);
-    for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile / 8; i += kThreads) {
-      const int r = i / (kTile / 8), c = i % (kTile / 8) * 8;
-      const int64_t left = depth_ - first_column_ - c;
-      const int count = row + r < b_.rows && left > 0 ? static_cast<int>(left < 8 ? left : 8) : 0;
-      load_eight(memory_.rows + r * kPitch + c, b_.data + (count > 0 ? (row + r) * b_.stride + first_column_ + c : 0), count, whole);
+    const int column = static_cast<int>(threadIdx.x) % kVectors * 8, r0 = static_cast<int>(threadIdx.x) / kVectors;
+    const int wide = eight(depth_ - first_column_ - column), rows = wide > 0 ? count(b_.left(tile)) : 0;
+    const T* source = b_.data + (int64_t{tile} * kTile + r0) * b_.stride + first_column_ + column;
+    GATUN_UNROLL
+    for (int r = 0; r < kTile; r += kRows, source += kRows * b_.stride) {
+      const bool inside = r0 + r < rows;
+      load_eight(memory_.rows + (r0 + r) * kPitch + column, source, inside ? wide : 0, whole);
     }
     cp_async_commit();
   }
@@ -347,7 +423,7 @@ class Weighted : public TensorPairs {
  private:
   Memory memory_;
   Operand<T> b_;
-  int64_t depth_, first_column_;
+  int depth_, first_column_;
 };
 
 constexpr float kLog2E = 1.44269504f;

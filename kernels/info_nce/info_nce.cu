@@ -22,94 +22,82 @@ struct Seen {
   int32_t count;       // of positives
 };
 
-// How much of the other side a block takes: all blocks of a launch run at once, two on each of an H200's 132 processors, but no more than
-// sixteen parts, so that the workspace does not grow with N x M.
-struct Cut {
-  int64_t own_tiles, other_tiles;
-  int64_t parts, part_tiles;
-  Cut(int64_t own, int64_t other, int64_t more) : own_tiles(chunk_count(own, kTile)), other_tiles(chunk_count(other, kTile)) {
-    const int64_t wanted = std::clamp<int64_t>(264 / std::max<int64_t>(own_tiles * more, 1), 1, 16);
-    part_tiles = std::max<int64_t>(chunk_count(other_tiles, wanted), 1);
-    parts = std::max<int64_t>(chunk_count(other_tiles, part_tiles), 1);
-  }
-};
-
 template <class T>
 Operand<T> operand(const InfoNceRows<const T>& rows) { return {rows.data, rows.rows, rows.stride}; }
 
 template <class T>
 struct ForwardMemory {
   typename Tile<T>::Memory tile;
-  float* positive;  // [row][sharer]; a thread adds to its own only
+  PowerSum* sums;  // kept, as are the following
+  float* positive;
   int32_t* counts;
-  int32_t* groups;
+  int32_t *groups, *columns;
   __host__ __device__ explicit ForwardMemory(Carve& carve)
-      : tile(carve), positive(carve.take<float>(kTile * kSharedPitch)), counts(carve.take<int32_t>(kTile * kSharedPitch)),
-        groups(carve.take<int32_t>(kTile)) {}
+      : tile(carve), sums(carve.take<PowerSum>(kTile * kSharedPitch)), positive(carve.take<float>(kTile * kSharedPitch)), counts(carve.take<int32_t>(kTile * kSharedPitch)),
+        groups(carve.take<int32_t>(kTile)), columns(carve.take<int32_t>(2 * kTile)) {}
 };
 
 template <class T>
-__global__ void __launch_bounds__(kThreads, 2) forward_kernel(Operand<T> queries, Operand<T> keys, int64_t depth, float scale, bool self,
+__global__ void __launch_bounds__(kThreads, 2) forward_kernel(Operand<T> queries, Operand<T> keys, int depth, float scale, bool self,
                                                               const int32_t* query_groups, const int32_t* key_groups, Cut cut, Seen* seen) {
   GATUN_DYNAMIC_SHARED(memory);
   Carve carve(memory);
   const ForwardMemory<T> shared(carve);
-  Carve again(memory);  // once the products of an item are done
-  PowerSum* const sums = again.take<PowerSum>(kTile * kSharedPitch);
   Tile<T> tile(shared.tile, queries, keys, depth);
-  for (int64_t item = blockIdx.x; item < cut.own_tiles * cut.parts; item += gridDim.x) {
-    const int64_t own = item / cut.parts * kTile, part = item % cut.parts;
-    const int64_t begin = part * cut.part_tiles * kTile, end = min((part + 1) * cut.part_tiles * kTile, keys.rows);
-    for (int i = static_cast<int>(threadIdx.x); i < kTile * kSharedPitch; i += kThreads) shared.positive[i] = 0, shared.counts[i] = 0;
+  Columns<int32_t> groups(shared.columns);
+  for (int item = static_cast<int>(blockIdx.x); item < cut.own_tiles * cut.parts; item += static_cast<int>(gridDim.x)) {
+    const int part = item % cut.parts, own_tile = item / cut.parts;
+    const int begin = part * cut.part_tiles, end = min(begin + cut.part_tiles, cut.other_tiles);
+    const int64_t own = int64_t{own_tile} * kTile;
+    for (int r = 0; r < kPairs; ++r) {
+      kept(shared.sums, tile, r) = PowerSum();
+      kept(shared.positive, tile, r) = 0;
+      kept(shared.counts, tile, r) = 0;
+    }
     for (int i = static_cast<int>(threadIdx.x); i < kTile; i += kThreads) {
       const int32_t group = own + i < queries.rows ? query_groups[own + i] : kNoOwnGroup;
       shared.groups[i] = group < 0 ? kNoOwnGroup : group;
     }
-    PowerSum powers[kPairs];
-    if (begin < end) tile.begin(own, begin);
-    for (int64_t first = begin; first < end; first += kTile) {
+    if (begin < end) tile.begin(own_tile, begin);
+    for (int t = begin; t < end; ++t) {
+      const int columns = count(keys.left(t)), diagonal = self && own_tile == t ? 0 : kTile;  // the row of a column that is itself
+      groups.load(columns, kNoOtherGroup, [&](int c) {
+        const int32_t group = key_groups[int64_t{t} * kTile + c];
+        return group < 0 ? kNoOtherGroup : group;
+      });
       tile.product();
-      if (first + kTile < end) tile.begin(own, first + kTile);
-      int32_t groups[kPairs];
-      GATUN_UNROLL
-      for (int c = 0; c < kPairs; ++c) {
-        const int64_t key = first + tile.column(c);
-        groups[c] = key < end ? key_groups[key] : kNoOtherGroup;
-        if (groups[c] < 0) groups[c] = kNoOtherGroup;
-      }
+      if (t + 1 < end) tile.begin(own_tile, t + 1);
       GATUN_UNROLL
       for (int r = 0; r < kPairs; ++r) {
-        const int64_t query = own + tile.row(r);
         const int32_t group = shared.groups[tile.row(r)];
         float next = -INFINITY;
         GATUN_UNROLL
         for (int c = 0; c < kPairs; ++c) {
-          const int64_t key = first + tile.column(c);
-          const bool compared = key < end && !(self && key == query);
+          const bool compared = tile.column(c) < columns && tile.row(r) != tile.column(c) + diagonal;
           const float score = compared ? tile.at(r, c) * scale : -INFINITY;
-          if (compared && groups[c] == group) {
-            shared.positive[tile.row(r) * kSharedPitch + tile.sharer()] += score;
-            shared.counts[tile.row(r) * kSharedPitch + tile.sharer()] += 1;
+          if (compared && groups[tile.column(c)] == group) {
+            kept(shared.positive, tile, r) += score;
+            kept(shared.counts, tile, r) += 1;
           }
           tile.at(r, c) = score;
           next = fmaxf(next, score);
         }
-        powers[r].raise(next);
-        const float shift = powers[r].shift();
+        PowerSum powers = kept(shared.sums, tile, r);
+        powers.raise(next);
+        const float shift = powers.shift();
         GATUN_UNROLL
-        for (int c = 0; c < kPairs; ++c) powers[r].sum += power(tile.at(r, c) - shift);
+        for (int c = 0; c < kPairs; ++c) powers.sum += power(tile.at(r, c) - shift);
+        kept(shared.sums, tile, r) = powers;
       }
     }
-    GATUN_UNROLL
-    for (int r = 0; r < kPairs; ++r) sums[tile.row(r) * kSharedPitch + tile.sharer()] = powers[r];
     __syncthreads();
     if (threadIdx.x < kTile && own + threadIdx.x < queries.rows) {
       const int at = static_cast<int>(threadIdx.x) * kSharedPitch;
-      PowerSum all = sums[at];
+      PowerSum all = shared.sums[at];
       float positive = shared.positive[at];
       int32_t count = shared.counts[at];
       for (int i = 1; i < kSharers; ++i) {
-        all.join(sums[at + i]);
+        all.join(shared.sums[at + i]);
         positive += shared.positive[at + i];
         count += shared.counts[at + i];
       }
@@ -154,12 +142,12 @@ struct Terms {
 
 // lse: null for keys that are no queries
 __global__ void __launch_bounds__(kRowThreads) terms_kernel(const int32_t* groups, const float* lse, const int32_t* positives, const float* dloss,
-                                                            int64_t dloss_stride, float temperature, int64_t rows, Terms* terms) {
+                                                            int64_t dloss_stride, float scale, int64_t rows, Terms* terms) {
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kRowThreads + threadIdx.x; i < rows; i += static_cast<int64_t>(gridDim.x) * kRowThreads) {
     Terms t{INFINITY, 0.0f, 0.0f, groups[i]};
     if (lse != nullptr && positives[i] > 0) {
-      t.factor = dloss[i * dloss_stride] / temperature;
-      t.share = t.factor / static_cast<float>(positives[i]);
+      t.factor = dloss[i * dloss_stride] * scale;
+      t.share = t.factor * __frcp_rn(static_cast<float>(positives[i]));
     }
     // A query that was compared with nothing gets weights e^-inf = 0.
     if (lse != nullptr && lse[i] != -INFINITY) t.lse = lse[i];
@@ -198,33 +186,34 @@ struct BackwardMemory {
 // Of 128 rows of `own` and 128 columns: the sum of the rows of `other`, weighted by the gradient of the scores. Either side, or in the self
 // form both, are queries.
 template <class T>
-__global__ void __launch_bounds__(kThreads, 1) backward_kernel(Operand<T> own, Operand<T> other, int64_t depth, float scale, bool self,
+__global__ void __launch_bounds__(kThreads, 1) backward_kernel(Operand<T> own, Operand<T> other, int depth, float scale, bool self,
                                                                bool own_queries, bool other_queries, const Terms* own_terms,
                                                                const Terms* other_terms, const float* unit, Cut cut, float* gradient) {
   GATUN_DYNAMIC_SHARED(memory);
   Carve carve(memory);
   const BackwardMemory<T> shared(carve);
   Tile<T> tile(shared.tile, own, other, depth);
-  const int64_t chunks = (depth + kTile - 1) / kTile;
+  const int chunks = (depth - 1) / kTile + 1;
   const float up = unit == nullptr ? 1.0f : *unit, down = 1.0f / up;
-  for (int64_t item = blockIdx.x; item < cut.own_tiles * cut.parts * chunks; item += gridDim.x) {
-    const int64_t part = item / chunks % cut.parts, first_row = item / chunks / cut.parts * kTile, column = item % chunks * kTile;
-    const int64_t begin = part * cut.part_tiles * kTile, end = min((part + 1) * cut.part_tiles * kTile, other.rows);
+  for (int item = static_cast<int>(blockIdx.x); item < cut.own_tiles * cut.parts * chunks; item += static_cast<int>(gridDim.x)) {
+    const int part = item / chunks % cut.parts, own_tile = item / chunks / cut.parts, column = item % chunks * kTile;
+    const int begin = part * cut.part_tiles, end = min(begin + cut.part_tiles, cut.other_tiles);
+    const int64_t first_row = int64_t{own_tile} * kTile;
     for (int i = static_cast<int>(threadIdx.x); i < kTile; i += kThreads) {
       shared.terms[i] = first_row + i < own.rows ? own_terms[first_row + i] : Terms{INFINITY, 0.0f, 0.0f, kNoOwnGroup};
       if (shared.terms[i].group < 0) shared.terms[i].group = kNoOwnGroup;
     }
     Weighted<T> sum(shared.weighted, other, depth, column);
     sum.clear();
-    for (int64_t first = begin; first < end; first += kTile) {
-      tile.begin(first_row, first);
+    for (int t = begin; t < end; ++t) {
+      tile.begin(own_tile, t);
       tile.product();
-      sum.begin(first);
+      sum.begin(t);
+      const int columns = count(other.left(t)), diagonal = self && own_tile == t ? 0 : kTile;
       GATUN_UNROLL
       for (int c = 0; c < kPairs; ++c) {
-        const int64_t row = first + tile.column(c);
         Terms there{INFINITY, 0.0f, 0.0f, kNoOtherGroup};
-        if (row < end) there = other_terms[row];
+        if (tile.column(c) < columns) there = other_terms[int64_t{t} * kTile + tile.column(c)];
         if (there.group < 0) there.group = kNoOtherGroup;
         GATUN_UNROLL
         for (int r = 0; r < kPairs; ++r) {
@@ -234,7 +223,7 @@ __global__ void __launch_bounds__(kThreads, 1) backward_kernel(Operand<T> own, O
           if (own_queries) weight += here.factor * power(score - here.lse);
           if (other_queries) weight += there.factor * power(score - there.lse);
           if (here.group == there.group) weight -= here.share + there.share;
-          tile.at(r, c) = row < end && !(self && row == first_row + tile.row(r)) ? weight * up : 0.0f;
+          tile.at(r, c) = tile.column(c) < columns && tile.row(r) != tile.column(c) + diagonal ? weight * up : 0.0f;
         }
       }
       sum.add(tile);
@@ -293,7 +282,7 @@ void gradient_of(const Stream& stream, const InfoNceProblemOf<T>& p, const InfoN
   const int64_t chunks = chunk_count(p.depth, kTile);
   const Cut cut(own.rows, other.rows, chunks);
   enqueue(stream, backward_kernel<T>, grid_for(cut.own_tiles * cut.parts * chunks, 1), kThreads, memory_bytes<BackwardMemory<T>>(), operand(own),
-          operand(other), p.depth, 1 / p.temperature, p.self, queries, p.self || !queries, queries ? w.queries : w.keys, queries ? w.keys : w.queries,
+          operand(other), narrow(p.depth), 1 / p.temperature, p.self, queries, p.self || !queries, queries ? w.queries : w.keys, queries ? w.keys : w.queries,
           w.unit, cut, w.parts);
   enqueue(stream, join_kernel<T>, grid_for(own.rows * p.depth, kRowThreads), kRowThreads, 0, w.parts, cut.parts, own.rows, p.depth, gradient.data,
           gradient.stride);
@@ -303,16 +292,16 @@ void gradient_of(const Stream& stream, const InfoNceProblemOf<T>& p, const InfoN
 
 template <class T>
 size_t info_nce_forward_workspace(const Stream&, const InfoNceProblemOf<T>& p) {
-  return static_cast<size_t>(p.queries.rows * Cut(p.queries.rows, p.keys.rows, 1).parts) * sizeof(Seen);
+  return static_cast<size_t>(p.queries.rows * Cut(p.queries.rows, p.keys.rows).parts) * sizeof(Seen);
 }
 
 template <class T>
 void info_nce_forward(const Stream& stream, const InfoNceProblemOf<T>& p, const InfoNceResult& result, void* workspace) {
   if (p.queries.rows == 0) return;
-  const Cut cut(p.queries.rows, p.keys.rows, 1);
+  const Cut cut(p.queries.rows, p.keys.rows);
   Seen* const seen = static_cast<Seen*>(workspace);
-  enqueue(stream, forward_kernel<T>, grid_for(cut.own_tiles * cut.parts, 1), kThreads, memory_bytes<ForwardMemory<T>>(), operand(p.queries),
-          operand(p.keys), p.depth, 1 / p.temperature, p.self, p.query_groups, p.key_groups, cut, seen);
+  enqueue(stream, forward_kernel<T>, grid_for(int64_t{cut.own_tiles} * cut.parts, 1), kThreads, memory_bytes<ForwardMemory<T>>(), operand(p.queries),
+          operand(p.keys), narrow(p.depth), 1 / p.temperature, p.self, p.query_groups, p.key_groups, cut, seen);
   enqueue(stream, finish_kernel, grid_for(p.queries.rows, kRowThreads), kRowThreads, 0, seen, cut.parts, p.queries.rows, result.loss, result.lse,
           result.positives);
 }
@@ -327,11 +316,11 @@ void info_nce_backward(const Stream& stream, const InfoNceProblemOf<T>& p, const
   const BackwardWorkspace w(workspace, p);
   if (p.queries.rows > 0) {
     enqueue(stream, terms_kernel, grid_for(p.queries.rows, kRowThreads), kRowThreads, 0, p.query_groups, g.lse, g.positives, g.dloss, g.dloss_stride,
-            p.temperature, p.queries.rows, w.queries);
+            1 / p.temperature, p.queries.rows, w.queries);
   }
   if (w.unit != nullptr) enqueue(stream, unit_kernel, 1, kUnitThreads, 0, w.queries, p.queries.rows, w.unit);
   if (!p.self && p.keys.rows > 0) {
-    enqueue(stream, terms_kernel, grid_for(p.keys.rows, kRowThreads), kRowThreads, 0, p.key_groups, nullptr, nullptr, nullptr, 0, p.temperature,
+    enqueue(stream, terms_kernel, grid_for(p.keys.rows, kRowThreads), kRowThreads, 0, p.key_groups, nullptr, nullptr, nullptr, 0, 1 / p.temperature,
             p.keys.rows, w.keys);
   }
   gradient_of(stream, p, p.queries, p.keys, true, w, g.dq);

@@ -26,57 +26,55 @@ struct Best {
 template <class Combine>
 struct AssignMemory {
   typename pairs::Tile<float, Combine>::Memory tile;
-  __host__ __device__ explicit AssignMemory(Carve& carve) : tile(carve) {}
+  Best* best;
+  __host__ __device__ explicit AssignMemory(Carve& carve) : tile(carve), best(carve.take<Best>(pairs::kTile * pairs::kSharedPitch)) {}
 };
 
 template <class Combine>
-__global__ void __launch_bounds__(pairs::kThreads, 2) assign_kernel(pairs::Operand<float> rows, pairs::Operand<float> centroids, int64_t dimension,
-                                                                    bool spherical, int32_t* assignment, float* score) {
+__global__ void __launch_bounds__(pairs::kThreads, 1) assign_kernel(pairs::Operand<float> rows, pairs::Operand<float> centroids, int dimension,
+                                                                    int tiles, bool spherical, int32_t* assignment, float* score) {
   GATUN_DYNAMIC_SHARED(memory);
   Carve carve(memory);
-  using Tile = pairs::Tile<float, Combine>;
-  Tile tile(typename Tile::Memory(carve), rows, centroids, dimension);
-  // After the last tile, in the same memory.
-  Carve again(memory);
-  Best* const shared = again.take<Best>(pairs::kTile * pairs::kSharedPitch);
-  for (int64_t first = static_cast<int64_t>(blockIdx.x) * pairs::kTile; first < rows.rows; first += static_cast<int64_t>(gridDim.x) * pairs::kTile) {
-    Best best[pairs::kPairs];
-    GATUN_UNROLL
-    for (int r = 0; r < pairs::kPairs; ++r) best[r] = {-INFINITY, -1};
-    tile.begin(first, 0);
-    for (int64_t k = 0; k < centroids.rows; k += pairs::kTile) {
+  const AssignMemory<Combine> shared(carve);
+  pairs::Tile<float, Combine> tile(shared.tile, rows, centroids, dimension);
+  const int count = static_cast<int>(centroids.rows);
+  for (int own = static_cast<int>(blockIdx.x); own < tiles; own += static_cast<int>(gridDim.x)) {
+    for (int r = 0; r < pairs::kPairs; ++r) pairs::kept(shared.best, tile, r) = {-INFINITY, -1};
+    tile.begin(own, 0);
+    for (int k = 0; k < count; k += pairs::kTile) {
       tile.product();
-      if (k + pairs::kTile < centroids.rows) tile.begin(first, k + pairs::kTile);
+      if (count - k > pairs::kTile) tile.begin(own, k / pairs::kTile + 1);
+      const int columns = count - k;
       GATUN_UNROLL
-      for (int c = 0; c < pairs::kPairs; ++c) {
-        const int64_t index = k + tile.column(c);
-        if (index < centroids.rows) {
-          GATUN_UNROLL
-          for (int r = 0; r < pairs::kPairs; ++r) best[r].see(tile.at(r, c), static_cast<int32_t>(index));
+      for (int r = 0; r < pairs::kPairs; ++r) {
+        Best best = pairs::kept(shared.best, tile, r);
+        GATUN_UNROLL
+        for (int c = 0; c < pairs::kPairs; ++c) {
+          if (tile.column(c) < columns) best.see(tile.at(r, c), k + tile.column(c));
         }
+        pairs::kept(shared.best, tile, r) = best;
       }
     }
-    GATUN_UNROLL
-    for (int r = 0; r < pairs::kPairs; ++r) shared[tile.row(r) * pairs::kSharedPitch + tile.sharer()] = best[r];
     __syncthreads();
-    if (threadIdx.x < pairs::kTile && first + threadIdx.x < rows.rows) {
-      Best all = shared[threadIdx.x * pairs::kSharedPitch];
-      for (int i = 1; i < pairs::kSharers; ++i) all.join(shared[threadIdx.x * pairs::kSharedPitch + i]);
-      assignment[first + threadIdx.x] = all.index;
-      score[first + threadIdx.x] = all.index < 0 ? NAN : spherical ? all.value : -all.value;
+    if (threadIdx.x < pairs::kTile && threadIdx.x < rows.left(own)) {
+      const int64_t row = int64_t{own} * pairs::kTile + threadIdx.x;
+      Best all = shared.best[threadIdx.x * pairs::kSharedPitch];
+      for (int i = 1; i < pairs::kSharers; ++i) all.join(shared.best[threadIdx.x * pairs::kSharedPitch + i]);
+      assignment[row] = all.index;
+      score[row] = all.index < 0 ? NAN : spherical ? all.value : -all.value;
     }
-    __syncthreads();  // the next rows' tiles use the memory again
+    __syncthreads();  // before the next rows' best
   }
 }
 
 template <class Combine>
 void assign(const Stream& stream, Rows<const float> rows, Rows<const float> centroids, bool spherical, int32_t* assignment, float* score) {
-  Carve tiles(nullptr), best(nullptr);
-  const AssignMemory<Combine> memory(tiles);
-  best.take<Best>(pairs::kTile * pairs::kSharedPitch);
-  enqueue(stream, assign_kernel<Combine>, grid_for(rows.rows, pairs::kTile), pairs::kThreads, std::max(tiles.bytes(), best.bytes()),
+  Carve carve(nullptr);
+  const AssignMemory<Combine> memory(carve);
+  const int tiles = pairs::narrow(pairs::Cut::tiles(rows.rows));
+  enqueue(stream, assign_kernel<Combine>, grid_for(tiles, 1), pairs::kThreads, carve.bytes(),
           pairs::Operand<float>{rows.data, rows.rows, rows.stride}, pairs::Operand<float>{centroids.data, centroids.rows, centroids.stride},
-          rows.columns, spherical, assignment, score);
+          pairs::narrow(rows.columns), tiles, spherical, assignment, score);
 }
 
 constexpr int kSumThreads = 128;  // also the columns of a block

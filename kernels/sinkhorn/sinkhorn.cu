@@ -345,9 +345,9 @@ void with_shape(int64_t prototypes, F&& f) {
   else if (prototypes <= 512) f(Shape<32, 16, 2>());
   else if (prototypes <= 1024) f(Shape<256, 4, 8>());
   else if (prototypes <= 2048) f(Shape<256, 8, 4>());
-  else if (prototypes <= 3072) f(Shape<256, 12, 4>());
+  else if (prototypes <= 3072) f(Shape<256, 12, 3>());
   else if (prototypes <= 4096) f(Shape<256, 16, 2>());
-  else if (prototypes <= 8192) f(Shape<1024, 8, 2>());
+  else if (prototypes <= 8192) f(Shape<512, 16, 2>());
   else f(Shape<1024, 16, 1>());
 }
 

@@ -20,7 +20,10 @@ import org.openjdk.jmh.annotations.Setup;
 import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.Warmup;
 
-/** The ceiling beside it is {@link #copy}: reading the scores and writing the codes once, by one thread. */
+/**
+ * The ceiling beside it is {@link #copy}: reading the scores and writing the codes once, by one thread. {@link #streaming} starts from features
+ * of 128 dimensions and finds the potentials.
+ */
 @State(Scope.Thread)
 @BenchmarkMode(Mode.AverageTime)
 @OutputTimeUnit(TimeUnit.MICROSECONDS)
@@ -34,6 +37,10 @@ public class SinkhornBenchmark {
     private Operand scores;
     private Operand codes;
     private MemorySegment workspace;
+    private Operand features;
+    private Operand prototypes;
+    private Sinkhorn.Potentials potentials;
+    private MemorySegment streamingWorkspace;
 
     @Setup
     public void setup(DeviceState device) {
@@ -46,11 +53,27 @@ public class SinkhornBenchmark {
         }
         codes = device.empty(DType.F32, dimensions);
         workspace = Arena.ofAuto().allocate(Sinkhorn.workspace(device.stream, scores), 64);
+        features = device.normal(2, dimensions[0], 128);
+        prototypes = device.normal(3, dimensions[1], 128);
+        for (Operand rows : new Operand[] {features, prototypes}) {
+            for (long i = 0; i < rows.layout().elements(); i++) {
+                float value = rows.segment().getAtIndex(ValueLayout.JAVA_FLOAT, i);
+                rows.segment().setAtIndex(ValueLayout.JAVA_FLOAT, i, value / (float) Math.sqrt(128));
+            }
+        }
+        potentials = new Sinkhorn.Potentials(device.empty(DType.F32, dimensions[0]), device.empty(DType.F32, dimensions[1]));
+        streamingWorkspace = Arena.ofAuto()
+                .allocate(Sinkhorn.streamingWorkspace(device.stream, features, prototypes, potentials), 64);
     }
 
     @Benchmark
     public void codes(DeviceState device) {
         Sinkhorn.codes(device.stream, scores, codes, 0.05f, 3, workspace);
+    }
+
+    @Benchmark
+    public void streaming(DeviceState device) {
+        Sinkhorn.streaming(device.stream, features, prototypes, potentials, 0.05f, 3, streamingWorkspace);
     }
 
     @Benchmark

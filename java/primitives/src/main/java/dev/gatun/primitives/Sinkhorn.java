@@ -11,6 +11,9 @@ import java.lang.foreign.MemorySegment;
  * add up; iterations − 1 times {@link #sums} with the joined ones, add up; {@link #finish}. {@link #codes} is these calls in this order.
  *
  * <p>Any finite scores are allowed; one that is not finite makes every code NaN.
+ *
+ * <p>Where the matrix of scores would not fit or pay: {@link #streaming} finds potentials of samples and prototypes from their features,
+ * {@link #streamingCodes} the codes of any samples from those; the scores are recomputed and never stored.
  */
 public final class Sinkhorn {
     private static final Downcall CODES = Downcall.withWorkspace("gatun_sinkhorn", 2);
@@ -30,7 +33,36 @@ public final class Sinkhorn {
         CODES_LAYOUT = DESC.layout("codes");
     }
 
+    private static final Downcall STREAMING_WORKSPACE = Downcall.workspaceQuery("gatun_sinkhorn_streaming_workspace");
+    private static final Downcall STREAMING = Downcall.withWorkspace("gatun_sinkhorn_streaming", 4);
+    private static final Downcall STREAMING_CODES = Downcall.withWorkspace("gatun_sinkhorn_streaming_codes", 5);
+    private static final Struct STREAMING_DESC = Struct.descriptor("gatun_sinkhorn_streaming_desc");
+    private static final long STREAMING_EPSILON = STREAMING_DESC.f32("epsilon");
+    private static final long STREAMING_ITERATIONS = STREAMING_DESC.i32("iterations");
+    private static final long FEATURES;
+    private static final long PROTOTYPES;
+    private static final long SAMPLE_POTENTIALS;
+    private static final long PROTOTYPE_POTENTIALS;
+    private static final long STREAMING_CODES_LAYOUT;
+
+    static {
+        STREAMING_DESC.u32("reserved");
+        FEATURES = STREAMING_DESC.layout("features");
+        PROTOTYPES = STREAMING_DESC.layout("prototypes");
+        SAMPLE_POTENTIALS = STREAMING_DESC.layout("sample_potentials");
+        PROTOTYPE_POTENTIALS = STREAMING_DESC.layout("prototype_potentials");
+        STREAMING_CODES_LAYOUT = STREAMING_DESC.layout("codes");
+    }
+
     private Sinkhorn() {}
+
+    /**
+     * What {@link #streaming} finds: the code of sample b for prototype k is e^(⟨z_b, c_k⟩ / epsilon + samples_b + prototypes_k).
+     *
+     * @param samples f32 (B)
+     * @param prototypes f32 (K)
+     */
+    public record Potentials(Operand samples, Operand prototypes) {}
 
     /** Bytes of workspace that each call below needs for these scores. */
     public static long workspace(GatunStream stream, Operand scores) {
@@ -102,6 +134,76 @@ public final class Sinkhorn {
                     vector(call, "sums", sums, prototypes(scores), false),
                     call.output(CODES_LAYOUT, "codes", codes));
         }
+    }
+
+    /** Bytes of workspace that {@link #streaming} and {@link #streamingCodes} need for these operands: O((B + K) D). */
+    public static long streamingWorkspace(GatunStream stream, Operand features, Operand prototypes, Potentials potentials) {
+        try (Call call = streamingCall(stream, STREAMING_WORKSPACE, 1, 1)) {
+            call.input(FEATURES, "features", features);
+            call.input(PROTOTYPES, "prototypes", prototypes);
+            call.output(SAMPLE_POTENTIALS, "sample_potentials", potentials.samples());
+            call.output(PROTOTYPE_POTENTIALS, "prototype_potentials", potentials.prototypes());
+            return call.queryWorkspace();
+        }
+    }
+
+    /**
+     * The potentials of the codes that {@link #codes} computes from the scores of features and prototypes.
+     *
+     * @param features f32, on CUDA also bf16 and f16 (B, D), D ≥ 1
+     * @param prototypes as features (K, D)
+     * @param potentials written
+     * @param workspace of {@link #streamingWorkspace} bytes, aligned to 64
+     */
+    public static void streaming(
+            GatunStream stream,
+            Operand features,
+            Operand prototypes,
+            Potentials potentials,
+            float epsilon,
+            int iterations,
+            MemorySegment workspace) {
+        try (Call call = streamingCall(stream, STREAMING, epsilon, iterations)) {
+            call.runWithWorkspace(
+                    workspace,
+                    call.input(FEATURES, "features", features),
+                    call.input(PROTOTYPES, "prototypes", prototypes),
+                    call.output(SAMPLE_POTENTIALS, "sample_potentials", potentials.samples()),
+                    call.output(PROTOTYPE_POTENTIALS, "prototype_potentials", potentials.prototypes()));
+        }
+    }
+
+    /**
+     * The codes of any of the samples.
+     *
+     * @param features (R, D): of the samples wanted
+     * @param potentials those of these samples, (R), and of all prototypes
+     * @param codes f32 (R, K), written
+     */
+    public static void streamingCodes(
+            GatunStream stream,
+            Operand features,
+            Operand prototypes,
+            Potentials potentials,
+            Operand codes,
+            float epsilon,
+            MemorySegment workspace) {
+        try (Call call = streamingCall(stream, STREAMING_CODES, epsilon, 1)) {
+            call.runWithWorkspace(
+                    workspace,
+                    call.input(FEATURES, "features", features),
+                    call.input(PROTOTYPES, "prototypes", prototypes),
+                    call.input(SAMPLE_POTENTIALS, "sample_potentials", potentials.samples()),
+                    call.input(PROTOTYPE_POTENTIALS, "prototype_potentials", potentials.prototypes()),
+                    call.output(STREAMING_CODES_LAYOUT, "codes", codes));
+        }
+    }
+
+    private static Call streamingCall(GatunStream stream, Downcall downcall, float epsilon, int iterations) {
+        Call call = new Call(stream, downcall, STREAMING_DESC);
+        call.set(STREAMING_EPSILON, epsilon);
+        call.set(STREAMING_ITERATIONS, iterations);
+        return call;
     }
 
     private static Call call(GatunStream stream, Downcall downcall, float epsilon, int iterations) {

@@ -63,6 +63,40 @@ class SinkhornTest {
     }
 
     @Test
+    void streamingGivesTheCodesOfTheScores() {
+        int samples = 30;
+        int prototypes = 11;
+        int depth = 8;
+        float[] z = Native.normal(samples * depth, 5);
+        float[] c = Native.normal(prototypes * depth, 6);
+        float[] products = new float[samples * prototypes];
+        for (int b = 0; b < samples; b++) {
+            for (int k = 0; k < prototypes; k++) {
+                for (int i = 0; i < depth; i++) {
+                    products[b * prototypes + k] += z[b * depth + i] * c[k * depth + i];
+                }
+            }
+        }
+        try (Native device = new Native()) {
+            Operand scores = device.of(products, samples, prototypes);
+            Operand expected = device.empty(DType.F32, samples, prototypes);
+            Sinkhorn.codes(device.stream, scores, expected, 1, 3, workspace(device, scores));
+            Operand features = device.of(z, samples, depth);
+            Operand directions = device.of(c, prototypes, depth);
+            Sinkhorn.Potentials potentials =
+                    new Sinkhorn.Potentials(device.empty(DType.F32, samples), device.empty(DType.F32, prototypes));
+            long bytes = Sinkhorn.streamingWorkspace(device.stream, features, directions, potentials);
+            MemorySegment workspace = device.arena.allocate(bytes, 64);
+            Sinkhorn.streaming(device.stream, features, directions, potentials, 1, 3, workspace);
+            Operand codes = device.empty(DType.F32, samples, prototypes);
+            Sinkhorn.streamingCodes(device.stream, features, directions, potentials, codes, 1, workspace);
+            assertArrayEquals(Native.floats(expected), Native.floats(codes), 1e-5f);
+            refused("iterations is 0", () -> Sinkhorn.streaming(
+                    device.stream, features, directions, potentials, 1, 0, workspace));
+        }
+    }
+
+    @Test
     void badOperandsAreRefused() {
         try (Native device = new Native()) {
             Operand scores = device.of(Native.normal(20, 3), 5, 4);
