@@ -55,7 +55,7 @@ HWY_INLINE Matrix rows_of(const HeadView<const float>& view, const Head& h, int6
 }
 
 // Adds the bias and takes out what causality hides.
-void mask_scores(const AttentionProblem& p, const Head& h, const Tile& t, float* scores, float* scratch) {
+void mask_scores(const Problem& p, const Head& h, const Tile& t, float* scores, float* scratch) {
   const F32 d;
   const int64_t lanes = lane_count();
   if (p.bias.data != nullptr) {
@@ -108,7 +108,7 @@ void scale_rows(float* rows, int64_t stride, int64_t count, const float* factors
 }
 
 // Queries [begin, end) of one head, at most kChunk.
-void forward_item(const AttentionProblem& p, const Head& h, int64_t begin, int64_t end, HeadView<float> out, RowStatistic<float> log_sum_exp,
+void forward_item(const Problem& p, const Head& h, int64_t begin, int64_t end, HeadView<float> out, RowStatistic<float> log_sum_exp,
                   const ForwardScratch& s, Prefetch& prefetch) {
   const int64_t depth = pad(p.depth);
   const int64_t block = even_part(end - begin, kQueryBlock, lane_count());
@@ -163,7 +163,7 @@ void forward_item(const AttentionProblem& p, const Head& h, int64_t begin, int64
   }
 }
 
-void forward(int threads, const AttentionProblem& p, HeadView<float> out, RowStatistic<float> log_sum_exp, float* workspace) {
+void forward(int threads, const Problem& p, HeadView<float> out, RowStatistic<float> log_sum_exp, float* workspace) {
   const int64_t most = longest(p.query_offsets, p.batch, p.queries);
   const int64_t chunk = even_part(most, kChunk, kAlign);
   const int64_t chunks = chunk_count(most, chunk);
@@ -216,7 +216,7 @@ void add_dbias(const BiasView<float>& dbias, const Head& h, const Tile& t, const
 }
 
 // Packs what a block of queries contributes as lanes, and its statistics.
-void pack_block(const AttentionProblem& p, const AttentionGradients& g, const Head& h, int64_t row, int64_t columns, const BackwardScratch& s) {
+void pack_block(const Problem& p, const Gradients& g, const Head& h, int64_t row, int64_t columns, const BackwardScratch& s) {
   const F32 d;
   const int64_t lanes = lane_count();
   pack_transposed(p.q.at(h.batch, row, h.head), p.q.row_stride, s.queries_t, pad(columns), columns, p.depth, p.scale * kLog2E);
@@ -236,7 +236,7 @@ void pack_block(const AttentionProblem& p, const AttentionGradients& g, const He
   }
 }
 
-void backward_item(Pass pass, const AttentionProblem& p, const AttentionGradients& g, const Head& h, const Range& range,
+void backward_item(Pass pass, const Problem& p, const Gradients& g, const Head& h, const Range& range,
                    const BackwardScratch& s, Prefetch& prefetch) {
   const bool want_keys = pass == Pass::kAll || pass == Pass::kKeys;
   const bool want_queries = pass == Pass::kAll || pass == Pass::kQueries;
@@ -302,7 +302,7 @@ void backward_item(Pass pass, const AttentionProblem& p, const AttentionGradient
 }
 
 // Each owner (head, chunk of the dimension that `pass` owns) writes its part alone, so no order between threads matters.
-void backward(int threads, Pass pass, const AttentionProblem& p, const AttentionGradients& g, float* workspace) {
+void backward(int threads, Pass pass, const Problem& p, const Gradients& g, float* workspace) {
   const bool by_queries = pass == Pass::kQueries;
   const int64_t most = by_queries ? longest(p.query_offsets, p.batch, p.queries) : longest(p.key_offsets, p.batch, p.keys);
   const int64_t chunk = pass == Pass::kAll ? std::max<int64_t>(most, 1) : even_part(most, kChunk, kAlign);
@@ -337,7 +337,7 @@ void backward(int threads, Pass pass, const AttentionProblem& p, const Attention
 }
 
 // An owner is one slab of dbias and a chunk of its queries; it adds up everything the bias was broadcast to, in ascending order.
-void backward_bias(int threads, const AttentionProblem& p, const AttentionGradients& g, float* workspace) {
+void backward_bias(int threads, const Problem& p, const Gradients& g, float* workspace) {
   const BiasView<float>& dbias = g.dbias;
   const int64_t chunk = dbias.queries == 1 ? p.queries : even_part(p.queries, kChunk, kAlign);
   const int64_t chunks = p.queries == 0 ? 1 : chunk_count(p.queries, chunk);
@@ -377,7 +377,7 @@ void outside(const int32_t* offsets, int64_t sequences, int64_t rows, F&& row) {
   for (int64_t r = offsets[sequences]; r < rows; ++r) row(r);
 }
 
-void clear(const AttentionProblem& p, const HeadView<float>& view, const int32_t* offsets, int64_t rows) {
+void clear(const Problem& p, const HeadView<float>& view, const int32_t* offsets, int64_t rows) {
   outside(offsets, p.batch, rows, [&](int64_t r) {
     for (int64_t head = 0; head < p.heads; ++head) std::fill_n(view.at(0, r, head), p.depth, 0.0f);
   });
@@ -385,11 +385,13 @@ void clear(const AttentionProblem& p, const HeadView<float>& view, const int32_t
 
 }  // namespace
 
-size_t attention_forward_workspace(const Stream& stream, const AttentionProblem& problem) {
+template <>
+size_t attention_forward_workspace(const Stream& stream, const Problem& problem) {
   return static_cast<size_t>(ForwardScratch(nullptr, problem).floats) * sizeof(float) * static_cast<size_t>(stream.threads());
 }
 
-void attention_forward(const Stream& stream, const AttentionProblem& problem, HeadView<float> out, RowStatistic<float> log_sum_exp,
+template <>
+void attention_forward(const Stream& stream, const Problem& problem, HeadView<float> out, RowStatistic<float> log_sum_exp,
                        void* workspace) {
   clear(problem, out, problem.query_offsets, problem.queries);
   outside(problem.query_offsets, problem.batch, problem.queries, [&](int64_t r) {
@@ -398,11 +400,13 @@ void attention_forward(const Stream& stream, const AttentionProblem& problem, He
   GATUN_DISPATCH(forward)(stream.threads(), problem, out, log_sum_exp, static_cast<float*>(workspace));
 }
 
-size_t attention_backward_workspace(const Stream& stream, const AttentionProblem& problem, bool dbias) {
+template <>
+size_t attention_backward_workspace(const Stream& stream, const Problem& problem, bool dbias) {
   return static_cast<size_t>(BackwardScratch(nullptr, problem, dbias).floats) * sizeof(float) * static_cast<size_t>(stream.threads());
 }
 
-void attention_backward(const Stream& stream, const AttentionProblem& problem, const AttentionGradients& gradients, void* workspace) {
+template <>
+void attention_backward(const Stream& stream, const Problem& problem, const Gradients& gradients, void* workspace) {
   float* scratch = static_cast<float*>(workspace);
   clear(problem, gradients.dq, problem.query_offsets, problem.queries);
   clear(problem, gradients.dk, problem.key_offsets, problem.keys);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/common/storage.h"
 #include "kernels/common/stream.h"
 
 namespace gatun {
@@ -39,29 +40,38 @@ struct BiasView {
 };
 
 // What forward and backward share. In the ragged form `batch` counts sequences, `queries` and `keys` are the total rows,
-// and the offsets say which rows a sequence has.
+// and the offsets say which rows a sequence has; on CUDA they lie in the device's memory. T is the storage type of what has a head
+// dimension; the bias and the log-sum-exp are float.
+template <class T>
 struct AttentionProblem {
   int64_t batch, heads, queries, keys, depth;
   const int32_t* query_offsets = nullptr;
   const int32_t* key_offsets = nullptr;
+  bool ragged = false;  // also where the pointers are not known yet
   bool causal = false;
   float scale = 1;
-  HeadView<const float> q, k, v;
+  HeadView<const T> q, k, v;
   BiasView<const float> bias;
 };
 
+template <class T>
 struct AttentionGradients {
-  HeadView<const float> out, dout;
+  HeadView<const T> out, dout;
   RowStatistic<const float> log_sum_exp;
-  HeadView<float> dq, dk, dv;
+  HeadView<T> dq, dk, dv;
   BiasView<float> dbias;
 };
 
-size_t attention_forward_workspace(const Stream& stream, const AttentionProblem& problem);
-void attention_forward(const Stream& stream, const AttentionProblem& problem, HeadView<float> out, RowStatistic<float> log_sum_exp,
+// Instantiated for every storage type of the device. The workspace is aligned to 64 bytes.
+template <class T>
+size_t attention_forward_workspace(const Stream& stream, const AttentionProblem<T>& problem);
+template <class T>
+void attention_forward(const Stream& stream, const AttentionProblem<T>& problem, HeadView<T> out, RowStatistic<float> log_sum_exp,
                        void* workspace);
 
-size_t attention_backward_workspace(const Stream& stream, const AttentionProblem& problem, bool dbias);
-void attention_backward(const Stream& stream, const AttentionProblem& problem, const AttentionGradients& gradients, void* workspace);
+template <class T>
+size_t attention_backward_workspace(const Stream& stream, const AttentionProblem<T>& problem, bool dbias);
+template <class T>
+void attention_backward(const Stream& stream, const AttentionProblem<T>& problem, const AttentionGradients<T>& gradients, void* workspace);
 
 }  // namespace gatun

@@ -10,6 +10,9 @@
 
 namespace gatun::attention {
 
+using Problem = AttentionProblem<float>;
+using Gradients = AttentionGradients<float>;
+
 constexpr int64_t kQueryBlock = 64;   // lanes of a tile
 constexpr int64_t kKeyTile = 128;     // rows of a tile: with 64 queries 32 KiB
 constexpr int64_t kChunk = 256;       // queries (forward) or keys (backward) whose sums one work item keeps
@@ -46,7 +49,7 @@ struct Head {
   int64_t diagonal;              // query i sees keys j <= i + diagonal
 };
 
-inline Head head_of(const AttentionProblem& p, int64_t batch, int64_t head) {
+inline Head head_of(const Problem& p, int64_t batch, int64_t head) {
   Head h{batch, head, 0, p.queries, 0, p.keys, 0};
   if (p.query_offsets != nullptr) {
     h.query_start = p.query_offsets[batch];
@@ -107,7 +110,7 @@ class Prefetch {
 struct ForwardScratch {
   float *queries, *out, *maximum, *sum, *keys, *values, *scores, *bias, *alpha;
   int64_t floats;
-  ForwardScratch(float* base, const AttentionProblem& p) {
+  ForwardScratch(float* base, const Problem& p) {
     Carve carve{base};
     const int64_t padded = round_up(p.depth, kAlign);
     const int64_t tile = std::min(kKeyTile, p.keys);
@@ -130,7 +133,7 @@ struct BackwardScratch {
   float *queries_t, *dout_t, *out_t, *queries, *dout, *dqueries;  // a block of queries
   float *probabilities, *dscores, *bias, *dbias, *lse, *lse_low, *delta;    // a tile
   int64_t floats;
-  BackwardScratch(float* base, const AttentionProblem& p, bool with_dbias) {
+  BackwardScratch(float* base, const Problem& p, bool with_dbias) {
     Carve carve{base};
     const int64_t padded = round_up(p.depth, kAlign);
     const int64_t chunk = std::min(kChunk, p.keys);

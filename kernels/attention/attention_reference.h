@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The mathematics of attention for one head, as plainly as it can be written. T = double is the truth, T = float the yardstick of rounding.
+// The mathematics of attention for one head, as plainly as it can be written. T = double is the truth, T = float the yardstick of rounding:
+// with `round`, what a kernel rounds to its storage type before a product.
 #pragma once
 
 #include <cmath>
@@ -8,6 +9,13 @@
 #include <vector>
 
 namespace gatun {
+
+struct Unrounded {
+  template <class T>
+  T operator()(T value) const {
+    return value;
+  }
+};
 
 struct AttentionSize {
   int64_t queries, keys, depth;
@@ -24,8 +32,8 @@ T attention_score(const AttentionSize& n, T scale, const T* q, const T* k, const
 }
 
 // q, out: (queries, depth); k, v: (keys, depth); bias: (queries, keys) or null; lse: (queries)
-template <class T>
-void attention_reference(const AttentionSize& n, T scale, const T* q, const T* k, const T* v, const T* bias, T* out, T* lse) {
+template <class T, class Round = Unrounded>
+void attention_reference(const AttentionSize& n, T scale, const T* q, const T* k, const T* v, const T* bias, T* out, T* lse, Round round = {}) {
   std::vector<T> score(static_cast<size_t>(n.keys));
   for (int64_t i = 0; i < n.queries; ++i) {
     T most = -std::numeric_limits<T>::infinity();
@@ -40,17 +48,18 @@ void attention_reference(const AttentionSize& n, T scale, const T* q, const T* k
     for (int64_t j = 0; j < n.keys; ++j) {
       const T weight = std::exp(score[static_cast<size_t>(j)] - most);
       sum += weight;
-      for (int64_t c = 0; c < n.depth; ++c) out[i * n.depth + c] += weight * v[j * n.depth + c];
+      for (int64_t c = 0; c < n.depth; ++c) out[i * n.depth + c] += round(weight) * v[j * n.depth + c];
     }
-    for (int64_t c = 0; c < n.depth; ++c) out[i * n.depth + c] /= sum;
+    for (int64_t c = 0; c < n.depth; ++c) out[i * n.depth + c] = round(out[i * n.depth + c] / sum);
     lse[i] = most + std::log(sum);
   }
 }
 
 // Writes dq, dk, dv; dbias (queries, keys) may be null.
-template <class T>
+template <class T, class Round = Unrounded>
 void attention_backward_reference(const AttentionSize& n, T scale, const T* q, const T* k, const T* v, const T* bias, const T* out,
-                                  const T* lse, const T* dout, T* dq, T* dk, T* dv, T* dbias) {
+                                  const T* lse, const T* dout, T* dq, T* dk, T* dv, T* dbias,
+                                  Round round = {}) {
   for (int64_t c = 0; c < n.queries * n.depth; ++c) dq[c] = 0;
   for (int64_t c = 0; c < n.keys * n.depth; ++c) dk[c] = dv[c] = 0;
   for (int64_t i = 0; i < n.queries; ++i) {
@@ -64,9 +73,9 @@ void attention_backward_reference(const AttentionSize& n, T scale, const T* q, c
       const T dscore = weight * (dweight - delta);
       if (dbias != nullptr) dbias[i * n.keys + j] = dscore;
       for (int64_t c = 0; c < n.depth; ++c) {
-        dq[i * n.depth + c] += scale * dscore * k[j * n.depth + c];
-        dk[j * n.depth + c] += scale * dscore * q[i * n.depth + c];
-        dv[j * n.depth + c] += weight * dout[i * n.depth + c];
+        dq[i * n.depth + c] += scale * round(dscore) * k[j * n.depth + c];
+        dk[j * n.depth + c] += scale * round(dscore) * q[i * n.depth + c];
+        dv[j * n.depth + c] += round(weight) * dout[i * n.depth + c];
       }
     }
   }

@@ -18,7 +18,7 @@
   unsigned char* const NAME = gatun_dynamic
 // Before a loop whose body indexes an array of registers: rolled up, the array would lie in local memory.
 #define GATUN_UNROLL _Pragma("unroll")
-// Before a loop that nvcc would unroll by itself, for little, where what it costs is the time to compile it.
+// Before a loop that nvcc would unroll by itself, for little, where what it costs is the time to compile it or registers.
 #define GATUN_ROLLED _Pragma("unroll 1")
 namespace gatun {
 inline constexpr int64_t kMaxGrid = 0x7fffffff;  // of grid_for

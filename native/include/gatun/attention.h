@@ -21,7 +21,13 @@
  * gradient 0. NaN propagates to every row that sees it; q, k, v at masked places must still be numbers (0·NaN is NaN).
  * Exclude keys with a bias of −∞. A finite bias beyond ±2.3e38 counts as infinite.
  *
- * Results are the same bits for any number of threads.
+ * Storage: f32; on CUDA q, k, v, out and their gradients are f32, bf16 or f16, all alike, with f32 arithmetic. Probabilities and score
+ * gradients are rounded to that type before they are multiplied. The bias, the log-sum-exp and dbias are always f32.
+ *
+ * Results are the same bits for any number of threads, and in every run on CUDA.
+ *
+ * On CUDA, offsets lie in device memory and are checked there: where they decrease or leave 0 … T, nothing outside the operands is
+ * touched and all outputs (and gradients) are NaN. No extent may exceed 2^30. The log-sum-exp may be that of a forward pass on another device.
  */
 #ifndef GATUN_ATTENTION_H
 #define GATUN_ATTENTION_H
@@ -40,14 +46,14 @@ typedef struct gatun_attention_desc {
   int32_t causal;               /**< 0 or 1 */
   float scale;                  /**< finite; 1/√D is usual */
   uint32_t reserved;
-  gatun_layout q;               /**< f32 (B, Nq, H, D) or (Tq, H, D); 1 ≤ D ≤ GATUN_ATTENTION_MAX_DEPTH */
-  gatun_layout k;               /**< f32 (B, Nk, H, D) or (Tk, H, D) */
-  gatun_layout v;               /**< f32, shape of k */
+  gatun_layout q;               /**< f32 (on CUDA also bf16, f16) (B, Nq, H, D) or (Tq, H, D); 1 ≤ D ≤ GATUN_ATTENTION_MAX_DEPTH */
+  gatun_layout k;               /**< as q: (B, Nk, H, D) or (Tk, H, D) */
+  gatun_layout v;               /**< as q, shape of k */
   gatun_layout bias;            /**< batched form only, optional: f32 (B, H, Nq, Nk), added to the scaled scores. The first three extents
                                      may each be 1 (broadcast); stride 0 is allowed too */
   gatun_layout query_offsets;   /**< ragged form only: i32 (S + 1) */
   gatun_layout key_offsets;     /**< ragged form only: i32 (S + 1); may be query_offsets itself */
-  gatun_layout out;             /**< f32, shape of q */
+  gatun_layout out;             /**< as q, shape of q */
   gatun_layout log_sum_exp;     /**< optional: f32 (B, H, Nq) or (H, Tq): log Σⱼ exp(scoreᵢⱼ), kept for the backward pass */
 } gatun_attention_desc;
 
@@ -64,9 +70,9 @@ typedef struct gatun_attention_backward_desc {
   gatun_layout key_offsets;
   gatun_layout out;             /**< output of the forward pass */
   gatun_layout log_sum_exp;     /**< of the forward pass; required */
-  gatun_layout dout;            /**< f32, shape of out */
-  gatun_layout dq;              /**< f32, shape of q */
-  gatun_layout dk;              /**< f32, shape of k */
+  gatun_layout dout;            /**< as q, shape of out */
+  gatun_layout dq;              /**< as q, shape of q */
+  gatun_layout dk;              /**< as q, shape of k */
   gatun_layout dv;              /**< f32, shape of v */
   gatun_layout dbias;           /**< optional: f32, shape of bias; where an extent of bias is 1, the sum over what it was broadcast to
                                      (batch, heads, queries, any of them together), in ascending order. A bias that was broadcast by stride 0
@@ -75,7 +81,7 @@ typedef struct gatun_attention_backward_desc {
 
 /**
  * Bytes of workspace that gatun_attention_forward needs on this stream: a few hundred KiB a thread, whatever the sequence
- * lengths. The pointers of offsets are not needed.
+ * lengths; on CUDA 0 (batched) or a few bytes for each tile of rows (ragged). The pointers of offsets are not needed.
  */
 GATUN_API gatun_status gatun_attention_forward_workspace(gatun_stream* stream, const gatun_attention_desc* desc, size_t* bytes,
                                                          gatun_error* error);
@@ -90,7 +96,7 @@ GATUN_API gatun_status gatun_attention_forward(gatun_stream* stream, const gatun
                                                void* out, void* log_sum_exp, void* workspace, size_t workspace_bytes,
                                                gatun_error* error);
 
-/** Bytes of workspace that gatun_attention_backward needs on this stream; below 2 MiB a thread. */
+/** Bytes of workspace that gatun_attention_backward needs on this stream; below 2 MiB a thread, on CUDA 8 bytes for each query of each head. */
 GATUN_API gatun_status gatun_attention_backward_workspace(gatun_stream* stream, const gatun_attention_backward_desc* desc, size_t* bytes,
                                                           gatun_error* error);
 
