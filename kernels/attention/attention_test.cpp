@@ -268,7 +268,7 @@ void check(const Case& c, const Data<float>& given) {
   const Answer<float> result = run_kernel<S>(c, d);
   check_stored(stored<S>(result.out), truth.out, naive.out);
   check_close(result.lse, truth.lse, naive.lse);
-  const double score = cancelled(c, d), scale = static_cast<double>(c.scale());
+  const double score = cancelled(c, d), scale = std::abs(static_cast<double>(c.scale()));
   check_gradient<S>(result.dq, truth.dq, naive.dq, score * scale * magnitude(d.k));
   check_gradient<S>(result.dk, truth.dk, naive.dk, score * scale * magnitude(d.q));
   check_stored(stored<S>(result.dv), truth.dv, naive.dv);
