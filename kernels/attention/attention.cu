@@ -9,43 +9,50 @@ namespace {
 constexpr int kPlanThreads = 256;
 
 // The start of sequence s of S + 2 (see TileOrigin), s = 0 ... S + 2.
-__device__ __forceinline__ int64_t start_of(const int32_t* offsets, int64_t rows, int64_t sequences, int64_t s) {
+__device__ __forceinline__ int start_of(const int32_t* offsets, int rows, int sequences, int s) {
   return s == 0 ? 0 : s > sequences + 1 ? rows : offsets[s - 1];
 }
 
-__device__ __forceinline__ bool leaves(const int32_t* offsets, int64_t rows, int64_t sequences) {
+__device__ __forceinline__ bool leaves(const int32_t* offsets, int rows, int sequences) {
   bool bad = false;
-  for (int64_t s = threadIdx.x; s <= sequences; s += kPlanThreads) bad = bad || offsets[s] < (s == 0 ? 0 : offsets[s - 1]) || offsets[s] > rows;
+  for (int s = static_cast<int>(threadIdx.x); s <= sequences; s += kPlanThreads) {
+    bad = bad || offsets[s] < (s == 0 ? 0 : offsets[s - 1]) || offsets[s] > rows;
+  }
   return bad;
 }
 
-__device__ __forceinline__ void fill(TileOrigin* origins, const int32_t* offsets, int64_t rows, int64_t sequences, int tile_rows, bool bad) {
-  const int64_t tiles = ragged_tiles(rows, sequences, tile_rows);
-  for (int64_t tile = threadIdx.x; tile < tiles; tile += kPlanThreads) {
+__device__ __forceinline__ void fill(TileOrigin* origins, const int32_t* offsets, int rows, int sequences, int tile_rows, bool bad) {
+  const int tiles = static_cast<int>(ragged_tiles(rows, sequences, tile_rows));
+  for (int tile = static_cast<int>(threadIdx.x); tile < tiles; tile += kPlanThreads) {
     TileOrigin origin{kPoison, 0};
     if (!bad) {
-      int64_t low = 0, high = sequences + 1;  // the last sequence whose first index is at most `tile`
+      int low = 0, high = sequences + 1;  // the last sequence whose first index is at most `tile`
       while (low < high) {
-        const int64_t middle = (low + high + 1) / 2;
+        const int middle = low + (high - low + 1) / 2;
         if (start_of(offsets, rows, sequences, middle) / tile_rows + middle <= tile) low = middle;
         else high = middle - 1;
       }
-      const int64_t start = start_of(offsets, rows, sequences, low), length = start_of(offsets, rows, sequences, low + 1) - start;
-      const int64_t first = (tile - start / tile_rows - low) * tile_rows;
-      origin.sequence = first < length ? static_cast<int>(low) : kNothing;
-      origin.first = static_cast<int>(first);
+      const int start = start_of(offsets, rows, sequences, low), length = start_of(offsets, rows, sequences, low + 1) - start;
+      origin.first = (tile - start / tile_rows - low) * tile_rows;
+      origin.sequence = origin.first < length ? low : kNothing;
     }
     origins[tile] = origin;
   }
 }
 
 // One block: whether any offset is bad decides about all tiles.
-__global__ void __launch_bounds__(kPlanThreads) plan_kernel(const int32_t* query_offsets, int64_t queries, const int32_t* key_offsets, int64_t keys,
-                                                            int64_t sequences, Tables tables) {
+__global__ void __launch_bounds__(kPlanThreads) plan_kernel(const int32_t* query_offsets, int queries, const int32_t* key_offsets, int keys,
+                                                            int sequences, Tables tables) {
   const bool mine = leaves(query_offsets, queries, sequences) || leaves(key_offsets, keys, sequences);
   const bool bad = __syncthreads_or(mine) != 0;
   fill(tables.queries, query_offsets, queries, sequences, tables.query_rows, bad);
   if (tables.keys != nullptr) fill(tables.keys, key_offsets, keys, sequences, tables.key_rows, bad);
+}
+
+template <class T>
+void make_tables(const Stream& stream, const AttentionProblem<T>& p, const Tables& tables) {
+  enqueue(stream, plan_kernel, 1, kPlanThreads, 0, p.query_offsets, static_cast<int>(p.queries), p.key_offsets, static_cast<int>(p.keys),
+          static_cast<int>(p.batch), tables);
 }
 
 template <class T>
@@ -85,7 +92,7 @@ void attention_forward(const Stream& stream, const AttentionProblem<T>& p, HeadV
   const Plan plan = plan_of(p, p.queries, rows, origins);
   if (p.queries == 0 || plan.items == 0) return;
   if (p.ragged) {
-    enqueue(stream, plan_kernel, 1, kPlanThreads, 0, p.query_offsets, p.queries, p.key_offsets, p.keys, p.batch, Tables{origins, nullptr, rows, rows});
+    make_tables(stream, p, Tables{origins, nullptr, rows, rows});
   }
   const bool vector = vector_inputs(p) && vector_view(out, p.ragged ? 1 : p.batch, p.queries, p.heads, p.depth);
   launch_forward(stream, ForwardArguments<T>{p, out, log_sum_exp, plan, vector});
@@ -103,8 +110,7 @@ void attention_backward(const Stream& stream, const AttentionProblem<T>& p, cons
   Carve carve(static_cast<unsigned char*>(workspace));
   const BackwardWorkspace memory(carve, p);
   if (p.ragged && p.heads > 0) {
-    enqueue(stream, plan_kernel, 1, kPlanThreads, 0, p.query_offsets, p.queries, p.key_offsets, p.keys, p.batch,
-            Tables{memory.queries, memory.keys, query_tile_rows(p), key_tile_rows(p)});
+    make_tables(stream, p, Tables{memory.queries, memory.keys, query_tile_rows(p), key_tile_rows(p)});
   }
   const int64_t batch = p.ragged ? 1 : p.batch;
   const bool vector = vector_inputs(p) && vector_view(g.out, batch, p.queries, p.heads, p.depth) &&

@@ -23,7 +23,7 @@ struct TileOrigin {
 constexpr int kNothing = -1, kPoison = -2;
 
 // Tile t of sequence s has index floor(start of s / rows of a tile) + s + t: no two tiles share an index.
-constexpr int64_t ragged_tiles(int64_t rows, int64_t sequences, int64_t tile_rows) { return rows / tile_rows + sequences + 2; }
+__host__ __device__ constexpr int64_t ragged_tiles(int64_t rows, int64_t sequences, int64_t tile_rows) { return rows / tile_rows + sequences + 2; }
 
 struct Plan {
   const TileOrigin* origins;  // ragged only

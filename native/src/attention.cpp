@@ -84,6 +84,7 @@ static AttentionProblem<T> describe_problem(const Desc& desc) {
   for (int i = 0; i < desc.q.rank; ++i) {
     if (desc.q.shape[i] > (1 << 30) || desc.k.shape[i] > (1 << 30)) invalid("q or k has an extent beyond 2^30");
   }
+  if (p.batch > (1 << 30)) invalid("there are more than 2^30 sequences");
 #endif
   if (present(desc.bias)) {
     check_layout("bias", desc.bias, GATUN_F32, 4);
