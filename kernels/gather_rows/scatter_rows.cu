@@ -29,13 +29,13 @@ struct ScatterCall {
   bool in_place;  // base is to: rows that nothing is added to need not be touched
 };
 
-// What scan() finds among kScan indices, in their order: positions in the list of indices.
+// What scan() finds among kScan indices, in their order: positions behind the first of them.
 struct Found {
-  int32_t at[kScan];
+  int16_t at[kScan];
   int warp[kBlock / 32];
 };
 
-// Fills found.at with the i of [begin, begin + kScan) for which first <= indices[i] < first + width, and returns how many they are; sets
+// Fills found.at with the i < kScan for which first <= indices[begin + i] < first + width, and returns how many they are; sets
 // `broken` where an index is out of range. All threads call it. It starts with a barrier: until a thread calls it again, it may read the list.
 __device__ __forceinline__ int scan(const int32_t* indices, int64_t begin, int64_t count, int64_t first, int64_t width, int64_t rows, Found& found,
                                     bool& broken) {
@@ -64,7 +64,7 @@ __device__ __forceinline__ int scan(const int32_t* indices, int64_t begin, int64
     total += found.warp[w];
   }
   for (int e = 0; e < 4; ++e) {
-    if ((match >> e & 1) != 0) found.at[place++] = static_cast<int32_t>(mine + e);
+    if ((match >> e & 1) != 0) found.at[place++] = static_cast<int16_t>(4 * threadIdx.x + e);
   }
   __syncthreads();
   return total;
@@ -131,9 +131,9 @@ __global__ void __launch_bounds__(kBlock, 2) long_rows_kernel(const ScatterCall<
         const int total = scan(call.indices, at, call.count, target, 1, call.to_rows, found, broken);
         if (total > 0 && !found_any) {
           found_any = true;
-          mine = !by_source || found.at[0] == owner;
+          mine = !by_source || at + found.at[0] == owner;
         }
-        for (int k = 0; k < total && mine; ++k) add(found.at[k]);
+        for (int k = 0; k < total && mine; ++k) add(at + found.at[k]);
       }
     }
     if (mine && !begun) begin();
@@ -149,7 +149,7 @@ __global__ void __launch_bounds__(kBlock, 2) long_rows_kernel(const ScatterCall<
 
 // `width` rows a block; a thread has the same columns of every group-th of them, so that it alone touches its part of shared memory.
 template <class T, int V>
-__global__ void __launch_bounds__(kBlock) short_rows_kernel(const ScatterCall<T> call, const int width) {
+__global__ void __launch_bounds__(kBlock, 2) short_rows_kernel(const ScatterCall<T> call, const int width) {
   __shared__ Found found;
   GATUN_DYNAMIC_SHARED(memory);
   float* const sums = reinterpret_cast<float*>(memory);
@@ -201,7 +201,7 @@ __global__ void __launch_bounds__(kBlock) short_rows_kernel(const ScatterCall<T>
     } else {
       for (int64_t at = 0; at < call.count; at += kScan) {
         const int total = scan(call.indices, at, call.count, first, height, call.to_rows, found, broken);
-        add(total, [&](int k) { return static_cast<int64_t>(found.at[k]); });
+        add(total, [&](int k) { return at + found.at[k]; });
       }
     }
     each([&](int r, int column, Pack<float, V>& sum) {

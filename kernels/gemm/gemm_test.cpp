@@ -115,6 +115,7 @@ TEST_CASE_TEMPLATE("gemm on tensor cores: whatever shape, transposes, strides an
 
 TEST_CASE("gemm in f32 takes the larger tile where there are enough of them") {
   for (const bool transposed : {false, true}) check_gemm<float, float>({260, 132, 19, transposed, !transposed}, 0.5f, transposed ? 0 : 4, 0, 900);
+  check_gemm<float, float>({1100, 140, 3, false, true}, 0.0f, 0, 0, 910);  // more than a band of tiles
 }
 
 TEST_CASE_TEMPLATE("gemm: NaN in one row of a stays in that row of c", T, GATUN_STORAGES) {
