@@ -90,7 +90,7 @@ gatun_status gatun_context_create(const gatun_context_desc* desc, gatun_context*
     const int count = devices(&problem);
     if (count == 0) throw gatun::Error(GATUN_NO_DEVICE, problem);
     if (desc->device < 0 || desc->device >= count) {
-      gatun::invalid("device is %d, this machine has 0 to %d", desc->device, count - 1);
+      gatun::invalid("device is %d, the CUDA devices of this machine are 0 to %d", desc->device, count - 1);
     }
     gatun::check_cuda(cudaSetDevice(desc->device));
     gatun::check_cuda(cudaFree(nullptr));  // creates what CUDA creates late: here, not inside the first operation

@@ -121,7 +121,8 @@ class BadInputTest {
         set("schedule.epochs=0").failsInOneLine("schedule: epochs: expected at least 1, got 0");
         set("data.batch=97").failsInOneLine("data.batch: an epoch of 96 samples has no update of 1 x 97");
         set("seed=99999999999999999999").failsInOneLine("seed: expected an integer");
-        set("device.name=cuda").failsInOneLine("device: name: no device cuda");
+        set("device.name=tpu").failsInOneLine("device: name: no device tpu; known devices: cpu, cuda, cuda:N, emulated");
+        set("device.name=cuda:999").failsInOneLine();  // no library, no driver or no such device
         set("version=2").failsInOneLine("version: 2 is not a version this library reads");
         set("views=5").failsInOneLine("views: expected a mapping");
         set("seed").failsInOneLine("--set seed: expected key=value");
