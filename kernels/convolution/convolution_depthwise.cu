@@ -239,7 +239,10 @@ void depthwise_gather(const Stream& stream, const ConvolutionShape& s, bool back
       g.lanes = lanes;
       Carve carve(nullptr);
       const Shared shared(carve, gather.taps, lanes * n());
-      const dim3 grid(grid_for(most, kBlock / lanes), static_cast<unsigned>((chunks + lanes - 1) / lanes), static_cast<unsigned>(gather.phase_count));
+      const int64_t channel_blocks = (chunks + lanes - 1) / lanes;
+      // Few enough blocks that reading weights is little beside a block's strips, enough to even out the last wave.
+      const auto most_blocks = static_cast<unsigned>(std::max<int64_t>(1, 8 * kTargetBlocks / channel_blocks));
+      const dim3 grid(std::min(grid_for(most, kBlock / lanes), most_blocks), static_cast<unsigned>(channel_blocks), static_cast<unsigned>(gather.phase_count));
       enqueue(stream, depthwise_kernel<T, n(), run()>, grid, kBlock, carve.bytes(), source, weights, bias, target, g);
     });
   });
