@@ -88,6 +88,7 @@ std::vector<Case> cases() {
       {layout(f, {300, 3}), layout(f, {3}), layout(f, {300, 3})},
       {layout(f, {5, 24}), layout(f, {5, 1}), layout(f, {5, 24}, {40, 1})},  // whole accesses with gaps, one value a row
       {layout(f, {3, 70, 40}, {2800, 1, 70}), layout(f, {40}), layout(f, {3, 70, 40})},  // tiles of a transposition
+      {layout(f, {5, 24}, {41, 1}), layout(f, {24}), layout(f, {5, 24})},  // rows of whole accesses that do not begin at one
   };
 }
 
