@@ -18,6 +18,10 @@ constexpr int kPairs = 8;      // rows, and columns, of pairs that a thread hold
 constexpr int kSharers = 16;   // threads that hold pairs of the same row
 constexpr int kSharedPitch = kSharers + 1;
 
+// Blocks on a processor at once: for f32, 128 registers a thread do not quite do.
+template <class T>
+inline constexpr int kBlocks = sizeof(T) == 2 ? 2 : 1;
+
 template <class T>
 struct Operand {
   const T* data;

@@ -12,14 +12,19 @@ namespace {
 
 using namespace pairs;
 
-// Greater than the groups of all rows; a row without one has no positives, and neither side's meets the other's.
+// Of rows without a group: neither side's meets the other's.
 constexpr int32_t kNoOwnGroup = -1, kNoOtherGroup = -2;
 
-// What one part of the keys shows of a query.
+// What has been seen of a query's scores.
 struct Seen {
-  float largest, sum;  // of scores: sum of e^(score - largest)
-  float positive;      // sum of positive scores
-  int32_t count;       // of positives
+  PowerSum powers;
+  float positive = 0;  // sum of positive scores
+  int32_t count = 0;   // of positives
+  __device__ __forceinline__ void join(const Seen& other) {
+    powers.join(other.powers);
+    positive += other.positive;
+    count += other.count;
+  }
 };
 
 template <class T>
@@ -28,17 +33,14 @@ Operand<T> operand(const InfoNceRows<const T>& rows) { return {rows.data, rows.r
 template <class T>
 struct ForwardMemory {
   typename Tile<T>::Memory tile;
-  PowerSum* sums;  // kept, as are the following
-  float* positive;
-  int32_t* counts;
+  Seen* seen;
   int32_t *groups, *columns;
   __host__ __device__ explicit ForwardMemory(Carve& carve)
-      : tile(carve), sums(carve.take<PowerSum>(kTile * kSharedPitch)), positive(carve.take<float>(kTile * kSharedPitch)), counts(carve.take<int32_t>(kTile * kSharedPitch)),
-        groups(carve.take<int32_t>(kTile)), columns(carve.take<int32_t>(2 * kTile)) {}
+      : tile(carve), seen(carve.take<Seen>(kTile * kSharedPitch)), groups(carve.take<int32_t>(kTile)), columns(carve.take<int32_t>(2 * kTile)) {}
 };
 
 template <class T>
-__global__ void __launch_bounds__(kThreads, 2) forward_kernel(Operand<T> queries, Operand<T> keys, int depth, float scale, bool self,
+__global__ void __launch_bounds__(kThreads, kBlocks<T>) forward_kernel(Operand<T> queries, Operand<T> keys, int depth, float scale, bool self,
                                                               const int32_t* query_groups, const int32_t* key_groups, Cut cut, Seen* seen) {
   GATUN_DYNAMIC_SHARED(memory);
   Carve carve(memory);
@@ -48,14 +50,9 @@ __global__ void __launch_bounds__(kThreads, 2) forward_kernel(Operand<T> queries
   for (int item = static_cast<int>(blockIdx.x); item < cut.own_tiles * cut.parts; item += static_cast<int>(gridDim.x)) {
     const int part = item % cut.parts, own_tile = item / cut.parts;
     const int begin = part * cut.part_tiles, end = min(begin + cut.part_tiles, cut.other_tiles);
-    const int64_t own = int64_t{own_tile} * kTile;
-    for (int r = 0; r < kPairs; ++r) {
-      kept(shared.sums, tile, r) = PowerSum();
-      kept(shared.positive, tile, r) = 0;
-      kept(shared.counts, tile, r) = 0;
-    }
+    for (int r = 0; r < kPairs; ++r) kept(shared.seen, tile, r) = Seen();
     for (int i = static_cast<int>(threadIdx.x); i < kTile; i += kThreads) {
-      const int32_t group = own + i < queries.rows ? query_groups[own + i] : kNoOwnGroup;
+      const int32_t group = i < queries.left(own_tile) ? query_groups[int64_t{own_tile} * kTile + i] : kNoOwnGroup;
       shared.groups[i] = group < 0 ? kNoOwnGroup : group;
     }
     if (begin < end) tile.begin(own_tile, begin);
@@ -70,38 +67,31 @@ __global__ void __launch_bounds__(kThreads, 2) forward_kernel(Operand<T> queries
       GATUN_UNROLL
       for (int r = 0; r < kPairs; ++r) {
         const int32_t group = shared.groups[tile.row(r)];
+        Seen own = kept(shared.seen, tile, r);
         float next = -INFINITY;
         GATUN_UNROLL
         for (int c = 0; c < kPairs; ++c) {
           const bool compared = tile.column(c) < columns && tile.row(r) != tile.column(c) + diagonal;
           const float score = compared ? tile.at(r, c) * scale : -INFINITY;
           if (compared && groups[tile.column(c)] == group) {
-            kept(shared.positive, tile, r) += score;
-            kept(shared.counts, tile, r) += 1;
+            own.positive += score;
+            ++own.count;
           }
           tile.at(r, c) = score;
           next = fmaxf(next, score);
         }
-        PowerSum powers = kept(shared.sums, tile, r);
-        powers.raise(next);
-        const float shift = powers.shift();
+        own.powers.raise(next);
+        const float shift = own.powers.shift();
         GATUN_UNROLL
-        for (int c = 0; c < kPairs; ++c) powers.sum += power(tile.at(r, c) - shift);
-        kept(shared.sums, tile, r) = powers;
+        for (int c = 0; c < kPairs; ++c) own.powers.sum += power(tile.at(r, c) - shift);
+        kept(shared.seen, tile, r) = own;
       }
     }
     __syncthreads();
-    if (threadIdx.x < kTile && own + threadIdx.x < queries.rows) {
-      const int at = static_cast<int>(threadIdx.x) * kSharedPitch;
-      PowerSum all = shared.sums[at];
-      float positive = shared.positive[at];
-      int32_t count = shared.counts[at];
-      for (int i = 1; i < kSharers; ++i) {
-        all.join(shared.sums[at + i]);
-        positive += shared.positive[at + i];
-        count += shared.counts[at + i];
-      }
-      seen[part * queries.rows + own + threadIdx.x] = {all.largest, all.sum, positive, count};
+    if (threadIdx.x < kTile && threadIdx.x < queries.left(own_tile)) {
+      Seen all = shared.seen[threadIdx.x * kSharedPitch];
+      for (int i = 1; i < kSharers; ++i) all.join(shared.seen[threadIdx.x * kSharedPitch + i]);
+      seen[part * queries.rows + int64_t{own_tile} * kTile + threadIdx.x] = all;
     }
     __syncthreads();
   }
@@ -112,23 +102,13 @@ constexpr int kRowThreads = 256;
 __global__ void __launch_bounds__(kRowThreads) finish_kernel(const Seen* seen, int64_t parts, int64_t rows, float* loss, float* lse,
                                                              int32_t* positives) {
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kRowThreads + threadIdx.x; i < rows; i += static_cast<int64_t>(gridDim.x) * kRowThreads) {
-    PowerSum all;
-    float positive = 0;
-    int32_t count = 0;
-    for (int64_t part = 0; part < parts; ++part) {
-      const Seen s = seen[part * rows + i];
-      PowerSum other;
-      other.largest = s.largest;
-      other.sum = s.sum;
-      all.join(other);
-      positive += s.positive;
-      count += s.count;
-    }
-    const float rest = logf(all.sum);
+    Seen all = seen[i];
+    for (int64_t part = 1; part < parts; ++part) all.join(seen[part * rows + i]);
+    const float rest = logf(all.powers.sum);
     // Not lse - mean: where the positives are the largest scores, the loss is far smaller than both.
-    loss[i] = count == 0 ? 0.0f : all.largest - positive / static_cast<float>(count) + rest;
-    if (lse != nullptr) lse[i] = all.sum == 0 ? -INFINITY : all.largest + rest;
-    if (positives != nullptr) positives[i] = count;
+    loss[i] = all.count == 0 ? 0.0f : all.powers.largest - all.positive / static_cast<float>(all.count) + rest;
+    if (lse != nullptr) lse[i] = all.powers.sum == 0 ? -INFINITY : all.powers.largest + rest;
+    if (positives != nullptr) positives[i] = all.count;
   }
 }
 

@@ -31,7 +31,7 @@ struct AssignMemory {
 };
 
 template <class Combine>
-__global__ void __launch_bounds__(pairs::kThreads, 1) assign_kernel(pairs::Operand<float> rows, pairs::Operand<float> centroids, int dimension,
+__global__ void __launch_bounds__(pairs::kThreads, pairs::kBlocks<float>) assign_kernel(pairs::Operand<float> rows, pairs::Operand<float> centroids, int dimension,
                                                                     int tiles, bool spherical, int32_t* assignment, float* score) {
   GATUN_DYNAMIC_SHARED(memory);
   Carve carve(memory);

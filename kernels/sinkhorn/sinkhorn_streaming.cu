@@ -19,10 +19,6 @@ struct SweepMemory {
       : tile(carve), sums(carve.take<PowerSum>(kTile * kSharedPitch)), columns(carve.take<float>(2 * kTile)) {}
 };
 
-// Blocks on a processor: of f32, 128 registers would not quite do.
-template <class T>
-inline constexpr int kBlocks = sizeof(T) == 2 ? 2 : 1;
-
 // Of each own row, what a part of the other rows sums to: e^(<own, other> scale + potential). potentials: null for zeros.
 template <class T>
 __global__ void __launch_bounds__(kThreads, kBlocks<T>) sweep_kernel(Operand<T> own, Operand<T> other, int depth, float scale, const float* potentials,
@@ -79,7 +75,7 @@ __global__ void __launch_bounds__(kJoinThreads) join_kernel(const PowerSum* sums
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads, 2) codes_kernel(Operand<T> features, Operand<T> prototypes, int depth, float scale,
+__global__ void __launch_bounds__(kThreads, kBlocks<T>) codes_kernel(Operand<T> features, Operand<T> prototypes, int depth, float scale,
                                                             const float* sample_potentials, const float* prototype_potentials, int columns,
                                                             int tiles, float* codes, int64_t stride) {
   GATUN_DYNAMIC_SHARED(memory);

@@ -15,7 +15,8 @@
  * label are a group. Rows need not have unit length, though both methods normalise them.
  *
  * A query that is compared with nothing (no keys; a single row in the self form) has loss 0 and lse −∞. NaN in a row makes the lse of
- * each row that sees it NaN, and the loss of those that have positives. Results are the same bits for any number of threads.
+ * each row that sees it NaN, and the loss of those that have positives. Results are the same bits for any number of threads. Scores, losses
+ * and sums are f32; products of bf16 and f16 rows are made on tensor cores.
  */
 #ifndef GATUN_INFO_NCE_H
 #define GATUN_INFO_NCE_H
@@ -29,8 +30,8 @@ extern "C" {
 typedef struct gatun_info_nce_desc {
   uint32_t struct_size;
   float temperature;          /**< positive, not subnormal */
-  gatun_layout q;             /**< f32 (N, D), D ≥ 1 */
-  gatun_layout k;             /**< f32 (M, D); or absent: the self form */
+  gatun_layout q;             /**< f32, on CUDA also bf16 and f16 (N, D), D ≥ 1 */
+  gatun_layout k;             /**< as q (M, D); or absent: the self form */
   gatun_layout query_groups;  /**< i32 (N) */
   gatun_layout key_groups;    /**< i32 (M); absent in the self form */
   gatun_layout loss;          /**< f32 (N), written */
@@ -48,8 +49,8 @@ typedef struct gatun_info_nce_backward_desc {
   gatun_layout lse;           /**< of the forward pass */
   gatun_layout positives;     /**< of the forward pass */
   gatun_layout dloss;         /**< f32 (N), any stride (0: one value for all rows): gradient of each row's loss */
-  gatun_layout dq;            /**< f32, shape of q, written */
-  gatun_layout dk;            /**< two operands only, optional: f32, shape of k, written */
+  gatun_layout dq;            /**< shape and dtype of q, written */
+  gatun_layout dk;            /**< two operands only, optional: shape and dtype of k, written */
 } gatun_info_nce_backward_desc;
 
 /** Bytes of workspace that gatun_info_nce_forward needs on this stream; it does not grow with N·M. */
