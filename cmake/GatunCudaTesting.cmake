@@ -87,3 +87,11 @@ else()
   set_tests_properties(nvcc PROPERTIES SKIP_REGULAR_EXPRESSION "skipped: no nvcc")
 endif()
 add_dependencies(quick_tests gatun_emulated)
+
+# The other libraries export what the CPU's does.
+foreach(device emulated cuda)
+  if(TARGET gatun_${device})
+    add_test(NAME exported_symbols.${device}
+      COMMAND sh "${GATUN_ROOT}/cmake/exported_symbols.sh" "$<TARGET_FILE:gatun_${device}>" "${CMAKE_NM}" "${GATUN_ROOT}/native")
+  endif()
+endforeach()

@@ -6,8 +6,8 @@ exported=$("$2" -D --defined-only "$1" | awk '$2 == "T" || $2 == "B" || $2 == "D
 registered=$(grep -rhoE '^GATUN_ABI_FUNCTION\([a-z0-9_]+\)' "$3/src" | sed 's/.*(\(.*\))/\1/' | sort)
 if [ "$exported" != "$registered" ]; then
   echo "exported and registered functions differ:"
-  printf '%s\n' "$exported" > exported.txt
-  printf '%s\n' "$registered" | diff exported.txt - || true
+  printf "%s\n" "$exported" > "$1.exported"
+  printf '%s\n' "$registered" | diff "$1.exported" - || true
   exit 1
 fi
 echo "$(printf '%s\n' "$exported" | wc -l) functions"
