@@ -74,4 +74,10 @@ size_t attention_backward_workspace(const Stream& stream, const AttentionProblem
 template <class T>
 void attention_backward(const Stream& stream, const AttentionProblem<T>& problem, const AttentionGradients<T>& gradients, void* workspace);
 
+namespace attention {
+// CUDA: whether the forward pass of sm_90a takes a problem: it is chosen (attention_hopper.cu), the device has it, operands and shape suit it.
+template <class T>
+bool hopper_takes(const AttentionProblem<T>& problem);
+}  // namespace attention
+
 }  // namespace gatun

@@ -245,6 +245,11 @@ int forward_tile_rows(const AttentionProblem<T>& p);
 template <class T>
 void launch_forward(const Stream& stream, const ForwardArguments<T>& arguments);
 
+// The forward pass of sm_90a (attention_hopper.h), where a problem suits it and it is chosen (attention_hopper.cu).
+constexpr int kHopperRows = 128;
+template <class T>
+void launch_hopper_forward(const Stream& stream, const ForwardArguments<T>& arguments);
+
 // What the backward pass keeps of each query: the log-sum-exp (in powers of two unless the policy is exact; +inf where the query sees no key,
 // so that its probabilities are 0) and rowsum(dout * out).
 struct alignas(8) QueryStatistics {

@@ -27,6 +27,23 @@ struct Softmax {
   float maximum[kBlocks][2], sum[kBlocks][2], output[kBlocks][Policy::kDepth / 8][4];
 };
 
+template <class Policy>
+__device__ __forceinline__ void begin(Softmax<Policy>& state) {
+  GATUN_UNROLL
+  for (int i = 0; i < Policy::kRowBlocks; ++i) {
+    GATUN_UNROLL
+    for (int h = 0; h < 2; ++h) {
+      state.maximum[i][h] = -kInfinity;
+      state.sum[i][h] = 0;
+    }
+    GATUN_UNROLL
+    for (int d = 0; d < Policy::kDepth / 8; ++d) {
+      GATUN_UNROLL
+      for (int e = 0; e < 4; ++e) state.output[i][d][e] = 0;
+    }
+  }
+}
+
 // Scores become scale * s + bias in powers of two: where a bias is added, and where the scale does not keep the order of the scores.
 template <class Policy>
 __device__ __forceinline__ void transform(Scores<Policy>& s, const AttentionProblem<typename Policy::T>& p,
@@ -126,8 +143,41 @@ __device__ __forceinline__ void attend(const AttentionProblem<typename Policy::T
   output_product<Policy>(state.output, s, v, columns, scratch);
 }
 
+// A tile of keys from key0 on, for the rows of the calling group that there are.
 template <class Policy>
-__global__ void __launch_bounds__(Policy::kThreads) forward_kernel(const ForwardArguments<typename Policy::T> a) {
+__device__ __forceinline__ void attend_tile(const AttentionProblem<typename Policy::T>& p, const Work& w, typename Policy::Left& q,
+                                            const typename Policy::T* k, const typename Policy::T* v, float* scratch, int key0, bool transformed,
+                                            float unit, Softmax<Policy>& state) {
+  const int group = w.first + Policy::group_row(), group_end = min(w.queries, group + Policy::kGroupRows);
+  const int columns = group < group_end ? clamped(min(group_end + w.diagonal, w.keys) - key0, 0, Policy::kColumns) : 0;
+  const bool masked = columns < Policy::kColumns || key0 + Policy::kColumns - 1 > group + w.diagonal;
+  if (columns > 0) attend<Policy>(p, w, q, k, v, scratch, key0, columns, masked, transformed, unit, state);
+}
+
+template <class Policy>
+__device__ __forceinline__ void finish(const ForwardArguments<typename Policy::T>& a, const Work& w, bool transformed, const Softmax<Policy>& state) {
+  GATUN_UNROLL
+  for (int i = 0; i < Policy::kRowBlocks; ++i) {
+    GATUN_UNROLL
+    for (int h = 0; h < 2; ++h) {
+      const int row = w.first + Policy::row_of(i) + lane_index() / 4 + 8 * h;
+      const float sum = quad_sum(state.sum[i][h]);
+      typename Policy::T* const out = row < w.queries ? rows_at(a.out, w.batch, w.query_start + row, w.head) : nullptr;
+      store_row(out, state.output[i], 2 * h, sum == 0 ? 0.0f : 1.0f / sum, static_cast<int>(a.p.depth), a.vector);
+      if (out != nullptr && lane_index() % 4 == 0 && a.log_sum_exp.data != nullptr) {
+        a.log_sum_exp.data[w.batch * a.log_sum_exp.batch_stride + w.head * a.log_sum_exp.head_stride + w.query_start + row] =
+            sum == 0 ? -kInfinity : state.maximum[i][h] * (transformed ? kLn2 : a.p.scale) + logf(sum);
+      }
+    }
+  }
+}
+
+// Blocks of a multiprocessor at least: left to itself, ptxas spills for a third at a depth of 96.
+template <class Policy>
+constexpr int kForwardBlocks = Policy::kRowBlocks == 1 && Policy::kDepth <= 64 ? 3 : 2;
+
+template <class Policy>
+__global__ void __launch_bounds__(Policy::kThreads, kForwardBlocks<Policy>) forward_kernel(const ForwardArguments<typename Policy::T> a) {
   using T = typename Policy::T;
   constexpr int kTile = Policy::kColumns * Policy::kPitch;
   GATUN_DYNAMIC_SHARED(memory);
@@ -166,53 +216,23 @@ __global__ void __launch_bounds__(Policy::kThreads) forward_kernel(const Forward
       Policy::load_left(left);
     }
 
-    const int group = w.first + Policy::group_row(), group_end = min(w.queries, group + Policy::kGroupRows);
     Softmax<Policy> state;
-    GATUN_UNROLL
-    for (int i = 0; i < Policy::kRowBlocks; ++i) {
-      GATUN_UNROLL
-      for (int h = 0; h < 2; ++h) {
-        state.maximum[i][h] = -kInfinity;
-        state.sum[i][h] = 0;
-      }
-      GATUN_UNROLL
-      for (int d = 0; d < Policy::kDepth / 8; ++d) {
-        GATUN_UNROLL
-        for (int e = 0; e < 4; ++e) state.output[i][d][e] = 0;
-      }
-    }
+    begin(state);
     for (int step = 0; step < steps; ++step) {
       Policy::template wait_tile<0>();
       __syncthreads();  // this tile has arrived for all, and all have read the one before, which the next replaces
       if (step + 1 < steps) load(step + 1);
-      const int key0 = step * Policy::kColumns;
-      const int columns = group < group_end ? clamped(min(group_end + w.diagonal, w.keys) - key0, 0, Policy::kColumns) : 0;
-      const T *k_tile = tiles.k + step % 2 * kTile, *v_tile = tiles.v + step % 2 * kTile;
-      float* scratch = tiles.scratch + warp_index() * Policy::kScratch;
-      const bool masked = columns < Policy::kColumns || key0 + Policy::kColumns - 1 > group + w.diagonal;
-      if (columns > 0) attend<Policy>(p, w, left, k_tile, v_tile, scratch, key0, columns, masked, transformed, unit, state);
+      attend_tile<Policy>(p, w, left, tiles.k + step % 2 * kTile, tiles.v + step % 2 * kTile, tiles.scratch + warp_index() * Policy::kScratch,
+                          step * Policy::kColumns, transformed, unit, state);
     }
-
-    GATUN_UNROLL
-    for (int i = 0; i < Policy::kRowBlocks; ++i) {
-      GATUN_UNROLL
-      for (int h = 0; h < 2; ++h) {
-        const int row = w.first + Policy::row_of(i) + lane_index() / 4 + 8 * h;
-        const float sum = quad_sum(state.sum[i][h]);
-        T* const out = row < w.queries ? rows_at(a.out, w.batch, w.query_start + row, w.head) : nullptr;
-        store_row(out, state.output[i], 2 * h, sum == 0 ? 0.0f : 1.0f / sum, static_cast<int>(p.depth), a.vector);
-        if (out != nullptr && lane_index() % 4 == 0 && a.log_sum_exp.data != nullptr) {
-          a.log_sum_exp.data[w.batch * a.log_sum_exp.batch_stride + w.head * a.log_sum_exp.head_stride + w.query_start + row] =
-              sum == 0 ? -kInfinity : state.maximum[i][h] * (transformed ? kLn2 : p.scale) + logf(sum);
-        }
-      }
-    }
+    finish<Policy>(a, w, transformed, state);
     __syncthreads();  // before the tiles of the next item replace these
   }
 }
 
 template <class T>
 int forward_tile_rows(const AttentionProblem<T>& p) {
+  if (hopper_takes(p)) return kHopperRows;
   int rows = 0;
   with_architecture(p, p.queries, [&](auto architecture) { rows = decltype(architecture)::Forward::kRows; });
   return rows;
@@ -220,6 +240,7 @@ int forward_tile_rows(const AttentionProblem<T>& p) {
 
 template <class T>
 void launch_forward(const Stream& stream, const ForwardArguments<T>& arguments) {
+  if (hopper_takes(arguments.p)) return launch_hopper_forward(stream, arguments);
   with_architecture(arguments.p, arguments.p.queries, [&](auto architecture) {
     using Policy = typename decltype(architecture)::Forward;
     Carve carve(nullptr);

@@ -16,6 +16,7 @@
 //   group_row(), kGroupRows   the rows whose threads must take part in a product together (a warp's, a warp group's)
 // Accumulators lie as those of mma m16n8, which are also wgmma's: thread `lane` holds of a 16 x 8 block the elements 0, 1 at row lane / 4,
 // columns 2 (lane % 4) and + 1, and the elements 2, 3 eight rows below.
+// Another way of streaming tiles, as of sm_90a, has a kernel of its own around the same functions (attention_hopper.h).
 // With Full = false only the first `columns` columns count, in groups of 16: the others are left alone (mma_qk), are 0 (mma_pv).
 #pragma once
 

@@ -128,7 +128,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   switch (attribute) {
     case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = static_cast<int>(gatun::emulation::kMaxShared); break;
     case cudaDevAttrMultiProcessorCount: *value = static_cast<int>(gatun::emulation::kResident); break;
-    case cudaDevAttrComputeCapabilityMajor: *value = 8; break;
+    case cudaDevAttrComputeCapabilityMajor: *value = 9; break;
     case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
   }
   return cudaSuccess;
