@@ -54,8 +54,7 @@ __global__ void __launch_bounds__(RowGroup<Lanes>::kBound) backward_kernel(Rows<
     const float projection = clamped ? 0.0f : sum, scale = 1.0f / (clamped ? epsilon : length);
     auto* result = reinterpret_cast<Pack<T, N>*>(row_of(dx, row));
     for_packs_back(group, count, [&](int64_t index, const Floats<N>& v, Floats<N> g) {
-      // A clamped row's output may be infinite; it must not meet the projection 0.
-      for (int i = 0; i < N; ++i) g.at[i] = (clamped ? g.at[i] : g.at[i] - v.at[i] * projection) * scale;
+      for (int i = 0; i < N; ++i) g.at[i] = (g.at[i] - v.at[i] * projection) * scale;
       result[index] = narrow<T>(g);
     }, out, gradient);
   }

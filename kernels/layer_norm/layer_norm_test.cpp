@@ -85,7 +85,7 @@ TEST_CASE_TEMPLATE("layer_norm matches the double reference on odd shapes and st
   uint32_t seed = 0;
   // Rows of a few lanes, of a warp and of a block; packs and single elements; rows that registers cannot hold; several chunks of rows.
   for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{
-           {1, 2}, {3, 7}, {5, 16}, {17, 33}, {315, 65}, {77, 136}, {9, 1000}, {35, 768}, {3, 4104}, {18, 641}, {2, 20008}}) {
+           {1, 2}, {3, 7}, {5, 16}, {17, 33}, {115, 65}, {77, 136}, {9, 1000}, {35, 768}, {3, 4104}, {18, 641}, {2, 20008}}) {
     CAPTURE(rows);
     CAPTURE(columns);
     Problem p(rows, columns, 0, ++seed);
@@ -117,7 +117,7 @@ TEST_CASE("layer_norm reference gradient agrees with finite differences") {
 }
 
 TEST_CASE("layer_norm gives the same bits for any number of threads") {
-  const Problem p(501, 67, 0, 9);
+  const Problem p(201, 67, 0, 9);
   const Result<float> one = run_kernel(1, p);
   for (const int threads : {2, 3}) {
     const Result<float> many = run_kernel(threads, p);
