@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.cli;
 
-import dev.gatun.primitives.DeviceKind;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -17,6 +17,7 @@ import java.util.TreeSet;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -39,14 +40,8 @@ final class BenchCommand implements Callable<Integer> {
     @Spec
     CommandSpec spec;
 
-    @Option(names = "--device", paramLabel = "NAME", defaultValue = "cpu", description = "cpu, cuda or emulated; default cpu.")
-    String device = "cpu";
-
-    @Option(names = "--op", paramLabel = "NAME", description = "Only this operation; may be given several times.")
-    List<String> operations = new ArrayList<>();
-
-    @Option(names = "--quick", description = "A tenth of the time, less certain.")
-    boolean quick;
+    @Mixin
+    TrialOptions options;
 
     @Option(names = "--threads", paramLabel = "N", defaultValue = "0", description = "Threads on the CPU; default all.")
     int threads;
@@ -54,32 +49,28 @@ final class BenchCommand implements Callable<Integer> {
     @Option(names = "--list", description = "Print the rows as a JSON array, without running them.")
     boolean list;
 
-    @Option(names = "--json", paramLabel = "FILE", description = "Also write every row.")
-    @Nullable Path json;
-
     @Option(names = "--compare", paramLabel = "FILE", description = "Rows of a peer, from benchmarks/peers/torch_cuda.py --json, or of another run of ours.")
     @Nullable Path compare;
 
     @Override
     public Integer call() throws IOException, InterruptedException {
         Map<String, List<JsonNode>> peers = compare == null ? Map.of() : peers(compare);
-        Trials trials = Trials.of(DeviceKind.of(device));
+        Trials trials = options.trials();
         PrintWriter out = spec.commandLine().getOut();
-        List<JsonNode> expected = trials.list(operations);
+        List<JsonNode> expected = trials.list(options.operations);
         if (list) {
             out.println(JsonMapper.builder().build().writeValueAsString(expected));
             return 0;
         }
-        List<String> arguments = Trials.arguments(operations);
-        arguments.addAll(List.of("--threads", Integer.toString(threads)));
-        if (quick) {
-            arguments.add("--quick");
-        }
+        List<String> arguments = options.arguments("--threads", Integer.toString(threads));
         List<JsonNode> lines = new ArrayList<>();
         List<JsonNode> rows = new ArrayList<>();
         try (Progress progress = new Progress(out, spec.commandLine().getErr())) {
-            progress.phase("bench on " + device, expected.size());
+            progress.phase("bench on " + options.device, expected.size());
             trials.run("bench", arguments, line -> {
+                if (line.has("ceilings")) {
+                    write(lines);  // an operation is done: what is measured stays, should the run be cut
+                }
                 lines.add(line);
                 if (line.has("operation")) {
                     rows.add(line);
@@ -91,10 +82,18 @@ final class BenchCommand implements Callable<Integer> {
         Set<String> unmatched = new TreeSet<>(peers.keySet());
         rows.forEach(row -> unmatched.remove(Results.key(row)));
         unmatched.forEach(key -> out.println("only the peer has " + key));
-        if (json != null) {
-            Results.write(json, lines);
-        }
+        write(lines);
         return 0;
+    }
+
+    private void write(List<JsonNode> lines) {
+        try {
+            if (options.json != null) {
+                Results.write(options.json, lines);
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     private static void table(PrintWriter out, List<JsonNode> lines, Map<String, List<JsonNode>> peers) {

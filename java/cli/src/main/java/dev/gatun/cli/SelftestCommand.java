@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.cli;
 
-import dev.gatun.primitives.DeviceKind;
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
@@ -13,8 +11,8 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -33,20 +31,11 @@ final class SelftestCommand implements Callable<Integer> {
     @Spec
     CommandSpec spec;
 
-    @Option(names = "--device", paramLabel = "NAME", defaultValue = "cpu", description = "cpu, cuda or emulated; default cpu.")
-    String device = "cpu";
-
-    @Option(names = "--op", paramLabel = "NAME", description = "Only this operation; may be given several times.")
-    List<String> operations = new ArrayList<>();
-
-    @Option(names = "--quick", description = "Fewer shapes.")
-    boolean quick;
+    @Mixin
+    TrialOptions options;
 
     @Option(names = "--seed", paramLabel = "N", defaultValue = "1", description = "Chooses the shapes; default 1.")
     int seed = 1;
-
-    @Option(names = "--json", paramLabel = "FILE", description = "Also write every row.")
-    @Nullable Path json;
 
     /** The worst shape of a kernel. */
     private record Worst(int shapes, int missed, JsonNode row) {
@@ -58,20 +47,16 @@ final class SelftestCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException, InterruptedException {
-        Trials trials = Trials.of(DeviceKind.of(device));
-        Set<String> names = Trials.operations(trials.list(operations));
-        List<String> arguments = Trials.arguments(operations);
-        arguments.addAll(List.of("--seed", Integer.toString(seed)));
-        if (quick) {
-            arguments.add("--quick");
-        }
+        Trials trials = options.trials();
+        Set<String> names = Trials.operations(trials.list(options.operations));
+        List<String> arguments = options.arguments("--seed", Integer.toString(seed));
         PrintWriter out = spec.commandLine().getOut();
         Map<String, Worst> kernels = new LinkedHashMap<>();
         List<JsonNode> rows = new ArrayList<>();
         Set<String> seen = new LinkedHashSet<>();
         int status;
         try (Progress progress = new Progress(out, spec.commandLine().getErr())) {
-            progress.phase("selftest on " + device, names.size());
+            progress.phase("selftest on " + options.device, names.size());
             status = trials.run("selftest", arguments, row -> {
                 rows.add(row);
                 if (row.has("operation")) {
@@ -90,8 +75,8 @@ final class SelftestCommand implements Callable<Integer> {
         int missed = kernels.values().stream().mapToInt(Worst::missed).sum();
         int shapes = kernels.values().stream().mapToInt(Worst::shapes).sum();
         out.printf("%n%d kernels, %d shapes: %s%n", kernels.size(), shapes, missed == 0 ? "all within their bounds" : missed + " missed");
-        if (json != null) {
-            Results.write(json, rows);
+        if (options.json != null) {
+            Results.write(options.json, rows);
         }
         return status;
     }
