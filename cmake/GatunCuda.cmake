@@ -61,7 +61,8 @@ if(GATUN_NVCC)
   string(REGEX MATCH "TOP=([^\n]*)" toolkit "${toolkit}")
   find_library(GATUN_CUDART cudart_static REQUIRED HINTS "${CMAKE_MATCH_1}" PATH_SUFFIXES lib64 lib targets/${CMAKE_SYSTEM_PROCESSOR}-linux/lib targets/sbsa-linux/lib)
   # cudart is static: the library loads on a machine without CUDA and says so.
-  add_library(gatun_cuda SHARED EXCLUDE_FROM_ALL ${GATUN_CUDA_BORDER} ${objects})
+  set(GATUN_CUDA_OBJECTS ${GATUN_CUDA_BORDER} ${objects})
+  add_library(gatun_cuda SHARED EXCLUDE_FROM_ALL ${GATUN_CUDA_OBJECTS})
   set_source_files_properties(${objects} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
   target_link_libraries(gatun_cuda PRIVATE gatun_compiler ${GATUN_EXPORTS} "${GATUN_CUDART}" dl rt pthread)
   # One target makes an object; two at once would write over each other under make.
