@@ -118,7 +118,7 @@ __device__ __forceinline__ void add_dq(const AttentionProblem<typename Policy::T
 }
 
 template <class Policy>
-__global__ void __launch_bounds__(Policy::kThreads) query_gradient_kernel(const BackwardArguments<typename Policy::T> a) {
+__global__ void __launch_bounds__(Policy::kThreads, 2) query_gradient_kernel(const BackwardArguments<typename Policy::T> a) {
   using T = typename Policy::T;
   constexpr int kTile = Policy::kColumns * Policy::kPitch;
   GATUN_DYNAMIC_SHARED(memory);
@@ -291,7 +291,7 @@ __device__ __forceinline__ void add_dk_dv(const AttentionProblem<typename Policy
 }
 
 template <class Policy>
-__global__ void __launch_bounds__(Policy::kThreads) key_gradient_kernel(const BackwardArguments<typename Policy::T> a) {
+__global__ void __launch_bounds__(Policy::kThreads, 2) key_gradient_kernel(const BackwardArguments<typename Policy::T> a) {
   using T = typename Policy::T;
   constexpr int kTile = Policy::kColumns * Policy::kPitch;
   GATUN_DYNAMIC_SHARED(memory);

@@ -100,7 +100,7 @@ using Outputs = float[Policy::kRowBlocks][Policy::kDepth / 8][4];
 // Whole tiles get products of their own without branches. What lies between the products is common: it would spill in two versions.
 template <class Policy>
 __device__ __forceinline__ void score_product(Scores<Policy>& s, typename Policy::Left& left, const typename Policy::T* tile, int columns) {
-  if (columns == Policy::kColumns) Policy::template mma_qk<true>(s, left, tile, columns);
+  if (Policy::kStraight && columns == Policy::kColumns) Policy::template mma_qk<true>(s, left, tile, columns);
   else Policy::template mma_qk<false>(s, left, tile, columns);
 }
 template <class Policy>

@@ -9,6 +9,8 @@
 //   kExact                    whether the caller wants float's accuracy: softmax arithmetic is then done in the reference's order
 //   load_tile, commit_tiles   start copying rows of global memory to a tile; all threads call them. Rows and columns that do not exist are 0
 //   wait_tile<Pending>        all tiles but those of the last Pending commits have arrived, for all after the barrier that follows
+//   kStraight                 whether mma_qk has code without branches for whole tiles; where registers are full, branches keep loads from
+//                             being moved ahead, which would spill
 //   Left, load_left           a tile as left operand; load_left, once it has arrived, takes it to registers where they fit
 //   mma_qk                    s += left tileᵀ: s[i][j] is the 16 x 8 block of the scores at rows row_of(i), columns 8 j
 //   mma_pv                    o += p tile: o[i][j] is the 16 x 8 block at rows row_of(i), columns 8 j of the head dimension
@@ -102,6 +104,7 @@ struct TensorCores : WarpTiles<Storage, Depth, RowBlocks, Columns, 8> {
   using Base::kPitch;
   static constexpr int kScratch = 0;
   static constexpr bool kExact = false;
+  static constexpr bool kStraight = KeepLeft || RowBlocks == 1;
 
   struct Left {
     __device__ __forceinline__ explicit Left(const T* tile) : rows(tile + Base::group_row() * kPitch) {}
@@ -182,6 +185,7 @@ struct FusedMultiplyAdd : WarpTiles<float, Depth, RowBlocks, Columns, 4> {
   using Base::kPitch;
   static constexpr int kScratchPitch = Columns + 4, kScratch = 16 * RowBlocks * kScratchPitch;
   static constexpr bool kExact = true;
+  static constexpr bool kStraight = true;
 
   struct Left {
     __device__ __forceinline__ explicit Left(const float* tile) : rows(tile + (Base::group_row() + lane_index() / 4) * kPitch) {}

@@ -21,8 +21,8 @@ constexpr float kGuard = 7.0f;
 // The emulated device runs every thread of a block in turn: it gets the shapes that differ in what a kernel does.
 #if defined(GATUN_CUDA)
 constexpr int64_t kMany = 1;
-const std::vector<std::pair<int64_t, int64_t>> kSizes = {{1, 1}, {33, 50}, {64, 131}, {80, 37}, {128, 66}};
-const std::vector<std::pair<int64_t, int64_t>> kUnequal = {{1, 150}, {130, 1}, {70, 130}, {130, 70}};
+const std::vector<std::pair<int64_t, int64_t>> kSizes = {{1, 1}, {33, 50}, {64, 131}, {80, 37}, {128, 35}};
+const std::vector<std::pair<int64_t, int64_t>> kUnequal = {{1, 100}, {130, 1}, {20, 70}, {130, 40}};
 #else
 constexpr int64_t kMany = 2;
 const std::vector<std::pair<int64_t, int64_t>> kSizes = [] {  // head dimension, length
