@@ -19,6 +19,7 @@ struct Hopper {
   static constexpr int kScratch = 0, kStages = 2;
   static constexpr int kLeftTile = kRows * 64 * kParts, kTile = kColumns * 64 * kParts;  // elements
   static constexpr bool kExact = false;
+  static constexpr bool kStraight = true;
   static constexpr int kCopyRegisters = 24, kProductRegisters = 240;  // of a thread; 168 at the launch
   static_assert(kRows == kGroups * kGroupRows);
 
