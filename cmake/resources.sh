@@ -7,6 +7,7 @@ echo
 echo "Written by \`make resources\` from what ptxas says. Shared memory is what a kernel declares; what a launch adds is in the kernel's own page."
 echo "\"Stack\" without spills is an array that is indexed at run time."
 for log in "$1"/*.ptxas; do
+  case "$log" in */planted_* | */samples* | */intrinsics*) continue ;; esac  # the emulation's own
   awk -v file="$(basename "$log" .ptxas)" '
     /Compiling entry function/ { split($0, part, "\x27"); kernel = part[2]; architecture = part[4] }
     /bytes stack frame/ { stack = $1; spill = $5 + $9 }
