@@ -23,8 +23,9 @@ DEVICE ?= cpu
 BUILD := build
 JOBS := $(shell nproc 2>/dev/null || echo 2)
 MVN := cmake/maven.sh
+configure = cmake -S native -B $(BUILD)/native -DGATUN_DEPS=$(abspath $(BUILD)/deps) -DGATUN_TESTS=$(1) > $(BUILD)/cmake.log || { cat $(BUILD)/cmake.log; exit 1; }
 
-NATIVE_SOURCES := $(shell find native kernels cmake -type f \( -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.map' -o -name '*.cmake' -o -name CMakeLists.txt \) 2>/dev/null)
+NATIVE_SOURCES := $(shell find native kernels cmake -type f \( -name '*.cpp' -o -name '*.h' -o -name '*.map' -o -name '*.cmake' -o -name CMakeLists.txt \) 2>/dev/null)
 JAVA_SOURCES := $(shell find java -type f \( -path '*/src/main/*' -o -name pom.xml \) 2>/dev/null) pom.xml native/pom.xml
 
 .PHONY: all cuda emulated resources trials selftest dist run test test-quick test-native test-java bench data install consumer clean
@@ -42,7 +43,7 @@ $(BUILD)/setup-test.stamp: $(BUILD)/setup.stamp
 
 $(BUILD)/native/libgatun.so: $(BUILD)/setup.stamp $(NATIVE_SOURCES)
 	@echo "== native library"
-	@cmake -S native -B $(BUILD)/native -DGATUN_DEPS=$(abspath $(BUILD)/deps) -DGATUN_TESTS=OFF > $(BUILD)/cmake.log || { cat $(BUILD)/cmake.log; exit 1; }
+	@$(call configure,OFF)
 	@cmake --build $(BUILD)/native --target gatun -j $(JOBS)
 	@mkdir -p $(BUILD)/java/natives/META-INF/native/linux-$$(uname -m)
 	@strip -o $(BUILD)/java/natives/META-INF/native/linux-$$(uname -m)/libgatun.so $@
@@ -72,7 +73,7 @@ resources: cuda
 # The native tests of the CUDA device are in the archive, so the build is that of the tests.
 dist: gatun data $(BUILD)/setup-test.stamp
 	@echo "== native programs"
-	@cmake -S native -B $(BUILD)/native -DGATUN_DEPS=$(abspath $(BUILD)/deps) -DGATUN_TESTS=ON > $(BUILD)/cmake.log || { cat $(BUILD)/cmake.log; exit 1; }
+	@$(call configure,ON)
 	@cmake --build $(BUILD)/native --target gatun-dist -j $(JOBS)
 	@cmake/dist.sh
 
@@ -84,12 +85,12 @@ run: gatun data
 
 test-native: $(BUILD)/setup-test.stamp
 	@echo "== native tests"
-	@cmake -S native -B $(BUILD)/native -DGATUN_DEPS=$(abspath $(BUILD)/deps) -DGATUN_TESTS=ON > $(BUILD)/cmake.log || { cat $(BUILD)/cmake.log; exit 1; }
+	@$(call configure,ON)
 	@cmake --build $(BUILD)/native -j $(JOBS)
 	ctest --test-dir $(BUILD)/native --output-on-failure -j $(JOBS)
 
 test-quick: $(BUILD)/setup-test.stamp gatun
-	@cmake -S native -B $(BUILD)/native -DGATUN_DEPS=$(abspath $(BUILD)/deps) -DGATUN_TESTS=ON > $(BUILD)/cmake.log || { cat $(BUILD)/cmake.log; exit 1; }
+	@$(call configure,ON)
 	@cmake --build $(BUILD)/native --target quick_tests -j $(JOBS)
 	ctest --test-dir $(BUILD)/native --output-on-failure -L quick -j $(JOBS)
 	$(MVN) -ntp -pl java/primitives,java/tensor -am test

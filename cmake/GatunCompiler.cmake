@@ -6,8 +6,9 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_CXX_VISIBILITY_PRESET hidden)
 set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
-# What is built runs from wherever it is copied to, and does not say where that was.
+# What is built runs from wherever it is copied to, and does not say where that was: not in its search path, names of files or debug lines.
 set(CMAKE_BUILD_RPATH_USE_ORIGIN ON)
+add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX>:-ffile-prefix-map=${GATUN_ROOT}/=>")
 if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
 endif()

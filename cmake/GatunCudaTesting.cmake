@@ -63,7 +63,7 @@ foreach(operation ${GATUN_CUDA_OPERATIONS})
   gatun_cuda_host(${operation}_cuda_test ${cases})
   target_include_directories(${operation}_cuda_test SYSTEM PRIVATE "${GATUN_DOCTEST_INCLUDE}")
   # The yardsticks of rounding are computed as written.
-  target_compile_options(${operation}_cuda_test PRIVATE -O1 "-fmacro-prefix-map=${GATUN_ROOT}/=")
+  target_compile_options(${operation}_cuda_test PRIVATE -O1)
   foreach(build ${GATUN_EMULATION_BUILDS})
     set(objects "")
     foreach(part ${operation} ${GATUN_CUDA_NEEDS_${operation}})

@@ -36,6 +36,11 @@ void check_call(const gatun_stream* stream, const Desc* desc) {
   check_descriptor(desc);
 }
 
+// A pointer that is not an operand: a context, where to put a result.
+inline void require(const void* pointer, const char* name) {
+  if (pointer == nullptr) invalid("%s is NULL", name);
+}
+
 inline bool present(const gatun_layout& layout) { return layout.dtype != GATUN_NONE; }
 
 // dtype as given, rank as given (-1: 1 to GATUN_MAX_RANK), no negative extent or stride, last dimension contiguous.

@@ -26,9 +26,7 @@ namespace {
 constexpr int kMaxThreads = 1024;
 constexpr size_t kHugePage = size_t{2} << 20;
 
-void require(const void* pointer, const char* name) {
-  if (pointer == nullptr) gatun::invalid("%s is NULL", name);
-}
+using gatun::require;
 
 }  // namespace
 

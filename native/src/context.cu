@@ -25,9 +25,7 @@ constexpr const char* kDevice = "cuda";
 constexpr const char* kDevice = "emulated";
 #endif
 
-void require(const void* pointer, const char* name) {
-  if (pointer == nullptr) gatun::invalid("%s is NULL", name);
-}
+using gatun::require;
 
 void use(const gatun_context* context) { gatun::check_cuda(cudaSetDevice(context->device)); }
 

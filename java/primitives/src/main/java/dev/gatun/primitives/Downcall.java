@@ -90,6 +90,23 @@ record Downcall(String name, String signature, MethodHandle handle) {
         return "function " + name + " " + signature;
     }
 
+    /** A call of a handle with arguments of its own. */
+    @FunctionalInterface
+    interface Invocation {
+        int run() throws Throwable;
+    }
+
+    /** Runs a call that can throw nothing that is checked, although its type says so. */
+    static int status(Invocation invocation) {
+        try {
+            return invocation.run();
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable e) {
+            throw new AssertionError(e);
+        }
+    }
+
     /** Calls with pointers only; the last one is the error. */
     int invoke(MemorySegment function, MemorySegment... pointers) {
         try {

@@ -87,14 +87,7 @@ public final class NativeLibrary {
                             + (NativeLibrary.class.getModule().isNamed() ? "dev.gatun.primitives" : "ALL-UNNAMED"));
         }
         NativeLibrary library = new NativeLibrary(symbols, file);
-        int version;
-        try {
-            version = (int) VERSION.handle().invokeExact(library.address(VERSION));
-        } catch (RuntimeException | Error e) {
-            throw e;
-        } catch (Throwable e) {
-            throw new AssertionError(e);
-        }
+        int version = Downcall.status(() -> (int) VERSION.handle().invokeExact(library.address(VERSION)));
         if (version != ABI_VERSION) {
             throw new GatunException(
                     GatunException.Status.NO_DEVICE, "load", file + " has interface version " + version + ", these classes need "

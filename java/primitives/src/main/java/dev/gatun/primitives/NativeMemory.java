@@ -32,12 +32,8 @@ public final class NativeMemory {
             MemorySegment result = arena.allocate(ValueLayout.ADDRESS);
             MemorySegment error = Call.newError(arena);
             MemorySegment function = context.library().address(ALLOCATE);
-            Call.check((int) ALLOCATE.handle().invokeExact(function, context.handle(), bytes, result, error), error);
+            Call.check(Downcall.status(() -> (int) ALLOCATE.handle().invokeExact(function, context.handle(), bytes, result, error)), error);
             return result.get(ValueLayout.ADDRESS, 0).reinterpret(bytes);
-        } catch (RuntimeException | Error e) {
-            throw e;
-        } catch (Throwable e) {
-            throw new AssertionError(e);
         }
     }
 
@@ -72,11 +68,10 @@ public final class NativeMemory {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment error = Call.newError(arena);
             MemorySegment function = stream.library().address(COPY);
-            Call.check((int) COPY.handle().invokeExact(function, stream.handle(), destination, source, source.byteSize(), error), error);
-        } catch (RuntimeException | Error e) {
-            throw e;
-        } catch (Throwable e) {
-            throw new AssertionError(e);
+            Call.check(
+                    Downcall.status(() ->
+                            (int) COPY.handle().invokeExact(function, stream.handle(), destination, source, source.byteSize(), error)),
+                    error);
         }
     }
 
@@ -88,11 +83,9 @@ public final class NativeMemory {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment error = Call.newError(arena);
             MemorySegment function = stream.library().address(CLEAR);
-            Call.check((int) CLEAR.handle().invokeExact(function, stream.handle(), segment, segment.byteSize(), error), error);
-        } catch (RuntimeException | Error e) {
-            throw e;
-        } catch (Throwable e) {
-            throw new AssertionError(e);
+            Call.check(
+                    Downcall.status(() -> (int) CLEAR.handle().invokeExact(function, stream.handle(), segment, segment.byteSize(), error)),
+                    error);
         }
     }
 }

@@ -15,7 +15,7 @@ import org.jspecify.annotations.Nullable;
  * youngest scope of their inputs; where an input is tracked by a {@link Tape}, so is the result. Images are (B, H, W, C),
  * tokens (B, N, C). Rank 0 is a scalar. Not safe for concurrent use.
  */
-public final class Tensor {
+public final class Tensor extends TensorArithmetic {
     final Block block;
     private final Scope scope;
     private final DType dtype;
@@ -252,98 +252,6 @@ public final class Tensor {
         Scope.release(block);
     }
 
-    // ------------------------------------------------------------------------------------------------- arithmetic
-
-    /** Sum, with broadcasting: sizes are equal or 1, shapes aligned at the right. */
-    public Tensor add(Tensor other) {
-        return Elementary.add(this, other);
-    }
-
-    /** Difference, with broadcasting. */
-    public Tensor sub(Tensor other) {
-        return Elementary.sub(this, other);
-    }
-
-    /** Product of elements, with broadcasting. */
-    public Tensor mul(Tensor other) {
-        return Elementary.mul(this, other);
-    }
-
-    /** Quotient of elements, with broadcasting. */
-    public Tensor div(Tensor other) {
-        return Elementary.div(this, other);
-    }
-
-    /** Adds a constant. */
-    public Tensor add(float value) {
-        return Elementary.addScalar(this, value);
-    }
-
-    /** Multiplies by a constant. */
-    public Tensor mul(float value) {
-        return Elementary.mulScalar(this, value);
-    }
-
-    /** −x. */
-    public Tensor neg() {
-        return mul(-1f);
-    }
-
-    /** eˣ. */
-    public Tensor exp() {
-        return Elementary.exp(this);
-    }
-
-    /** Natural logarithm. */
-    public Tensor log() {
-        return Elementary.log(this);
-    }
-
-    /** Square root. */
-    public Tensor sqrt() {
-        return Elementary.sqrt(this);
-    }
-
-    /** x². */
-    public Tensor square() {
-        return Elementary.square(this);
-    }
-
-    /** The sum of all elements, a scalar. */
-    public Tensor sum() {
-        return Reductions.sum(this);
-    }
-
-    /** The mean of all elements, a scalar. */
-    public Tensor mean() {
-        return Reductions.mean(this);
-    }
-
-    /** Sums along a dimension, which disappears. */
-    public Tensor sum(int dim) {
-        return Reductions.sum(this, dim);
-    }
-
-    /** Means along a dimension, which disappears. */
-    public Tensor mean(int dim) {
-        return Reductions.mean(this, dim);
-    }
-
-    /** Matrix product x·y: (M, K)·(K, N); leading dimensions of x are rows when y is a matrix. */
-    public Tensor matmul(Tensor y) {
-        return MatMul.apply(this, y, false);
-    }
-
-    /** x·yᵀ: (M, K)·(N, K)ᵀ, the form of a linear layer and of similarities. */
-    public Tensor matmulTransposed(Tensor y) {
-        return MatMul.apply(this, y, true);
-    }
-
-    /** The linear layer x·wᵀ + b: (..., K), (N, K), (N) to (..., N). */
-    public Tensor linear(Tensor weight, Tensor bias) {
-        return MatMul.affine(this, weight, bias);
-    }
-
     // ------------------------------------------------------------------------------------------- contents, in place
 
     /** The single element of an f32 tensor. */
@@ -364,14 +272,8 @@ public final class Tensor {
     public float[] toArray() {
         require(DType.F32);
         float[] values = new float[Math.toIntExact(elements())];
-        if (isContiguous()) {
-            copyTo(MemorySegment.ofArray(values));
-            return values;
-        }
-        try (Scope work = scope.open()) {
-            copy(work).copyTo(MemorySegment.ofArray(values));
-            return values;
-        }
+        HostCopies.readInOrder(this, MemorySegment.ofArray(values));
+        return values;
     }
 
     /** A copy of the elements of an i32 tensor in row-major order. */
@@ -396,23 +298,14 @@ public final class Tensor {
      * @param host as many bytes as the elements take
      */
     public void copyTo(MemorySegment host) {
-        requireContiguous();
-        requireBytes("copyTo", host.byteSize());
-        device().download(memory(), host);
+        HostCopies.read(this, host);
     }
 
     /**
      * The elements of a contiguous tensor for the host to read: the memory itself where the host reaches it, else a copy in {@code arena}.
      */
     public MemorySegment host(Arena arena) {
-        requireContiguous();
-        if (device().sharesHostMemory()) {
-            device().stream().synchronize();
-            return segment();
-        }
-        MemorySegment copy = arena.allocate(elements() * dtype.bytes(), Long.BYTES);
-        copyTo(copy);
-        return copy;
+        return HostCopies.readable(this, arena);
     }
 
     /**
@@ -422,45 +315,12 @@ public final class Tensor {
      *     uploaded then
      */
     public void write(Consumer<MemorySegment> writer) {
-        requireContiguous();
-        if (device().sharesHostMemory()) {
-            writer.accept(segment());
-            written();
-            return;
-        }
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment staging = arena.allocate(elements() * dtype.bytes(), Long.BYTES);
-            writer.accept(staging);
-            copyFrom(staging);
-        }
+        HostCopies.write(this, writer);
     }
 
     /** A contiguous copy in a scope of this or another device. Not recorded. */
     public Tensor to(Scope target) {
-        if (target.device() == device()) {
-            return copy(target);
-        }
-        Tensor copy = target.empty(dtype, shape);
-        try (Scope work = scope.open()) {
-            Tensor source = isContiguous() ? this : copy(work);
-            if (copy.device().sharesHostMemory()) {
-                device().download(source.memory(), copy.memory());
-            } else if (device().sharesHostMemory()) {
-                device().stream().synchronize();
-                copy.device().upload(source.memory(), copy.memory());
-            } else {
-                MemorySegment staging = MemorySegment.ofArray(new byte[Math.toIntExact(memory().byteSize())]);
-                device().download(source.memory(), staging);
-                copy.device().upload(staging, copy.memory());
-            }
-        }
-        return copy;
-    }
-
-    private void requireBytes(String operation, long bytes) {
-        if (bytes != elements() * dtype.bytes()) {
-            throw new TensorException(operation + ": " + bytes + " bytes of host memory for " + describe());
-        }
+        return target.device() == device() ? copy(target) : HostCopies.across(this, target);
     }
 
     /** Overwrites the elements with another tensor's of the same shape and dtype. Not recorded. */
@@ -474,30 +334,22 @@ public final class Tensor {
 
     /** Overwrites the elements of a contiguous f32 tensor. Not recorded. */
     public void copyFrom(float... values) {
-        copyFrom(DType.F32, values.length, MemorySegment.ofArray(values));
+        HostCopies.overwrite(this, DType.F32, values.length, MemorySegment.ofArray(values));
     }
 
     /** Overwrites the elements of a contiguous i32 tensor. Not recorded. */
     public void copyFrom(int... values) {
-        copyFrom(DType.I32, values.length, MemorySegment.ofArray(values));
+        HostCopies.overwrite(this, DType.I32, values.length, MemorySegment.ofArray(values));
     }
 
     /** Overwrites the elements of a contiguous i64 tensor. Not recorded. */
     public void copyFrom(long... values) {
-        copyFrom(DType.I64, values.length, MemorySegment.ofArray(values));
+        HostCopies.overwrite(this, DType.I64, values.length, MemorySegment.ofArray(values));
     }
 
     /** Overwrites the elements of a contiguous u8 tensor. Not recorded. */
     public void copyFrom(byte... values) {
-        copyFrom(DType.U8, values.length, MemorySegment.ofArray(values));
-    }
-
-    private void copyFrom(DType type, int count, MemorySegment values) {
-        require(type);
-        if (count != elements()) {
-            throw new TensorException("copyFrom: " + count + " values do not fill " + describe());
-        }
-        copyFrom(values);
+        HostCopies.overwrite(this, DType.U8, values.length, MemorySegment.ofArray(values));
     }
 
     /**
@@ -506,10 +358,7 @@ public final class Tensor {
      * @param host as many bytes as the elements take
      */
     public void copyFrom(MemorySegment host) {
-        requireContiguous();
-        requireBytes("copyFrom", host.byteSize());
-        device().upload(host, memory());
-        written();
+        HostCopies.overwrite(this, host);
     }
 
     /** Sets every element of an f32 tensor; returns this tensor. Not recorded. */
@@ -553,6 +402,11 @@ public final class Tensor {
     }
 
     // ---------------------------------------------------------------------------------------------- for the package
+
+    @Override
+    Tensor self() {
+        return this;
+    }
 
     int version() {
         return version[0];
@@ -600,13 +454,13 @@ public final class Tensor {
         return t;
     }
 
-    private void require(DType type) {
+    void require(DType type) {
         if (dtype != type) {
             throw new TensorException("needs " + type + ", given " + describe());
         }
     }
 
-    private void requireContiguous() {
+    void requireContiguous() {
         if (!isContiguous()) {
             throw new TensorException("needs a contiguous tensor, given " + describe());
         }
