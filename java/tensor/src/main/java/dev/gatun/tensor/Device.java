@@ -20,6 +20,7 @@ public final class Device implements AutoCloseable {
     private final Allocator allocator;
     private final Gemm gemm;
     private final Scope root;
+    private final Uploads uploads;
     private final int threads;
     private boolean closed;
 
@@ -42,6 +43,7 @@ public final class Device implements AutoCloseable {
             }
         });
         this.root = new Scope(this, null);
+        this.uploads = new Uploads(this);
     }
 
     /**
@@ -103,6 +105,11 @@ public final class Device implements AutoCloseable {
     /** Matrix multiplication on this device. */
     public Gemm gemm() {
         return gemm;
+    }
+
+    /** Copies from the host that overlap what the device computes. */
+    public Uploads uploads() {
+        return uploads;
     }
 
     /** How often the allocator had to ask the system for memory. Constant once a step's shapes have been seen. */
