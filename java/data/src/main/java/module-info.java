@@ -2,6 +2,7 @@
 import dev.gatun.data.DatasetProvider;
 import dev.gatun.data.FashionMnistProvider;
 import dev.gatun.data.IdxProvider;
+import dev.gatun.data.RandomProvider;
 import dev.gatun.data.ViewsProvider;
 
 /** Data sets, subsets, shuffles, batches and loaders. Knows no modality: elements are bytes with a shape. */
@@ -14,5 +15,5 @@ module dev.gatun.data {
     uses DatasetProvider;
     uses ViewsProvider;
 
-    provides DatasetProvider with FashionMnistProvider, IdxProvider;
+    provides DatasetProvider with FashionMnistProvider, IdxProvider, RandomProvider;
 }
