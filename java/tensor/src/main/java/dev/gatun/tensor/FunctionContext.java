@@ -191,6 +191,11 @@ public final class FunctionContext {
         };
     }
 
+    /** In backward: whether what is computed is differentiated again, so that it must be written in tensor operations. */
+    boolean createsGraph() {
+        return graph;
+    }
+
     Function function() {
         return function;
     }

@@ -4,7 +4,10 @@ package dev.gatun.tensor;
 import dev.gatun.primitives.DType;
 import org.jspecify.annotations.Nullable;
 
-/** Matrix product through the device's {@link Gemm}; transposed views are read as they are. */
+/**
+ * Matrix product through the device's {@link Gemm}; transposed views are read as they are. Operands have one dtype, f32, bf16 or f16, and the
+ * result has it too; sums are f32, and so are the buffers of parameters' gradients, to which the library adds.
+ */
 final class MatMul {
     private MatMul() {}
 
@@ -21,20 +24,26 @@ final class MatMul {
         return rows.reshape(shape);
     }
 
-    /** x·wᵀ + b of matrices in one product: the bias is what the result is accumulated on. */
+    /** x·wᵀ + b in one call where the library offers it; otherwise the bias is what the product is added to. */
     static Tensor affine(Tensor x, Tensor w, Tensor b) {
-        if (x.rank() < 1 || w.rank() != 2 || x.size(-1) != w.size(1) || b.rank() != 1 || b.size(0) != w.size(0)) {
+        boolean dtypes = multiplies(x.dtype()) && w.dtype() == x.dtype() && (b.dtype() == x.dtype() || b.dtype() == DType.F32);
+        if (!dtypes || x.rank() < 1 || w.rank() != 2 || x.size(-1) != w.size(1) || b.rank() != 1 || b.size(0) != w.size(0)) {
             throw new TensorException("linear: " + x.describe() + " by " + w.describe() + " plus " + b.describe());
         }
         if (x.rank() == 2) {
-            return Function.apply(new Affine(), x, w, b);
+            return Function.apply(new Affine(b.dtype()), x, w, b);
         }
         long[] shape = x.shape();
         shape[shape.length - 1] = w.size(0);
-        return Function.apply(new Affine(), x.reshape(-1, x.size(-1)), w, b).reshape(shape);
+        return Function.apply(new Affine(b.dtype()), x.reshape(-1, x.size(-1)), w, b).reshape(shape);
     }
 
-    private record Affine() implements Function {
+    private static boolean multiplies(DType dtype) {
+        return dtype == DType.F32 || dtype == DType.BF16 || dtype == DType.F16;
+    }
+
+    /** linear of matrices. */
+    record Affine(DType biasType) implements Function {
         @Override
         public String name() {
             return "linear";
@@ -43,27 +52,71 @@ final class MatMul {
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
             c.save(in[0], in[1]);
-            Tensor z = c.empty(in[0].size(0), in[1].size(0));
-            Kernels.copy(in[2], z);
-            into(in[0], false, in[1], true, 1f, z);
+            Tensor z = c.scope().empty(in[0].dtype(), in[0].size(0), in[1].size(0));
+            try (Scope work = c.scope().open()) {
+                Tensor x = readable(in[0], work);
+                Tensor w = readable(in[1].detach().transpose(), work);
+                Tensor b = in[2];
+                if (b.dtype() != z.dtype() || !b.isContiguous()) {
+                    // a library's bias has the result's dtype
+                    b = work.empty(z.dtype(), b.size(0));
+                    Kernels.copy(in[2], b);
+                }
+                Gemm gemm = c.device().gemm();
+                if (gemm.offers(Gemm.Epilogue.BIAS, x.operand(), w.operand(), 0f, z.operand())) {
+                    gemm.multiply(c.stream(), x.operand(), w.operand(), 0f, z.operand(), Gemm.Epilogue.BIAS, b.operand());
+                } else {
+                    Kernels.copy(b, z);
+                    gemm.multiply(c.stream(), 1f, x.operand(), w.operand(), 1f, z.operand());
+                }
+            }
             return z;
         }
 
         @Override
         public @Nullable Tensor[] backward(FunctionContext c, Tensor... g) {
             Tensor x = c.saved(0);
-            Tensor gw = null;
-            if (c.needsGradient(1)) {
-                Tensor buffer = c.accumulator(1);
-                if (buffer != null) {
-                    into(g[0], true, x, false, 1f, buffer);
+            Tensor gx = c.needsGradient(0) ? g[0].matmul(c.saved(1)) : null;
+            if (c.createsGraph()) {
+                Tensor gw = c.needsGradient(1) ? g[0].transpose().matmul(x) : null;
+                return new Tensor[] {gx, gw, c.needsGradient(2) ? g[0].sum(0) : null};
+            }
+            if (!c.needsGradient(1)) {
+                return new Tensor[] {gx, null, c.needsGradient(2) ? columnSums(c, g[0]) : null};
+            }
+            Tensor buffer = c.accumulator(1);
+            Tensor gw = buffer != null ? buffer : c.scope().empty(x.dtype(), c.inputShape(1));
+            Tensor gb = null;
+            try (Scope work = c.scope().open()) {
+                Tensor left = readable(g[0].detach().transpose(), work);
+                Tensor right = readable(x, work);
+                float beta = buffer != null ? 1f : 0f;
+                Gemm gemm = c.device().gemm();
+                Gemm.Epilogue sums = Gemm.Epilogue.BIAS_GRADIENT;
+                if (c.needsGradient(2) && gemm.offers(sums, left.operand(), right.operand(), beta, gw.operand())) {
+                    gb = c.scope().empty(gw.dtype(), c.inputShape(2));
+                    gemm.multiply(c.stream(), left.operand(), right.operand(), beta, gw.operand(), sums, gb.operand());
                 } else {
-                    gw = g[0].transpose().matmul(x);
+                    gemm.multiply(c.stream(), 1f, left.operand(), right.operand(), beta, gw.operand());
+                    gb = c.needsGradient(2) ? columnSums(c, g[0]) : null;
                 }
             }
-            return new Tensor[] {
-                c.needsGradient(0) ? g[0].matmul(c.saved(1)) : null, gw, c.needsGradient(2) ? g[0].sum(0) : null
-            };
+            return new Tensor[] {gx, buffer != null ? null : gw, gb};
+        }
+
+        /** The gradient of the bias by itself. Of half precision it is a product with ones, which is summed in f32. */
+        private @Nullable Tensor columnSums(FunctionContext c, Tensor g) {
+            if (g.dtype() == DType.F32) {
+                return g.sum(0);
+            }
+            Tensor buffer = c.accumulator(2);
+            Tensor sums = buffer != null ? buffer : c.scope().empty(biasType, c.inputShape(2));
+            try (Scope work = c.scope().open()) {
+                Tensor ones = work.empty(g.dtype(), g.size(0), 1);
+                Kernels.fill(ones, 1f);
+                into(g, true, ones, false, buffer != null ? 1f : 0f, sums.detach().reshape(-1, 1));
+            }
+            return buffer != null ? null : sums;
         }
 
         @Override
@@ -78,9 +131,11 @@ final class MatMul {
 
     /** c = op(x) · op(y) + beta · c for matrices, where op is the transpose if asked for. */
     static void into(Tensor x, boolean tx, Tensor y, boolean ty, float beta, Tensor c) {
-        Tensor a = readable(tx ? x.detach().transpose() : x, c.scope());
-        Tensor b = readable(ty ? y.detach().transpose() : y, c.scope());
-        c.device().gemm().multiply(c.device().stream(), 1f, a.operand(), b.operand(), beta, c.operand());
+        try (Scope work = Scope.youngest(Scope.youngest(x.scope(), y.scope()), c.scope()).open()) {
+            Tensor a = readable(tx ? x.detach().transpose() : x, work);
+            Tensor b = readable(ty ? y.detach().transpose() : y, work);
+            c.device().gemm().multiply(c.device().stream(), 1f, a.operand(), b.operand(), beta, c.operand());
+        }
     }
 
     /** A matrix with contiguous rows or contiguous columns: itself where it has, else a copy. */
@@ -103,11 +158,11 @@ final class MatMul {
         public Tensor forward(FunctionContext c, Tensor... in) {
             Tensor x = in[0];
             Tensor y = in[1];
-            if (x.dtype() != DType.F32 || y.dtype() != DType.F32 || x.size(1) != y.size(transposed ? 1 : 0)) {
+            if (!multiplies(x.dtype()) || y.dtype() != x.dtype() || x.size(1) != y.size(transposed ? 1 : 0)) {
                 throw misfit(x, y, transposed);
             }
             c.save(x, y);
-            Tensor z = c.empty(x.size(0), y.size(transposed ? 0 : 1));
+            Tensor z = c.scope().empty(x.dtype(), x.size(0), y.size(transposed ? 0 : 1));
             into(x, false, y, transposed, 0f, z);
             return z;
         }
