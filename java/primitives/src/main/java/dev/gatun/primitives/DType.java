@@ -36,6 +36,11 @@ public enum DType {
         return bytes;
     }
 
+    /** Whether it is one of the floating types: f32, bf16, f16. */
+    public boolean floating() {
+        return this == F32 || this == BF16 || this == F16;
+    }
+
     @Override
     public String toString() {
         return label;

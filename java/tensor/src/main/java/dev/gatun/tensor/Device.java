@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor;
 
+import dev.gatun.primitives.DType;
 import dev.gatun.primitives.DeviceKind;
 import dev.gatun.primitives.GatunContext;
 import dev.gatun.primitives.GatunStream;
@@ -90,6 +91,11 @@ public final class Device implements AutoCloseable {
     /** Whether the host reaches its memory: {@link Tensor#segment} works. */
     public boolean sharesHostMemory() {
         return kind == DeviceKind.CPU;
+    }
+
+    /** Whether operations take tensors of a type as their activations: f32 everywhere, bf16 and f16 on CUDA devices, real or emulated. */
+    public boolean stores(DType type) {
+        return type == DType.F32 || type.floating() && kind != DeviceKind.CPU;
     }
 
     /** The stream on which this device's operations run. */

@@ -57,26 +57,29 @@ final class Elementary {
     }
 
     private static Tensor binary(FunctionContext c, String name, Elementwise.Binary op, Tensor[] in) {
-        Tensor y = c.empty(Shapes.broadcast(name, in[0].shapeArray(), in[1].shapeArray()));
+        if (in[0].dtype() != in[1].dtype()) {
+            throw new TensorException(name + ": " + in[0].describe() + " and " + in[1].describe() + " are not of one dtype; to(...) casts");
+        }
+        Tensor y = c.empty(in[0].dtype(), Shapes.broadcast(name, in[0].shapeArray(), in[1].shapeArray()));
         Kernels.binary(op, in[0], in[1], y);
         return y;
     }
 
     private static Tensor unary(FunctionContext c, Elementwise.Unary op, Tensor x) {
-        Tensor y = c.empty(x.shapeArray());
+        Tensor y = c.like(x);
         Kernels.unary(op, x, y);
         return y;
     }
 
     private static Tensor affine(FunctionContext c, float alpha, Tensor x, float beta) {
-        Tensor y = c.empty(x.shapeArray());
+        Tensor y = c.like(x);
         Kernels.affine(alpha, x, beta, y);
         return y;
     }
 
     /** Sums over what broadcasting repeated. */
     private static @Nullable Tensor fit(FunctionContext c, int input, Tensor g) {
-        return c.needsGradient(input) ? Reductions.sumTo(g, c.inputShape(input)) : null;
+        return c.needsGradient(input) ? Reductions.sumTo(g, c.inputShape(input), c.gradientType(input)) : null;
     }
 
     private record Add() implements Composed {

@@ -12,6 +12,8 @@ public final class FunctionContext {
     private final Function function;
     private final boolean[] tracked;
     private final long[][] shapes;
+    private final DType[] types;
+    private final boolean[] leaves;
     private Tensor[] saved = new Tensor[0];
     private int[] versions = new int[0];
     /** What {@link #saved} computed again in this call of backward. */
@@ -24,11 +26,17 @@ public final class FunctionContext {
     private boolean graph;
     private boolean ownsGradient;
 
-    FunctionContext(Function function, Scope scope, boolean[] tracked, long[][] shapes) {
+    FunctionContext(Function function, Scope scope, boolean[] tracked, boolean[] leaves, Tensor[] inputs) {
         this.function = function;
         this.scope = scope;
         this.tracked = tracked;
-        this.shapes = shapes;
+        this.leaves = leaves;
+        this.shapes = new long[inputs.length][];
+        this.types = new DType[inputs.length];
+        for (int i = 0; i < inputs.length; i++) {
+            shapes[i] = inputs[i].shapeArray();
+            types[i] = inputs[i].dtype();
+        }
         this.wanted = tracked;
     }
 
@@ -50,6 +58,16 @@ public final class FunctionContext {
     /** An f32 tensor with undefined contents in {@link #scope}. */
     public Tensor empty(long... shape) {
         return scope.empty(DType.F32, shape);
+    }
+
+    /** A tensor with undefined contents in {@link #scope}. */
+    public Tensor empty(DType type, long... shape) {
+        return scope.empty(type, shape);
+    }
+
+    /** A contiguous tensor of another's dtype and shape with undefined contents in {@link #scope}. */
+    public Tensor like(Tensor t) {
+        return scope.empty(t.dtype(), t.shapeArray());
     }
 
     /**
@@ -92,6 +110,24 @@ public final class FunctionContext {
     /** The shape an input had. */
     public long[] inputShape(int input) {
         return shapes[input].clone();
+    }
+
+    /** The dtype an input had. */
+    public DType inputType(int input) {
+        return types[input];
+    }
+
+    /**
+     * The dtype of an input's gradient: that of the input, but f32 for a watched tensor, whatever its own, since its gradients are added up
+     * over uses and steps.
+     */
+    public DType gradientType(int input) {
+        return leaves[input] ? DType.F32 : types[input];
+    }
+
+    /** Memory for the gradient of an input: its shape, {@link #gradientType}, undefined contents. */
+    public Tensor emptyGradient(int input) {
+        return scope.empty(gradientType(input), shapes[input]);
     }
 
     /** Puts tensors aside for {@link #backward}: inputs, the result, or what was computed on the way. Called once, in forward. */
@@ -152,19 +188,19 @@ public final class FunctionContext {
 
     /**
      * In backward: the buffer into which the gradient of this input is accumulated, if there is one (a parameter's gradient, or
-     * what later uses of the input have found of it). A function that can add to it directly may do so and return null for the
-     * input, which saves a pass over memory.
+     * what later uses of the input have found of it), of dtype {@link #gradientType}. A function that can add to it directly may do so
+     * and return null for the input, which saves a pass over memory.
      */
     public @Nullable Tensor accumulator(int input) {
         return accumulators.length == 0 ? null : accumulators[input];
     }
 
     /**
-     * In backward: memory for a gradient of the same shape as the result's. It is that gradient's own where nothing else needs it,
+     * In backward: memory for a gradient of the same shape and dtype as the result's. It is that gradient's own where nothing else needs it,
      * so what is computed must allow working in place; else it is new.
      */
     public Tensor reuse(Tensor gradient) {
-        return ownsGradient ? gradient : empty(gradient.shape());
+        return ownsGradient ? gradient : like(gradient);
     }
 
     /**

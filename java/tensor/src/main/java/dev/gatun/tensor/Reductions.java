@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor;
 
+import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Reduction;
 import java.util.Arrays;
 
@@ -32,7 +33,12 @@ final class Reductions {
 
     /** Sums over the dimensions that broadcasting {@code shape} to x's shape would repeat. */
     static Tensor sumTo(Tensor x, long[] shape) {
-        return Arrays.equals(x.shapeArray(), shape) ? x : Function.apply(new SumTo(shape), x);
+        return sumTo(x, shape, x.dtype());
+    }
+
+    /** As {@link #sumTo(Tensor, long[])}, stored in x's dtype or f32. */
+    static Tensor sumTo(Tensor x, long[] shape, DType type) {
+        return Arrays.equals(x.shapeArray(), shape) ? x : Function.apply(new SumTo(shape, type), x);
     }
 
     static Tensor repeatTo(Tensor x, long[] shape) {
@@ -49,7 +55,7 @@ final class Reductions {
         return rest;
     }
 
-    private record SumTo(long[] shape) implements Function {
+    private record SumTo(long[] shape, DType type) implements Function {
         @Override
         public String name() {
             return "sum";
@@ -57,14 +63,14 @@ final class Reductions {
 
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
-            Tensor y = c.empty(shape);
+            Tensor y = c.empty(type, shape);
             Kernels.reduce(Reduction.Kind.SUM, in[0], y);
             return y;
         }
 
         @Override
         public Tensor[] backward(FunctionContext c, Tensor... g) {
-            return new Tensor[] {repeatTo(g[0], c.inputShape(0))};
+            return new Tensor[] {repeatTo(g[0].to(c.inputType(0)), c.inputShape(0))};
         }
 
         @Override
@@ -81,7 +87,7 @@ final class Reductions {
 
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
-            Tensor y = c.empty(shape);
+            Tensor y = c.empty(in[0].dtype(), shape);
             Kernels.reduce(Reduction.Kind.MEAN, in[0], y);
             return y;
         }
@@ -107,14 +113,14 @@ final class Reductions {
 
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
-            Tensor y = c.empty(shape);
+            Tensor y = c.empty(in[0].dtype(), shape);
             Kernels.copy(in[0], y);
             return y;
         }
 
         @Override
         public Tensor[] backward(FunctionContext c, Tensor... g) {
-            return new Tensor[] {sumTo(g[0], c.inputShape(0))};
+            return new Tensor[] {sumTo(g[0], c.inputShape(0), c.gradientType(0))};
         }
 
         @Override

@@ -26,13 +26,16 @@ public final class Tape {
         final @Nullable FunctionContext context;
         final int[] inputs;
         final long[] shape;
+        /** Of gradients in flight and of what they add up to: the value's, but f32 for a leaf. */
+        final DType gradientType;
         /** Leaves: where gradients are added up; for a leaf without a buffer of its own made at the first gradient. */
         @Nullable Tensor accumulator;
 
-        Node(@Nullable FunctionContext context, int[] inputs, long[] shape) {
+        Node(@Nullable FunctionContext context, int[] inputs, Tensor value) {
             this.context = context;
             this.inputs = inputs;
-            this.shape = shape;
+            this.shape = value.shapeArray();
+            this.gradientType = context == null ? DType.F32 : value.dtype();
         }
     }
 
@@ -72,34 +75,37 @@ public final class Tape {
     }
 
     private void check(String name, Tensor t) {
-        if (checkFinite && t.dtype() == DType.F32 && !t.finite()) {
+        if (checkFinite && t.dtype().floating() && !t.finite()) {
             throw new TensorException(name + ": " + t.describe() + " is not finite");
         }
     }
 
-    /** Starts recording from a tensor; returns its tracked alias, whose gradient {@link #gradient} gives after a backward. */
+    /**
+     * Starts recording from a tensor, f32, bf16 or f16; returns its tracked alias, whose gradient, f32 in any case, {@link #gradient} gives
+     * after a backward.
+     */
     public Tensor watch(Tensor t) {
         return leaf(t, null);
     }
 
-    /** Starts recording from a tensor whose gradients are added to {@code accumulator}, a tensor of the same shape. */
+    /** Starts recording from a tensor whose gradients are added to {@code accumulator}, an f32 tensor of the same shape. */
     public Tensor watch(Tensor t, Tensor accumulator) {
-        if (!Arrays.equals(t.shapeArray(), accumulator.shapeArray())) {
+        if (!Arrays.equals(t.shapeArray(), accumulator.shapeArray()) || accumulator.dtype() != DType.F32) {
             throw new TensorException("watch: a gradient buffer " + accumulator.describe() + " for " + t.describe());
         }
         return leaf(t, accumulator);
     }
 
     private Tensor leaf(Tensor t, @Nullable Tensor accumulator) {
-        if (t.dtype() != DType.F32) {
-            throw new TensorException("watch: only f32 tensors have gradients, given " + t.describe());
+        if (!t.dtype().floating()) {
+            throw new TensorException("watch: only f32, bf16 and f16 tensors have gradients, given " + t.describe());
         }
         if (t.tracked()) {
             throw new TensorException("watch: the tensor is tracked already; detach() it first");
         }
         check("watch", t);
         Tensor watched = scope.attach(t);
-        Node node = new Node(null, new int[0], t.shapeArray());
+        Node node = new Node(null, new int[0], t);
         node.accumulator = accumulator;
         watched.track(this, nodes.size());
         nodes.add(node);
@@ -113,10 +119,9 @@ public final class Tape {
         Scope scope = inputs[0].scope();
         Tape tape = null;
         boolean[] tracked = new boolean[inputs.length];
-        long[][] shapes = new long[inputs.length][];
+        boolean[] leaves = new boolean[inputs.length];
         for (int i = 0; i < inputs.length; i++) {
             scope = Scope.youngest(scope, inputs[i].scope());
-            shapes[i] = inputs[i].shapeArray();
             Tape other = inputs[i].tape();
             if (other != null) {
                 if (tape != null && tape != other) {
@@ -124,6 +129,7 @@ public final class Tape {
                 }
                 tape = other;
                 tracked[i] = true;
+                leaves[i] = other.nodes.get(inputs[i].node()).context == null;
             }
         }
         scope.check();
@@ -131,7 +137,7 @@ public final class Tape {
         if (!record) {
             Arrays.fill(tracked, false);
         }
-        FunctionContext context = new FunctionContext(function, scope, tracked, shapes);
+        FunctionContext context = new FunctionContext(function, scope, tracked, leaves, inputs);
         // what forward computes inside is part of this node, not nodes of its own
         if (record) {
             tape.recording = false;
@@ -152,12 +158,12 @@ public final class Tape {
         if (record) {
             tape.check(function.name(), result);
         }
-        if (record && result.dtype() == DType.F32) {
+        if (record && result.dtype().floating()) {
             int[] from = new int[inputs.length];
             for (int i = 0; i < inputs.length; i++) {
                 from[i] = tracked[i] ? inputs[i].node() : -1;
             }
-            Node node = new Node(context, from, result.shapeArray());
+            Node node = new Node(context, from, result);
             result.track(tape, tape.nodes.size());
             tape.nodes.add(node);
         }
@@ -174,7 +180,7 @@ public final class Tape {
             throw new TensorException("backward: a loss is a single value, given " + loss.describe());
         }
         try (Scope sweep = scope.open()) {
-            backward(loss, sweep.full(1f, loss.shapeArray()));
+            backward(loss, one(sweep, loss));
         }
     }
 
@@ -222,12 +228,12 @@ public final class Tape {
         }
         Scope sweep = createGraph ? scope : scope.open();
         try {
-            Tensor[] slots = run(result, sweep.full(1f, result.shapeArray()), targets, false, createGraph, sweep);
+            Tensor[] slots = run(result, one(sweep, result), targets, false, createGraph, sweep);
             List<Tensor> gradients = new ArrayList<>();
             for (Tensor t : of) {
                 Tensor g = slots[t.node()];
                 if (g == null) {
-                    g = scope.zeros(t.shapeArray());
+                    g = scope.zeros(nodes.get(t.node()).gradientType, t.shapeArray());
                 } else if (!createGraph) {
                     g = g.keep(scope);
                 }
@@ -239,6 +245,10 @@ public final class Tape {
                 sweep.close();
             }
         }
+    }
+
+    private Tensor one(Scope sweep, Tensor result) {
+        return sweep.empty(nodes.get(result.node()).gradientType, result.shapeArray()).fill(1f);
     }
 
     private void own(Tensor t, String what) {
@@ -253,7 +263,7 @@ public final class Tape {
      */
     private @Nullable Tensor[] run(
             Tensor result, Tensor seed, boolean[] targets, boolean intoLeaves, boolean createGraph, Scope sweep) {
-        if (!Arrays.equals(seed.shapeArray(), result.shapeArray())) {
+        if (!Arrays.equals(seed.shapeArray(), result.shapeArray()) || seed.dtype() != nodes.get(result.node()).gradientType) {
             throw new TensorException("backward: a gradient " + seed.describe() + " for " + result.describe());
         }
         int last = result.node();
@@ -347,11 +357,14 @@ public final class Tape {
                 if (g == null || !wanted[k]) {
                     continue;
                 }
-                if (!Arrays.equals(g.shapeArray(), context.inputShape(k))) {
-                    throw new TensorException(function.name() + ": backward gave " + g.describe() + " for input " + k
-                            + " of shape " + Shapes.text(context.inputShape(k)));
+                if (!Arrays.equals(g.shapeArray(), context.inputShape(k))
+                        || g.dtype() != context.gradientType(k) && g.dtype() != context.inputType(k)) {
+                    throw new TensorException(function.name() + ": backward gave " + g.describe() + " for input " + k + ", "
+                            + context.inputType(k) + Shapes.text(context.inputShape(k)));
                 }
-                add(node.inputs[k], g, slots, createGraph, inner, sweep);
+                // a half gradient of a leaf is widened, which loses nothing
+                Tensor wide = g.dtype() == context.gradientType(k) ? g : g.to(context.gradientType(k));
+                add(node.inputs[k], wide, slots, createGraph, inner, sweep);
             }
         } finally {
             if (!createGraph) {
@@ -371,7 +384,7 @@ public final class Tape {
         } else if (ownedBySlot(sum, sweep) && g.block != sum.block) {
             Kernels.accumulate(sum, g, 1f);
         } else {
-            Tensor fresh = sweep.empty(sum.shapeArray());
+            Tensor fresh = sweep.empty(sum.dtype(), sum.shapeArray());
             fresh.block.uses = 1;
             Kernels.sum(sum, g, fresh);
             drop(sum, sweep);

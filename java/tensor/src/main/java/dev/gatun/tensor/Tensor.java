@@ -178,10 +178,20 @@ public final class Tensor extends TensorArithmetic {
         return isContiguous() ? this : Views.copy(this);
     }
 
-    /** The elements of a u8, i32 or i64 tensor as f32; an f32 tensor itself. */
+    /**
+     * The values of a floating tensor in another floating type, each rounded once; itself where it has the type. Recorded: the gradient is
+     * cast back.
+     *
+     * @throws TensorException if this or the type is not f32, bf16 or f16, or the device computes in f32 only
+     */
+    public Tensor to(DType type) {
+        return Cast.apply(this, type);
+    }
+
+    /** The elements of a u8, i32 or i64 tensor as f32, not recorded; of a floating tensor {@link #to}(f32). */
     public Tensor toFloat() {
-        if (dtype == DType.F32) {
-            return this;
+        if (dtype.floating()) {
+            return to(DType.F32);
         }
         Tensor t = scope.empty(DType.F32, shape);
         Kernels.copy(this, t);
@@ -361,9 +371,11 @@ public final class Tensor extends TensorArithmetic {
         HostCopies.overwrite(this, host);
     }
 
-    /** Sets every element of an f32 tensor; returns this tensor. Not recorded. */
+    /** Sets every element of a floating tensor, rounded to its type; returns this tensor. Not recorded. */
     public Tensor fill(float value) {
-        require(DType.F32);
+        if (!dtype.floating()) {
+            throw new TensorException("fill: needs f32, bf16 or f16, given " + describe());
+        }
         Kernels.fill(this, value);
         written();
         return this;
@@ -379,7 +391,7 @@ public final class Tensor extends TensorArithmetic {
         return fill(0f);
     }
 
-    /** Adds {@code factor} times another f32 tensor of the same shape in place. Not recorded. */
+    /** Adds {@code factor} times another floating tensor of the same shape in place, rounded once. Not recorded. */
     public void addInPlace(Tensor other, float factor) {
         Kernels.accumulate(this, other, factor);
         written();

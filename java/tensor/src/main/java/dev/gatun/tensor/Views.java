@@ -82,7 +82,7 @@ final class Views {
     private record Pad(int dim, long from, long[] whole) implements Function {
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
-            Tensor y = c.scope().zeros(whole);
+            Tensor y = c.scope().zeros(in[0].dtype(), whole);
             long[] shape = in[0].shape();
             Kernels.copy(in[0], y.view(c.scope(), from * y.stridesArray()[dim], shape, y.strides()));
             return y;
