@@ -291,6 +291,10 @@ void optimizer_lars(const Stream& stream, const MomentumUpdate& u, Adaptation ad
   GATUN_DISPATCH(momentum)(stream.threads(), u, rates, factors);
 }
 
+void optimizer_advance(const Stream&, int64_t* step, const int32_t* skip) {
+  if (skip == nullptr || *skip == 0) ++*step;
+}
+
 void optimizer_ema(const Stream& stream, float* average, const float* values, int64_t elements, const float* momentum, const int32_t* skip) {
   if (skip != nullptr && *skip != 0) return;
   // average + (values - average) would not be values to the last bit.

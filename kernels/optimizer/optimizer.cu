@@ -257,6 +257,10 @@ __global__ void __launch_bounds__(kThreads) factors_kernel(MomentumUpdate u, Ada
   }
 }
 
+__global__ void advance_kernel(int64_t* step, const int32_t* skip) {
+  if (!skipped(skip)) ++*step;
+}
+
 __global__ void __launch_bounds__(kThreads) ema_kernel(float* __restrict__ average, const float* __restrict__ values, int64_t elements,
                                                        const float* momentum, const int32_t* skip, bool vector) {
   const float kept = *momentum, weight = __fsub_rn(1.0f, kept);
@@ -338,6 +342,10 @@ void optimizer_lars(const Stream& stream, const MomentumUpdate& u, Adaptation ad
   enqueue(stream, norms_kernel, grid_for(slots, 1), kThreads, 0, u, adaptation == Adaptation::kLars, sums, slots);
   enqueue(stream, factors_kernel, grid_for(u.tensors.count, kWarps), kThreads, 0, u, adaptation, sums, slots, factors);
   momentum_sweep(stream, u, factors);
+}
+
+void optimizer_advance(const Stream& stream, int64_t* step, const int32_t* skip) {
+  enqueue(stream, advance_kernel, 1, 1, 0, step, skip);
 }
 
 void optimizer_ema(const Stream& stream, float* average, const float* values, int64_t elements, const float* momentum, const int32_t* skip) {

@@ -57,6 +57,8 @@ void optimizer_sgd(const Stream& stream, const MomentumUpdate& update);
 void optimizer_lars(const Stream& stream, const MomentumUpdate& update, Adaptation adaptation, void* workspace);
 void optimizer_ema(const Stream& stream, float* average, const float* values, int64_t elements, const float* momentum, const int32_t* skip);
 
+void optimizer_advance(const Stream& stream, int64_t* step, const int32_t* skip);
+
 struct GradientNorm {
   const float* gradients;
   int64_t elements;

@@ -306,6 +306,20 @@ TEST_CASE("optimizer ema averages, copies at momentum 0 and holds at 1") {
   CHECK(same_bits(average(2, 0.0f, 7), start));
 }
 
+TEST_CASE("optimizer advance counts updates that are not skipped") {
+  Device device(1);
+  Memory<int64_t> step(1, int64_t{1} << 40);
+  const auto advance = [&](const gatun_layout& flag, const int32_t* skip) {
+    const gatun_optimizer_advance_desc desc{sizeof desc, 0, layout(GATUN_I64, {1}), flag};
+    run([&](gatun_error* e) { return gatun_optimizer_advance(device.stream(), &desc, step.data(), skip, e); });
+    return step.values()[0] - (int64_t{1} << 40);
+  };
+  const Memory<int32_t> go(1, 0), stop(1, 1);
+  CHECK(advance(gatun_layout{}, nullptr) == 1);
+  CHECK(advance(layout(GATUN_I32, {1}), go.data()) == 2);
+  CHECK(advance(layout(GATUN_I32, {1}), stop.data()) == 2);
+}
+
 TEST_CASE("optimizer gradient_norm measures, clips and flags what is not finite") {
   struct Result {
     float norm, scale;

@@ -202,6 +202,17 @@ gatun_status gatun_optimizer_ema(gatun_stream* stream, const gatun_optimizer_ema
   });
 }
 
+gatun_status gatun_optimizer_advance(gatun_stream* stream, const gatun_optimizer_advance_desc* desc, void* step, const void* skip,
+                                     gatun_error* error) {
+  using namespace gatun;
+  return border("optimizer_advance", error, [&] {
+    check_call(stream, desc);
+    check_operand("step", desc->step, GATUN_I64, 1, step);
+    check_optional("skip", desc->skip, GATUN_I32, 1, skip);
+    optimizer_advance(*stream, static_cast<int64_t*>(step), static_cast<const int32_t*>(skip));
+  });
+}
+
 gatun_status gatun_optimizer_gradient_norm_workspace(const gatun_optimizer_gradient_norm_desc* desc, size_t* bytes, gatun_error* error) {
   using namespace gatun;
   return border("optimizer_gradient_norm_workspace", error, [&] {
@@ -240,6 +251,7 @@ GATUN_ABI_FUNCTION(gatun_optimizer_lars_workspace);
 GATUN_ABI_FUNCTION(gatun_optimizer_lars);
 GATUN_ABI_FUNCTION(gatun_optimizer_larc);
 GATUN_ABI_FUNCTION(gatun_optimizer_ema);
+GATUN_ABI_FUNCTION(gatun_optimizer_advance);
 GATUN_ABI_FUNCTION(gatun_optimizer_gradient_norm_workspace);
 GATUN_ABI_FUNCTION(gatun_optimizer_gradient_norm);
 GATUN_ABI_STRUCT(gatun_optimizer_adamw_desc, GATUN_ABI_FIELD(gatun_optimizer_adamw_desc, struct_size),
@@ -274,6 +286,9 @@ GATUN_ABI_STRUCT(gatun_optimizer_ema_desc, GATUN_ABI_FIELD(gatun_optimizer_ema_d
                  GATUN_ABI_FIELD(gatun_optimizer_ema_desc, reserved), GATUN_ABI_FIELD(gatun_optimizer_ema_desc, average),
                  GATUN_ABI_FIELD(gatun_optimizer_ema_desc, values), GATUN_ABI_FIELD(gatun_optimizer_ema_desc, momentum),
                  GATUN_ABI_FIELD(gatun_optimizer_ema_desc, skip));
+GATUN_ABI_STRUCT(gatun_optimizer_advance_desc, GATUN_ABI_FIELD(gatun_optimizer_advance_desc, struct_size),
+                 GATUN_ABI_FIELD(gatun_optimizer_advance_desc, reserved), GATUN_ABI_FIELD(gatun_optimizer_advance_desc, step),
+                 GATUN_ABI_FIELD(gatun_optimizer_advance_desc, skip));
 GATUN_ABI_STRUCT(gatun_optimizer_gradient_norm_desc, GATUN_ABI_FIELD(gatun_optimizer_gradient_norm_desc, struct_size),
                  GATUN_ABI_FIELD(gatun_optimizer_gradient_norm_desc, max_norm),
                  GATUN_ABI_FIELD(gatun_optimizer_gradient_norm_desc, gradients),

@@ -86,6 +86,13 @@ typedef struct gatun_optimizer_ema_desc {
   gatun_layout skip;     /**< i32 (1) or none */
 } gatun_optimizer_ema_desc;
 
+typedef struct gatun_optimizer_advance_desc {
+  uint32_t struct_size;
+  uint32_t reserved;
+  gatun_layout step; /**< i64 (1), updated */
+  gatun_layout skip; /**< i32 (1) or none */
+} gatun_optimizer_advance_desc;
+
 typedef struct gatun_optimizer_gradient_norm_desc {
   uint32_t struct_size;
   float max_norm;         /**< norm above which scale shrinks the gradient, > 0; infinity never does */
@@ -136,6 +143,10 @@ GATUN_API gatun_status gatun_optimizer_larc(gatun_stream* stream, const gatun_op
 /** Exponential moving average: average = momentum*average + (1 - momentum)*values. */
 GATUN_API gatun_status gatun_optimizer_ema(gatun_stream* stream, const gatun_optimizer_ema_desc* desc, void* average,
                                            const void* values, const void* momentum, const void* skip, gatun_error* error);
+
+/** step += 1: the number of the update that follows, counted where the update reads it. */
+GATUN_API gatun_status gatun_optimizer_advance(gatun_stream* stream, const gatun_optimizer_advance_desc* desc, void* step, const void* skip,
+                                               gatun_error* error);
 
 /** Bytes of workspace that gatun_optimizer_gradient_norm needs. */
 GATUN_API gatun_status gatun_optimizer_gradient_norm_workspace(const gatun_optimizer_gradient_norm_desc* desc, size_t* bytes,

@@ -77,6 +77,16 @@ public final class Optimizer {
     private static final long EMA_MOMENTUM = EMA_DESC.layout("momentum");
     private static final long EMA_SKIP = EMA_DESC.layout("skip");
 
+    private static final Downcall ADVANCE = Downcall.operation("gatun_optimizer_advance", 2);
+    private static final Struct ADVANCE_DESC = Struct.descriptor("gatun_optimizer_advance_desc");
+
+    static {
+        ADVANCE_DESC.u32("reserved");
+    }
+
+    private static final long ADVANCE_STEP = ADVANCE_DESC.layout("step");
+    private static final long ADVANCE_SKIP = ADVANCE_DESC.layout("skip");
+
     private static final Downcall NORM = Downcall.withWorkspace("gatun_optimizer_gradient_norm", 4);
     private static final Downcall NORM_WORKSPACE = Downcall.workspaceQuery("gatun_optimizer_gradient_norm_workspace");
     private static final Struct NORM_DESC = Struct.descriptor("gatun_optimizer_gradient_norm_desc");
@@ -276,6 +286,18 @@ public final class Optimizer {
                     call.input(EMA_VALUES, "values", values),
                     call.input(EMA_MOMENTUM, "momentum", momentum),
                     call.input(EMA_SKIP, "skip", skip));
+        }
+    }
+
+    /**
+     * step += 1: the number of the update that follows.
+     *
+     * @param step i64 (1), updated
+     * @param skip i32 (1): not 0 leaves it; {@link Operand#NONE}: never
+     */
+    public static void advance(GatunStream stream, Operand step, Operand skip) {
+        try (Call call = new Call(stream, ADVANCE, ADVANCE_DESC)) {
+            call.run(call.output(ADVANCE_STEP, "step", step), call.input(ADVANCE_SKIP, "skip", skip));
         }
     }
 

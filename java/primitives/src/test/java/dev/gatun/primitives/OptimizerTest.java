@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import org.junit.jupiter.api.Test;
 
 class OptimizerTest {
@@ -116,6 +117,17 @@ class OptimizerTest {
             Optimizer.gradientNorm(device.stream, device.of(new float[] {3, 4}, 2), norm, scale, Operand.NONE, 2, workspace);
             assertEquals(5f, Native.floats(norm)[0]);
             assertEquals(0.4f, Native.floats(scale)[0]);
+        }
+    }
+
+    @Test
+    void updatesAreCounted() {
+        try (Native device = new Native()) {
+            Operand step = device.of(new long[] {4}, 1);
+            Optimizer.advance(device.stream, step, Operand.NONE);
+            Optimizer.advance(device.stream, step, device.of(new int[] {1}, 1));
+            Optimizer.advance(device.stream, step, device.of(new int[] {0}, 1));
+            assertEquals(6, step.segment().get(ValueLayout.JAVA_LONG, 0));
         }
     }
 

@@ -8,6 +8,8 @@ import org.jspecify.annotations.Nullable;
 /** One piece of memory on loan from the allocator. A new object a loan, so that a stale tensor sees a dead block, not a reused one. */
 final class Block {
     final MemorySegment memory;
+    /** Whose memory it is; null for memory that a recorded step keeps. */
+    private final @Nullable Allocator allocator;
     /** Who gives it back; null once given back. */
     @Nullable Scope owner;
     /** Place in the owner's list. */
@@ -18,7 +20,19 @@ final class Block {
     /** Computes the same contents again, in a block of the given scope; null where nobody said how. */
     @Nullable Function<Scope, Block> remake;
 
-    Block(MemorySegment memory) {
+    Block(MemorySegment memory, @Nullable Allocator allocator) {
         this.memory = memory;
+        this.allocator = allocator;
+    }
+
+    static Block from(Allocator allocator, long bytes) {
+        return new Block(allocator.allocate(bytes), allocator);
+    }
+
+    void giveBack() {
+        owner = null;
+        if (allocator != null) {
+            allocator.release(memory);
+        }
     }
 }

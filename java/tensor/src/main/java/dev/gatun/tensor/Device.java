@@ -8,6 +8,8 @@ import dev.gatun.primitives.GatunStream;
 import dev.gatun.primitives.NativeMemory;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Where tensors live and operations run: one native context with one stream, a caching allocator and a GEMM. There is no global
@@ -18,11 +20,13 @@ public final class Device implements AutoCloseable {
     private final int ordinal;
     private final GatunContext context;
     private final GatunStream stream;
+    private final Allocator.Source source;
     private final Allocator allocator;
     private final Gemm gemm;
     private final Scope root;
     private final Uploads uploads;
     private final int threads;
+    private volatile @Nullable Recording recording;
     private boolean closed;
 
     private Device(DeviceKind kind, int ordinal, GatunContext context, Gemm gemm) {
@@ -32,7 +36,7 @@ public final class Device implements AutoCloseable {
         this.stream = context.stream();
         this.threads = context.threads();
         this.gemm = gemm;
-        this.allocator = new Allocator(new Allocator.Source() {
+        this.source = new Allocator.Source() {
             @Override
             public MemorySegment allocate(long bytes) {
                 return NativeMemory.allocate(context, bytes);
@@ -42,7 +46,8 @@ public final class Device implements AutoCloseable {
             public void free(MemorySegment memory) {
                 NativeMemory.free(context, memory);
             }
-        });
+        };
+        this.allocator = new Allocator(source);
         this.root = new Scope(this, null);
         this.uploads = new Uploads(this);
     }
@@ -161,6 +166,12 @@ public final class Device implements AutoCloseable {
             MemorySegment.copy(host, 0, memory, 0, memory.byteSize());
             return;
         }
+        outsideRecords(() -> Recording.caller() + " writes values of the host's into a tensor");
+        send(host, memory);
+    }
+
+    /** As {@link #upload}, also for what a recorded step's launches need. */
+    void send(MemorySegment host, MemorySegment memory) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment source = host;
             if (!host.isNative()) {
@@ -179,6 +190,7 @@ public final class Device implements AutoCloseable {
             MemorySegment.copy(memory, 0, host, 0, memory.byteSize());
             return;
         }
+        outsideRecords(() -> Recording.caller() + " reads values of a tensor on the host");
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment target = host.isNative() ? host : arena.allocate(memory.byteSize(), Long.BYTES);
             NativeMemory.copy(stream, target, memory);
@@ -189,7 +201,63 @@ public final class Device implements AutoCloseable {
         }
     }
 
+    /** Whether steps can be recorded on it ({@link CapturedStep}). */
+    public boolean records() {
+        return kind != DeviceKind.CPU;
+    }
+
+    /**
+     * Says that the host reads something that differs from step to step, to compute or decide with it. Outside a step that is to be recorded
+     * it does nothing.
+     *
+     * @param what is read, and what to use instead
+     * @throws TensorException while a step is recorded
+     */
+    public void hostRead(String what) {
+        outsideRecords(() -> Recording.caller() + " reads " + what);
+    }
+
+    /**
+     * A value of the host's that decides what a step does, such as whether a phase of the training has begun. A recorded step holds as long as
+     * the decision is the same.
+     *
+     * @param decision computes it, from what the host knows at the time
+     */
+    public <T> T decide(Supplier<T> decision) {
+        Recording current = recording();
+        return current == null ? decision.get() : current.decide(decision);
+    }
+
+    private void outsideRecords(Supplier<String> reason) {
+        Recording current = recording();
+        if (current != null) {
+            current.refuse(reason.get());
+        }
+    }
+
+    /** What the calling thread rehearses or records; null if nothing. */
+    @Nullable Recording recording() {
+        Recording current = recording;
+        return current != null && current.concerns(Thread.currentThread()) ? current : null;
+    }
+
+    /** Runs with memory from a recording's pool. */
+    void under(Recording current, Runnable work) {
+        recording = current;
+        try {
+            work.run();
+        } finally {
+            recording = null;
+        }
+    }
+
+    /** An allocator of its own. */
+    Allocator pool() {
+        return new Allocator(source);
+    }
+
     Allocator allocator() {
-        return allocator;
+        Recording current = recording();
+        return current == null ? allocator : current.pool();
     }
 }

@@ -7,6 +7,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -56,7 +57,10 @@ public final class Scope implements AutoCloseable {
     public Tensor empty(DType type, long... shape) {
         check();
         long elements = Shapes.elements(shape);
-        Block block = new Block(device.allocator().allocate(Math.multiplyExact(elements, (long) type.bytes())));
+        return over(Block.from(device.allocator(), Math.multiplyExact(elements, (long) type.bytes())), type, shape);
+    }
+
+    private Tensor over(Block block, DType type, long... shape) {
         adopt(block);
         return new Tensor(block, this, type, 0, shape.clone(), Shapes.contiguous(shape), new int[1]);
     }
@@ -81,33 +85,45 @@ public final class Scope implements AutoCloseable {
         return empty(DType.F32, shape).fill(value);
     }
 
+    /**
+     * A tensor with what the host writes. In a step that is recorded, {@code writer} is called again before every launch, to write the values
+     * of that step.
+     *
+     * @param writer fills host memory of as many bytes as the elements take, in the order of the elements
+     */
+    public Tensor fromHost(DType type, Consumer<MemorySegment> writer, long... shape) {
+        Recording recording = device.recording();
+        if (recording == null) {
+            Tensor t = empty(type, shape);
+            t.write(writer);
+            return t;
+        }
+        check();
+        long bytes = Math.multiplyExact(Shapes.elements(shape), (long) type.bytes());
+        return over(new Block(recording.value(bytes, writer), null), type, shape);
+    }
+
     /** An f32 tensor with a copy of {@code values}; without a shape, a vector. */
     public Tensor of(float[] values, long... shape) {
-        Tensor t = filled(DType.F32, values.length, shape);
-        t.copyFrom(values);
-        return t;
+        return filled(DType.F32, values.length, MemorySegment.ofArray(values), shape);
     }
 
     /** An i32 tensor with a copy of {@code values}; without a shape, a vector. */
     public Tensor ofInts(int[] values, long... shape) {
-        Tensor t = filled(DType.I32, values.length, shape);
-        t.copyFrom(values);
-        return t;
+        return filled(DType.I32, values.length, MemorySegment.ofArray(values), shape);
     }
 
     /** An i64 tensor with a copy of {@code values}; without a shape, a vector. */
     public Tensor ofLongs(long[] values, long... shape) {
-        Tensor t = filled(DType.I64, values.length, shape);
-        t.copyFrom(values);
-        return t;
+        return filled(DType.I64, values.length, MemorySegment.ofArray(values), shape);
     }
 
-    private Tensor filled(DType type, int length, long... shape) {
+    private Tensor filled(DType type, int length, MemorySegment values, long... shape) {
         long[] dims = shape.length == 0 ? new long[] {length} : shape;
         if (Shapes.elements(dims) != length) {
             throw new TensorException(length + " values do not fill the shape " + Shapes.text(dims));
         }
-        return empty(type, dims);
+        return fromHost(type, target -> target.copyFrom(values), dims);
     }
 
     /** Device memory that an operation may use while it runs; the host does not touch it. */
@@ -115,8 +131,13 @@ public final class Scope implements AutoCloseable {
         return empty(DType.U8, bytes).memory();
     }
 
-    /** A random key in this scope's memory, where operations read it. */
+    /** A random key in this scope's memory, where operations read it. In a step that is recorded, a key of that step moves with it. */
     public MemorySegment key(RandomKey key) {
+        Recording recording = device.recording();
+        if (recording != null) {
+            check();
+            return recording.key(key);
+        }
         MemorySegment memory = workspace(RandomKey.BYTES);
         MemorySegment written = MemorySegment.ofArray(new long[(int) (RandomKey.BYTES / Long.BYTES)]);
         key.write(written);
@@ -150,9 +171,7 @@ public final class Scope implements AutoCloseable {
         }
         closed = true;
         for (int i = blocks.size() - 1; i >= 0; i--) {
-            Block block = blocks.get(i);
-            block.owner = null;
-            device.allocator().release(block.memory);
+            blocks.get(i).giveBack();
         }
         blocks.clear();
         if (parent != null) {
@@ -196,8 +215,7 @@ public final class Scope implements AutoCloseable {
         Scope from = block.owner;
         if (from != null) {
             from.disown(block);
-            block.owner = null;
-            from.device.allocator().release(block.memory);
+            block.giveBack();
         }
     }
 

@@ -9,4 +9,8 @@ public final class TensorException extends RuntimeException {
     public TensorException(String message) {
         super(message);
     }
+
+    TensorException(String message, Throwable cause) {
+        super(message, cause);
+    }
 }

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.tensor;
+
+import dev.gatun.primitives.RandomKey;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Consumer;
+import java.util.function.LongUnaryOperator;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What a device knows while a step is rehearsed or recorded: the pool that the step's memory comes from, the values that the host writes
+ * anew before every launch, the host's decisions that a launch must find unchanged, and what stands against recording at all.
+ */
+final class Recording {
+    private static final long CHUNK = 1 << 16;
+    private static final long ALIGNMENT = 256;
+
+    /** Device memory for values, and the host memory they are written to first. */
+    private record Chunk(MemorySegment device, MemorySegment host) {}
+
+    private record Value(MemorySegment host, Consumer<MemorySegment> writer) {}
+
+    private record Decision(Supplier<?> now, Object then) {}
+
+    private final Device device;
+    private final Allocator pool;
+    private final Thread thread = Thread.currentThread();
+    private final Arena arena = Arena.ofShared();
+    private final List<Chunk> chunks = new ArrayList<>();
+    private final List<Value> values = new ArrayList<>();
+    private final List<Decision> decisions = new ArrayList<>();
+    private LongUnaryOperator keySteps = LongUnaryOperator.identity();
+    private int chunk;
+    private long used;
+    private boolean recording;
+    private boolean writing;
+    private @Nullable String refusal;
+    private long first;
+    private long now;
+
+    Recording(Device device, Allocator pool) {
+        this.device = device;
+        this.pool = pool;
+    }
+
+    Allocator pool() {
+        return pool;
+    }
+
+    /** Whether it is about what the calling thread does. */
+    boolean concerns(Thread caller) {
+        return thread == caller && !writing;
+    }
+
+    /** Begins a rehearsal, which computes, or a recording, which does not. */
+    void begin(long step, boolean records) {
+        recording = records;
+        first = step;
+        now = step;
+        refusal = null;
+        values.clear();
+        decisions.clear();
+        chunk = 0;
+        used = 0;
+    }
+
+    @Nullable String refusal() {
+        return refusal;
+    }
+
+    /** Something that a launch would not repeat: noted in a rehearsal, an error in a recording. */
+    void refuse(String reason) {
+        if (recording) {
+            throw new TensorException(reason);
+        }
+        if (refusal == null) {
+            refusal = reason;
+        }
+    }
+
+    /** Device memory with what {@code writer} writes; it writes again before every launch. */
+    MemorySegment value(long bytes, Consumer<MemorySegment> writer) {
+        Chunk in = chunkFor(bytes);
+        long at = used;
+        used = (used + bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        MemorySegment host = in.host().asSlice(at, bytes);
+        MemorySegment memory = in.device().asSlice(at, bytes);
+        values.add(new Value(host, writer));
+        if (!recording) {
+            write(host, writer);
+            device.send(host, memory);
+        }
+        return memory;
+    }
+
+    private Chunk chunkFor(long bytes) {
+        while (chunk < chunks.size() && used + bytes > chunks.get(chunk).host().byteSize()) {
+            chunk++;
+            used = 0;
+        }
+        if (chunk == chunks.size()) {
+            MemorySegment memory = pool.allocate(Math.max(CHUNK, bytes));
+            MemorySegment host = arena.allocate(memory.byteSize(), ALIGNMENT);
+            chunks.add(new Chunk(memory, host));
+            used = 0;
+        }
+        return chunks.get(chunk);
+    }
+
+    private void write(MemorySegment host, Consumer<MemorySegment> writer) {
+        boolean before = writing;
+        writing = true;
+        try {
+            writer.accept(host);
+        } finally {
+            writing = before;
+        }
+    }
+
+    /** The key of the step that a launch is for: a key of the recorded step moves with it, another stays. */
+    MemorySegment key(RandomKey key) {
+        LongUnaryOperator steps = keySteps;
+        boolean moves = key.step() == steps.applyAsLong(first);
+        return value(RandomKey.BYTES, target -> (moves ? key.step(steps.applyAsLong(now)) : key).write(target));
+    }
+
+    void keySteps(LongUnaryOperator steps) {
+        keySteps = steps;
+    }
+
+    <T> T decide(Supplier<T> decision) {
+        T then = asWriter(decision);
+        decisions.add(new Decision(decision, then));
+        return then;
+    }
+
+    private <T> T asWriter(Supplier<T> read) {
+        boolean before = writing;
+        writing = true;
+        try {
+            return read.get();
+        } finally {
+            writing = before;
+        }
+    }
+
+    /** Whether the host decides now as it did then. */
+    boolean holds(long step) {
+        now = step;
+        return decisions.stream().allMatch(decision -> asWriter(decision.now()).equals(decision.then()));
+    }
+
+    /** Writes all values for a step and sends them to the device. */
+    void prepare(long step) {
+        now = step;
+        values.forEach(value -> write(value.host(), value.writer()));
+        for (int i = 0; i <= chunk && i < chunks.size(); i++) {
+            Chunk c = chunks.get(i);
+            long bytes = i == chunk ? used : c.host().byteSize();
+            if (bytes > 0) {
+                device.send(c.host().asSlice(0, bytes), c.device().asSlice(0, bytes));
+            }
+        }
+    }
+
+    /** Who outside this package asked: for messages. */
+    static String caller() {
+        return StackWalker.getInstance()
+                .walk(frames -> frames.filter(frame -> !frame.getClassName().startsWith("dev.gatun.tensor.")).findFirst())
+                .map(frame -> frame.getClassName().substring(frame.getClassName().lastIndexOf('.') + 1) + "." + frame.getMethodName()
+                        + " (" + frame.getFileName() + ":" + frame.getLineNumber() + ")")
+                .orElse("the step");
+    }
+
+    void close() {
+        chunks.forEach(c -> pool.release(c.device()));
+        chunks.clear();
+        arena.close();
+    }
+}
