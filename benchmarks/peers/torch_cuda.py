@@ -6,9 +6,15 @@
   python3 torch_cuda.py rows.json --json torch.json     each row in every form that PyTorch has for it
   gatun bench --device cuda --compare torch.json        both in one table
 
+Whole training steps likewise (torch_steps.py):
+
+  gatun bench-steps configs/steps/*.yaml --list > steps.json
+  python3 torch_cuda.py --steps steps.json --json torch-steps.json
+  gatun bench-steps configs/steps/*.yaml --device cuda --compare torch-steps.json
+
 No shape is written here: rows are read, their shapes parsed. What a row is in PyTorch stands in torch_peers.py, one function an operation.
 Times are medians of batches between two CUDA events, after a warm-up; operands are random and rotate through three times the L2 cache.
---dry-run shows what would run and needs no PyTorch.
+--dry-run shows what would run and needs no PyTorch; of whole steps it trains two, tiny and on the CPU, where PyTorch is.
 """
 
 import argparse
@@ -22,6 +28,7 @@ import sys
 from dataclasses import dataclass
 
 import torch_peers
+import torch_steps
 
 BATCH_SECONDS = 1e-3  # that a timed batch lasts at least, so that launches overlap with work
 BATCHES = 9           # timed at least
@@ -195,7 +202,8 @@ def driver_version():
     return answer.stdout.splitlines()[0].strip()
 
 
-def run(rows, forms, quick, json_file):
+def cuda_report():
+    """PyTorch set up for timing on its CUDA device, and what a report says of both."""
     import torch
 
     if not torch.cuda.is_available():
@@ -204,12 +212,18 @@ def run(rows, forms, quick, json_file):
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
+    properties = torch.cuda.get_device_properties(0)
+    return {"device": properties.name, "driver": driver_version(), "torch": torch.__version__, "cudnn": torch.backends.cudnn.version(), "failed": []}
+
+
+def run(rows, forms, quick, json_file):
+    report = cuda_report()
+    report["rows"] = []
+    import torch
     import torch._functorch.config
 
     torch._functorch.config.donated_buffer = False  # graphs are kept for several backward passes
-    properties = torch.cuda.get_device_properties(0)
-    cache = getattr(properties, "L2_cache_size", 0) or (64 << 20)
-    report = {"device": properties.name, "driver": driver_version(), "torch": torch.__version__, "cudnn": torch.backends.cudnn.version(), "rows": [], "failed": []}
+    cache = getattr(torch.cuda.get_device_properties(0), "L2_cache_size", 0) or (64 << 20)
     # What must be compiled comes last: cut short, a run leaves all that is quick.
     for row, peer, form in sorted(
             ((row, peer, form) for row in rows for peer in torch_peers.peers_of(row) for form in peer.forms if not forms or form in forms),
@@ -245,6 +259,24 @@ def time_one(torch, row, peer, form, cache, budget):
         return median_seconds(torch, calls(torch, work, form, row.backward), budget)
 
 
+def whole_steps(options):
+    try:
+        with open(options.steps, encoding="utf-8") as source:
+            descriptions = torch_steps.read(source.read())
+    except (OSError, ValueError, KeyError) as error:
+        sys.exit(f"{options.steps}: {error}")
+    descriptions = [one for one in descriptions if not options.step or one.name in options.step]
+    forms = [form for form in torch_steps.FORMS if not options.form or form in options.form]
+    if not descriptions or not forms:
+        sys.exit(f"there is no such step or form; the forms are {', '.join(torch_steps.FORMS)}")
+    if options.dry_run:
+        torch_steps.dry_run(descriptions, forms)
+        return
+    report = cuda_report()
+    save = (lambda: write(report, options.json)) if options.json else (lambda: None)
+    torch_steps.run(descriptions, forms, not options.no_largest, options.quick, report, save, options.seconds)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="?", default="-", help="JSON of `gatun bench --device cuda --list`; - is standard input")
@@ -252,8 +284,15 @@ def main():
     parser.add_argument("--form", action="append", default=[], metavar="NAME", help="only this form, for example eager; may be given several times")
     parser.add_argument("--quick", action="store_true", help="a tenth of the time, less certain")
     parser.add_argument("--json", metavar="FILE", help="write the times, for `gatun bench --compare`")
+    parser.add_argument("--steps", metavar="FILE", help="whole training steps: JSON of `gatun bench-steps --list`")
+    parser.add_argument("--step", action="append", default=[], metavar="NAME", help="only this step; may be given several times")
+    parser.add_argument("--no-largest", action="store_true", help="of whole steps: only at the batch of the pipeline, not at the largest that fits")
+    parser.add_argument("--seconds", type=float, default=3600, metavar="N", help="of whole steps: none is begun later than that")
     parser.add_argument("--dry-run", action="store_true", help="print what would run; needs no PyTorch")
     options = parser.parse_args()
+    if options.steps:
+        whole_steps(options)
+        return
     try:
         with contextlib.nullcontext(sys.stdin) if options.rows == "-" else open(options.rows, encoding="utf-8") as source:
             rows = read_rows(source.read())
