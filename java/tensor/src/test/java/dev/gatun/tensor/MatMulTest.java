@@ -130,7 +130,7 @@ class MatMulTest {
             float[] gbBefore = gb.toArray();
             MatMul.Affine linear = new MatMul.Affine(b.dtype());
             boolean[] all = {true, true, true};
-            FunctionContext c = new FunctionContext(linear, scope, all, new long[][] {x.shape(), w.shape(), b.shape()});
+            FunctionContext c = new FunctionContext(linear, scope, all, new boolean[] {false, true, true}, new Tensor[] {x, w, b});
             linear.forward(c, x, w, b);
             c.sweep(scope, all, new Tensor[] {null, gw, gb}, false, false);
             Tensor[] gradients = linear.backward(c, g);
