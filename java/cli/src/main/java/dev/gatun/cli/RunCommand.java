@@ -8,6 +8,7 @@ import dev.gatun.learning.pipeline.PipelineReader;
 import dev.gatun.learning.report.Report;
 import dev.gatun.learning.report.Summary;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -35,6 +36,10 @@ abstract class RunCommand implements Callable<Integer> {
             description = "Another method than the file's: a name, or your own in one .java file, compiled as it is read.")
     @Nullable String method;
 
+    @Option(names = "--device", paramLabel = "NAME",
+            description = "Where it computes: cpu, cuda, cuda:N or emulated. The same as --set device.name=NAME.")
+    @Nullable String device;
+
     @Option(names = "--out", paramLabel = "DIR", description = "The run's folder. Default: runs/ and the pipeline file's name.")
     @Nullable Path out;
 
@@ -54,7 +59,11 @@ abstract class RunCommand implements Callable<Integer> {
             }
             file = out.resolve(Trainer.CONFIG);
         }
-        Pipeline pipeline = PipelineReader.read(file, settings, method);
+        List<String> overrides = new ArrayList<>(settings);
+        if (device != null) {
+            overrides.add("device.name=" + device);
+        }
+        Pipeline pipeline = PipelineReader.read(file, overrides, method);
         check(pipeline);
         Path folder = out != null ? out : Path.of("runs", file.getFileName().toString().replaceFirst("\\.ya?ml$", ""));
         try (Progress progress = new Progress(spec.commandLine().getOut(), spec.commandLine().getErr())) {

@@ -86,7 +86,7 @@ public record Pipeline(
 
     /**
      * Every setting that decides the trained weights, by its path such as {@code method.temperature}. Left out: where the data
-     * lie, the device's threads (results do not depend on them), the evaluation, and when checkpoints are written.
+     * lie, the device's threads (results do not depend on them) and number, the evaluation, and when checkpoints are written.
      */
     public Map<String, String> identity() {
         Map<String, Object> map = toMap();
@@ -100,6 +100,8 @@ public record Pipeline(
             }
         });
         identity.remove("data.path");
+        // the same formulas, but other sums: another device rounds otherwise
+        identity.put("device.name", device.name().replaceFirst(":.*", ""));
         return identity;
     }
 
