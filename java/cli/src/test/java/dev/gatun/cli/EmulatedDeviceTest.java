@@ -2,61 +2,119 @@
 package dev.gatun.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gatun.learning.Experiment;
+import dev.gatun.learning.Metrics;
+import dev.gatun.learning.ProgressListener;
+import dev.gatun.learning.Trainer;
+import dev.gatun.learning.pipeline.PipelineReader;
 import dev.gatun.learning.report.Summary;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import tools.jackson.databind.ObjectMapper;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-/** The same experiment, and the same code, on the CUDA kernels. */
+/** Whole runs on the emulated device: what their folder holds, and that they go on where they were killed. */
 class EmulatedDeviceTest {
-    private static final ObjectMapper JSON = JsonMapper.builder().build();
-
-    // Rounding differs between the devices and a step multiplies it; twelve such steps stayed below a hundredth of it.
-    private static final double DRIFT = 1e-4;
-
     @TempDir
     Path folder;
 
     @Test
-    void aTrainingFollowsTheCpu() throws IOException {
-        Path config = Tiny.config(folder, 2);
-        List<Double> cpu = losses(config, "cpu");
-        List<Double> emulated = losses(config, "emulated");
-        assertEquals(2 * Tiny.TRAIN / 16, cpu.size());
-        assertEquals(cpu.size(), emulated.size());
-        for (int step = 0; step < cpu.size(); step++) {
-            assertEquals(cpu.get(step), emulated.get(step), DRIFT * cpu.get(step), "loss of step " + step);
+    void aRunEndsWithScoresAndAReport() throws IOException {
+        Path run = folder.resolve("run");
+        Gatun.Result result = Gatun.here(
+                "pretrain", Tiny.config(folder, 1).toString(), "--out", run.toString(), "--device", "emulated");
+        assertEquals(0, result.status(), result.err());
+        JsonNode summary = JsonMapper.builder().build().readTree(Files.readString(run.resolve(Summary.FILE)));
+        assertEquals("emulated", summary.path("device").asString());
+        assertTrue(summary.path("scores").path("trained").path("knn").asDouble() > 0, summary.toString());
+        assertTrue(Files.readString(run.resolve("report.html")).contains("emulated"));
+    }
+
+    private static Experiment open(Path config, String device) {
+        return Experiment.open(PipelineReader.read(config, List.of("device.name=" + device, "checkpoint.every_steps=4")));
+    }
+
+    private static void train(Path config, String device, Path run, boolean resume, ProgressListener listener) {
+        try (Experiment experiment = open(config, device)) {
+            assertTrue(new Trainer(experiment, run, listener).train(resume));
         }
-        String summary = Files.readString(folder.resolve("emulated").resolve(Summary.FILE));
-        assertEquals("emulated", JSON.readTree(summary).path("device").asString());
-        assertTrue(JSON.readTree(summary).path("scores").has("trained"), summary);
+    }
+
+    private static List<Map<String, Double>> metrics(Path run) {
+        List<Map<String, Double>> lines = Metrics.read(run);
+        lines.forEach(line -> line.keySet().removeAll(List.of("seconds", "images_per_second")));
+        return lines;
+    }
+
+    private Path config(String model) throws IOException {
+        Path config = Tiny.config(folder, 1);
+        return Files.writeString(config, Files.readString(config)
+                .replace("batch: 16", "batch: 8, accumulate: 2")
+                .replace("output: 8", "output: 8, queue: 16, queue_start_epoch: 0")
+                .replaceAll("model: .*", "model: " + model));
+    }
+
+    /** Stops like a kill: after a step, before its checkpoint. */
+    private static ProgressListener killedAfter(long step) {
+        return new ProgressListener() {
+            @Override
+            public void step(Progress progress) {
+                if (progress.step() == step) {
+                    throw new IllegalStateException("killed");
+                }
+            }
+        };
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {
+        "{name: convnet, widths: [4, 8]}",
+        "{name: vit, patch: 2, width: 16, depth: 1, heads: 2, drop_path: 0.3, drop_path_form: mask}",
+        "{name: vit, patch: 2, width: 16, depth: 1, heads: 2, drop_path: 0.3, drop_path_form: subset}"
+    })
+    void aKilledRunGoesOnToTheSameBytes(String model) throws IOException {
+        Path config = config(model);
+        train(config, "emulated", folder.resolve("whole"), false, ProgressListener.SILENT);
+        Path part = folder.resolve("part");
+        boolean resume = false;
+        // before the first checkpoint but that of the start, and after it
+        for (long step : new long[] {2, 5}) {
+            boolean begun = resume;
+            assertThrows(IllegalStateException.class, () -> train(config, "emulated", part, begun, killedAfter(step)));
+            resume = true;
+        }
+        train(config, "emulated", part, true, ProgressListener.SILENT);
+        assertEquals(-1, Files.mismatch(folder.resolve("whole").resolve(Trainer.CHECKPOINT), part.resolve(Trainer.CHECKPOINT)));
+        assertEquals(metrics(folder.resolve("whole")), metrics(part));
+        assertEquals(Tiny.TRAIN / 16, metrics(part).size());
     }
 
     @Test
-    void theSameRunGivesTheSameBytes() throws IOException {
-        Path config = Tiny.config(folder, 1);
-        losses(config, "emulated");
-        Path again = Files.createDirectories(folder.resolve("again"));
-        Files.move(folder.resolve("emulated/backbone.safetensors"), again.resolve("backbone.safetensors"));
-        losses(config, "emulated");
-        assertEquals(-1, Files.mismatch(folder.resolve("emulated/backbone.safetensors"), again.resolve("backbone.safetensors")));
-    }
-
-    private List<Double> losses(Path config, String device) throws IOException {
-        Path run = folder.resolve(device);
-        Gatun.Result result = Gatun.here("pretrain", config.toString(), "--out", run.toString(), "--set", "device.name=" + device);
-        assertEquals(0, result.status(), result.err());
-        return Files.readAllLines(run.resolve("metrics.jsonl")).stream()
-                .map(JSON::readTree)
-                .filter(line -> line.has("loss"))
-                .map(line -> line.path("loss").asDouble())
-                .toList();
+    void anotherDeviceGoesOnWithAWarning() throws IOException {
+        Path config = config("{name: convnet, widths: [4, 8]}");
+        Path run = folder.resolve("run");
+        assertThrows(IllegalStateException.class, () -> train(config, "emulated", run, false, killedAfter(5)));
+        List<String> warnings = new ArrayList<>();
+        train(config, "cpu", run, true, new ProgressListener() {
+            @Override
+            public void warning(String text) {
+                warnings.add(text);
+            }
+        });
+        assertEquals(
+                List.of("resumed with device.name cpu instead of emulated: the result is not that of one uninterrupted run"),
+                warnings.stream().filter(each -> each.startsWith("resumed")).toList());
+        assertEquals(Tiny.TRAIN / 16, metrics(run).size());
     }
 }
