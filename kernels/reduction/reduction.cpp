@@ -265,11 +265,13 @@ size_t Reduction::workspace_bytes() const {
   return static_cast<size_t>(chunks() * kept.count()) * (along_rows() ? sizeof(double) : sizeof(float));
 }
 
-void reduction(const Stream& stream, const Reduction& plan, const float* x, float* y, void* workspace) {
-  GATUN_DISPATCH(dispatch)(stream.threads(), plan, x, y, workspace);
+template <>
+void reduction<float>(const Stream& stream, const Reduction& plan, const float* x, void* y, void* workspace) {
+  GATUN_DISPATCH(dispatch)(stream.threads(), plan, x, static_cast<float*>(y), workspace);
 }
 
-void reduction_count_nonfinite(const Stream& stream, const Loops<1>& loops, const float* x, int32_t* count) {
+template <>
+void reduction_count_nonfinite<float>(const Stream& stream, const Loops<1>& loops, const float* x, int32_t* count) {
   const int64_t found = GATUN_DISPATCH(count_nonfinite)(stream.threads(), loops, x);
   *count = static_cast<int32_t>(std::min<int64_t>(found, std::numeric_limits<int32_t>::max()));
 }

@@ -5,6 +5,7 @@
 
 #include "gatun/reduction.h"
 #include "kernels/common/loops.h"
+#include "kernels/common/storage.h"
 #include "kernels/common/stream.h"
 
 namespace gatun {
@@ -12,6 +13,7 @@ namespace gatun {
 // How x is cut: `kept` runs over the outputs (operand 0 is x, 1 is y), `reduced` over what is combined in each of them.
 struct Reduction {
   int32_t operation;  // GATUN_REDUCTION_...
+  int32_t y_dtype;    // x's storage or GATUN_F32
   Loops<2> kept;      // simplified, led by x
   Loops<1> reduced;   // simplified
 
@@ -28,7 +30,9 @@ struct Reduction {
   size_t workspace_bytes() const;
 };
 
-void reduction(const Stream& stream, const Reduction& plan, const float* x, float* y, void* workspace);
-void reduction_count_nonfinite(const Stream& stream, const Loops<1>& loops, const float* x, int32_t* count);
+template <class T>
+void reduction(const Stream& stream, const Reduction& plan, const T* x, void* y, void* workspace);
+template <class T>
+void reduction_count_nonfinite(const Stream& stream, const Loops<1>& loops, const T* x, int32_t* count);
 
 }  // namespace gatun

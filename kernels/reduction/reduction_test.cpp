@@ -2,6 +2,7 @@
 #include "kernels/reduction/reduction_reference.h"
 
 #include "kernels/testing/memory.h"
+#include "kernels/testing/storage.h"
 #include "kernels/testing/testing.h"
 #include "kernels/testing/workspace.h"
 
@@ -26,16 +27,24 @@ int64_t extent(const gatun_layout& l) {
   return last + 1;
 }
 
-std::vector<float> run_kernel(int threads, int operation, const Case& c, const std::vector<float>& x) {
+// The layouts of c, with x stored as T and y as Y.
+template <class T, class Y>
+std::vector<Y> run_stored(int threads, int operation, const Case& c, const std::vector<T>& x) {
   Device device(threads);
-  const Memory<float> in(x);
-  Memory<float> y(static_cast<size_t>(extent(c.y)), 7.0f);
-  const gatun_reduction_desc desc{sizeof desc, operation, c.x, c.y};
+  const Memory<T> in(x);
+  Memory<Y> y(static_cast<size_t>(extent(c.y)), Y(7.0f));
+  gatun_reduction_desc desc{sizeof desc, operation, c.x, c.y};
+  desc.x.dtype = kDtype<T>;
+  desc.y.dtype = kDtype<Y>;
   size_t bytes = 0;
   run([&](gatun_error* e) { return gatun_reduction_workspace(&desc, &bytes, e); });
   Workspace workspace(bytes);
   run([&](gatun_error* e) { return gatun_reduction(device.stream(), &desc, in.data(), y.data(), bytes ? workspace.data() : nullptr, bytes, e); });
   return y.values();
+}
+
+std::vector<float> run_kernel(int threads, int operation, const Case& c, const std::vector<float>& x) {
+  return run_stored<float, float>(threads, operation, c, x);
 }
 
 std::vector<Case> cases() {
@@ -85,6 +94,41 @@ TEST_CASE("reduction matches the double reference for every operation and layout
       check_close(result, truth, naive);
       for (const int threads : {1, 3}) CHECK(same_bits(result, run_kernel(threads, operation, c, x)));
     }
+  }
+}
+
+#if defined(GATUN_CUDA)
+TEST_CASE_TEMPLATE("reduction of half types sums in float and rounds the result once", T, Bfloat16, Half) {
+  for (const int operation : {GATUN_REDUCTION_SUM, GATUN_REDUCTION_MEAN, GATUN_REDUCTION_MAXIMUM}) {
+    uint32_t seed = 0;
+    for (const Case& c : cases()) {
+      CAPTURE(operation);
+      CAPTURE(seed);
+      std::vector<float> values = normal(extent(c.x), ++seed);
+      for (float& value : values) value += 0.5f;
+      const std::vector<T> x = stored<T>(values);
+      std::vector<float> naive(static_cast<size_t>(extent(c.y)), 7.0f);
+      std::vector<double> truth(naive.begin(), naive.end());
+      reduction_reference<float>(operation, c.x, loaded(x).data(), c.y, naive.data());
+      reduction_reference<double>(operation, c.x, widen(loaded(x)).data(), c.y, truth.data());
+      check_close(run_stored<T, float>(1, operation, c, x), truth, naive);
+      check_stored(run_stored<T, T>(1, operation, c, x), truth, naive);
+    }
+  }
+}
+#endif
+
+TEST_CASE_TEMPLATE("reduction counts what is not finite in every type", T, GATUN_STORAGES) {
+  for (const int64_t n : {3, 4099}) {
+    std::vector<float> values = normal(n, 3);
+    values[0] = kNan;
+    values[static_cast<size_t>(n) - 1] = -kInfinity;
+    Device device;
+    const Memory<T> in(stored<T>(values));
+    Memory<int32_t> found(1, -1);
+    const gatun_reduction_count_nonfinite_desc desc{sizeof desc, 0, layout(kDtype<T>, {n}), layout(GATUN_I32, {1})};
+    run([&](gatun_error* e) { return gatun_reduction_count_nonfinite(device.stream(), &desc, in.data(), found.data(), e); });
+    CHECK(found.values()[0] == 2);
   }
 }
 
@@ -144,6 +188,7 @@ TEST_CASE("reduction refuses bad descriptors with a message that names the opera
   const gatun_layout matrix = layout(GATUN_F32, {4, 4});
   attempt(0, matrix, matrix, "unknown operation 0");
   attempt(GATUN_REDUCTION_SUM, layout(GATUN_I32, {4}), layout(GATUN_F32, {1}), "x is i32");
+  attempt(GATUN_REDUCTION_SUM, matrix, layout(GATUN_I32, {4}), "y is i32, expected f32");
   attempt(GATUN_REDUCTION_SUM, matrix, layout(GATUN_F32, {3}), "x does not reduce to y");
   attempt(GATUN_REDUCTION_SUM, layout(GATUN_F32, {4}), matrix, "x does not reduce to y");
   attempt(GATUN_REDUCTION_SUM, matrix, layout(GATUN_F32, {4, 4}, {0, 1}), "elements overlap");

@@ -84,6 +84,17 @@ void check_layout(const char* name, const gatun_layout& layout, int32_t dtype, i
   }
 }
 
+bool is_stored(int32_t dtype) {
+#if defined(GATUN_CUDA)
+  if (dtype == GATUN_BF16 || dtype == GATUN_F16) return true;
+#endif
+  return dtype == GATUN_F32;
+}
+
+void check_stored_view(const char* name, const gatun_layout& layout) {
+  check_view(name, layout, is_stored(layout.dtype) ? layout.dtype : GATUN_F32, -1);
+}
+
 void check_storage(const char* name, const gatun_layout& layout, int rank) {
   int32_t dtype = GATUN_F32;
 #if defined(GATUN_CUDA)

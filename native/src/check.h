@@ -55,6 +55,12 @@ void check_same_dtype(const char* name, const gatun_layout& layout, const char* 
 // As check_layout, but any strides: for operations that also read transposed, sliced and broadcast operands.
 void check_view(const char* name, const gatun_layout& layout, int32_t dtype, int rank);
 
+// Whether activations may be stored in a dtype on this device: f32, on CUDA also bf16 and f16.
+bool is_stored(int32_t dtype);
+
+// As check_view with any dtype that is_stored and any rank; the others get the message that check_view has for them.
+void check_stored_view(const char* name, const gatun_layout& layout);
+
 // Every element lies at one place: an operand that is written must not overlap itself (stride 0 or interleaved rows).
 void check_no_overlap(const char* name, const gatun_layout& layout);
 

@@ -7,18 +7,7 @@
 
 namespace gatun {
 
-#if defined(GATUN_CUDA)
-static bool is_stored(int32_t dtype) { return dtype == GATUN_F32 || dtype == GATUN_BF16 || dtype == GATUN_F16; }
-#else
-static bool is_stored(int32_t dtype) { return dtype == GATUN_F32; }
-#endif
-
 static bool converts_to_f32(int32_t dtype) { return is_stored(dtype) || dtype == GATUN_U8 || dtype == GATUN_I32 || dtype == GATUN_I64; }
-
-// A view in a dtype that this device stores; the others get the message that check_view has for them.
-static void check_stored_view(const char* name, const gatun_layout& layout) {
-  check_view(name, layout, is_stored(layout.dtype) ? layout.dtype : GATUN_F32, -1);
-}
 
 // Strides with which an input moves when y does, broadcast dimensions with stride 0.
 static void broadcast(const char* name, const gatun_layout& input, const gatun_layout& y, int64_t (&strides)[GATUN_MAX_RANK]) {

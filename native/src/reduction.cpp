@@ -9,10 +9,10 @@ namespace gatun {
 
 static Reduction checked_plan(const gatun_reduction_desc& desc) {
   if (desc.operation < GATUN_REDUCTION_SUM || desc.operation > GATUN_REDUCTION_MAXIMUM) invalid("unknown operation %d", desc.operation);
-  check_view("x", desc.x, GATUN_F32, -1);
-  check_view("y", desc.y, GATUN_F32, -1);
+  check_stored_view("x", desc.x);
+  check_view("y", desc.y, desc.y.dtype == desc.x.dtype ? desc.x.dtype : GATUN_F32, -1);
   check_no_overlap("y", desc.y);
-  Reduction plan{desc.operation, {}, {}};
+  Reduction plan{desc.operation, desc.y.dtype, {}, {}};
   const int missing = desc.x.rank - desc.y.rank;
   bool fits = missing >= 0;
   for (int i = 0; i < desc.x.rank && fits; ++i) {
@@ -52,7 +52,10 @@ gatun_status gatun_reduction(gatun_stream* stream, const gatun_reduction_desc* d
     check_pointer("x", desc->x, x);
     check_pointer("y", desc->y, y);
     check_workspace(workspace, workspace_bytes, plan.workspace_bytes());
-    reduction(*stream, plan, static_cast<const float*>(x), static_cast<float*>(y), workspace);
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      reduction<T>(*stream, plan, static_cast<const T*>(x), y, workspace);
+    });
   });
 }
 
@@ -61,7 +64,7 @@ gatun_status gatun_reduction_count_nonfinite(gatun_stream* stream, const gatun_r
   using namespace gatun;
   return border("reduction_count_nonfinite", error, [&] {
     check_call(stream, desc);
-    check_view("x", desc->x, GATUN_F32, -1);
+    check_stored_view("x", desc->x);
     check_layout("count", desc->count, GATUN_I32, 1);
     check_shape("count", desc->count, {1});
     check_pointer("x", desc->x, x);
@@ -69,7 +72,10 @@ gatun_status gatun_reduction_count_nonfinite(gatun_stream* stream, const gatun_r
     Loops<1> loops;
     for (int i = 0; i < desc->x.rank; ++i) loops.add(desc->x.shape[i], {desc->x.stride[i]});
     loops.simplify(0);
-    reduction_count_nonfinite(*stream, loops, static_cast<const float*>(x), static_cast<int32_t*>(count));
+    with_storage(desc->x.dtype, [&](auto storage) {
+      using T = typename decltype(storage)::Type;
+      reduction_count_nonfinite<T>(*stream, loops, static_cast<const T*>(x), static_cast<int32_t*>(count));
+    });
   });
 }
 

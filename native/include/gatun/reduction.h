@@ -23,15 +23,15 @@ enum {
 typedef struct gatun_reduction_desc {
   uint32_t struct_size;
   int32_t operation;  /**< GATUN_REDUCTION_... */
-  gatun_layout x;     /**< f32, any strides (0 too) */
-  gatun_layout y;     /**< f32, any strides without overlap. Dimensions are aligned with x's at the last one: a missing dimension, or one of
+  gatun_layout x;     /**< f32, on CUDA also bf16 or f16, any strides (0 too) */
+  gatun_layout y;     /**< f32 or dtype of x, any strides without overlap. Dimensions are aligned with x's at the last one: a missing dimension, or one of
                            extent 1, is reduced over; the others have x's extents */
 } gatun_reduction_desc;
 
 typedef struct gatun_reduction_count_nonfinite_desc {
   uint32_t struct_size;
   uint32_t reserved;
-  gatun_layout x;      /**< f32, any strides */
+  gatun_layout x;      /**< f32, on CUDA also bf16 or f16, any strides */
   gatun_layout count;  /**< i32 (1) */
 } gatun_reduction_count_nonfinite_desc;
 
@@ -39,7 +39,7 @@ typedef struct gatun_reduction_count_nonfinite_desc {
 GATUN_API gatun_status gatun_reduction_workspace(const gatun_reduction_desc* desc, size_t* bytes, gatun_error* error);
 
 /**
- * Reduces x to y. Elements are combined in chunks of a fixed order: the bits do not depend on the number of threads, and the rounding
+ * Reduces x to y; sums are f32 at least, rounded once to y's dtype. Elements are combined in chunks of a fixed order: the bits do not depend on the number of threads, and the rounding
  * error grows with the chunk, not with the number of elements.
  */
 GATUN_API gatun_status gatun_reduction(gatun_stream* stream, const gatun_reduction_desc* desc, const void* x, void* y, void* workspace,

@@ -9,18 +9,19 @@ record Cast(DType to) implements Function {
         if (x.dtype() == to) {
             return x;
         }
-        if (!to.floating() || !x.dtype().floating()) {
-            throw new TensorException("to(" + to + "): casts are between f32, bf16 and f16, given " + x.describe());
-        }
-        requireStored(x.device(), to);
-        requireStored(x.device(), x.dtype());
+        require(x, to);
         return Function.apply(new Cast(to), x);
     }
 
-    /** Fails in one line where a device computes in f32 only. */
-    static void requireStored(Device device, DType type) {
-        if (!device.stores(type)) {
-            throw new TensorException("the device " + device.name() + " has no arithmetic in " + type + "; cuda and emulated have");
+    /** Fails in one line where there is no such cast, or the device computes in f32 only. */
+    static void require(Tensor x, DType to) {
+        if (!to.floating() || !x.dtype().floating()) {
+            throw new TensorException("to " + to + ": casts are between f32, bf16 and f16, given " + x.describe());
+        }
+        for (DType type : new DType[] {x.dtype(), to}) {
+            if (!x.device().stores(type)) {
+                throw new TensorException("the device " + x.device().name() + " has no arithmetic in " + type + "; cuda and emulated have");
+            }
         }
     }
 

@@ -31,11 +31,11 @@ final class MatMul {
             throw new TensorException("linear: " + x.describe() + " by " + w.describe() + " plus " + b.describe());
         }
         if (x.rank() == 2) {
-            return Function.apply(new Affine(b.dtype()), x, w, b);
+            return Function.apply(new Affine(), x, w, b);
         }
         long[] shape = x.shape();
         shape[shape.length - 1] = w.size(0);
-        return Function.apply(new Affine(b.dtype()), x.reshape(-1, x.size(-1)), w, b).reshape(shape);
+        return Function.apply(new Affine(), x.reshape(-1, x.size(-1)), w, b).reshape(shape);
     }
 
     private static boolean multiplies(DType dtype) {
@@ -43,7 +43,7 @@ final class MatMul {
     }
 
     /** linear of matrices. */
-    record Affine(DType biasType) implements Function {
+    record Affine() implements Function {
         @Override
         public String name() {
             return "linear";
@@ -79,13 +79,13 @@ final class MatMul {
             Tensor gx = c.needsGradient(0) ? g[0].matmul(c.saved(1)) : null;
             if (c.createsGraph()) {
                 Tensor gw = c.needsGradient(1) ? g[0].transpose().matmul(x) : null;
-                return new Tensor[] {gx, gw, c.needsGradient(2) ? g[0].sum(0) : null};
+                return new Tensor[] {gx, gw, columnSums(c, g[0])};
             }
             if (!c.needsGradient(1)) {
-                return new Tensor[] {gx, null, c.needsGradient(2) ? columnSums(c, g[0]) : null};
+                return new Tensor[] {gx, null, columnSums(c, g[0])};
             }
             Tensor buffer = c.accumulator(1);
-            Tensor gw = buffer != null ? buffer : c.scope().empty(x.dtype(), c.inputShape(1));
+            Tensor gw = buffer != null ? buffer : c.emptyGradient(1);
             Tensor gb = null;
             try (Scope work = c.scope().open()) {
                 Tensor left = readable(g[0].detach().transpose(), work);
@@ -98,25 +98,15 @@ final class MatMul {
                     gemm.multiply(c.stream(), left.operand(), right.operand(), beta, gw.operand(), sums, gb.operand());
                 } else {
                     gemm.multiply(c.stream(), 1f, left.operand(), right.operand(), beta, gw.operand());
-                    gb = c.needsGradient(2) ? columnSums(c, g[0]) : null;
+                    gb = columnSums(c, g[0]);
                 }
             }
-            return new Tensor[] {gx, buffer != null ? null : gw, gb};
+            return new Tensor[] {gx, buffer != null ? null : gw, gb == null ? null : gb.to(c.gradientType(2))};
         }
 
-        /** The gradient of the bias by itself. Of half precision it is a product with ones, which is summed in f32. */
-        private @Nullable Tensor columnSums(FunctionContext c, Tensor g) {
-            if (g.dtype() == DType.F32) {
-                return g.sum(0);
-            }
-            Tensor buffer = c.accumulator(2);
-            Tensor sums = buffer != null ? buffer : c.scope().empty(biasType, c.inputShape(2));
-            try (Scope work = c.scope().open()) {
-                Tensor ones = work.empty(g.dtype(), g.size(0), 1);
-                Kernels.fill(ones, 1f);
-                into(g, true, ones, false, buffer != null ? 1f : 0f, sums.detach().reshape(-1, 1));
-            }
-            return buffer != null ? null : sums;
+        /** The gradient of the bias by itself, rounded once. */
+        private static @Nullable Tensor columnSums(FunctionContext c, Tensor g) {
+            return c.needsGradient(2) ? Reductions.sumTo(g, c.inputShape(2), c.gradientType(2)) : null;
         }
 
         @Override

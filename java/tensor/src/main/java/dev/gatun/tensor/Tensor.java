@@ -342,6 +342,16 @@ public final class Tensor extends TensorArithmetic {
         written();
     }
 
+    /** Overwrites the elements with a floating tensor's of the same shape, each rounded to this one's dtype. Not recorded. */
+    public void castFrom(Tensor source) {
+        if (!java.util.Arrays.equals(shape, source.shape)) {
+            throw new TensorException("castFrom: " + source.describe() + " does not fit into " + describe());
+        }
+        Cast.require(source, dtype);
+        Kernels.copy(source, this);
+        written();
+    }
+
     /** Overwrites the elements of a contiguous f32 tensor. Not recorded. */
     public void copyFrom(float... values) {
         HostCopies.overwrite(this, DType.F32, values.length, MemorySegment.ofArray(values));
@@ -403,6 +413,11 @@ public final class Tensor extends TensorArithmetic {
         block.remake = null;
     }
 
+    /** How often the elements were overwritten in place, by this view or another: what was made of them is stale when this has changed. */
+    public int version() {
+        return version[0];
+    }
+
     /** Type and shape in words, for messages. */
     public String describe() {
         return dtype + Shapes.text(shape);
@@ -420,9 +435,6 @@ public final class Tensor extends TensorArithmetic {
         return this;
     }
 
-    int version() {
-        return version[0];
-    }
 
     long[] shapeArray() {
         return shape;

@@ -128,7 +128,7 @@ class MatMulTest {
             Tensor gb = TapeTest.irregular(scope, 5, 6, N);
             float[] gwBefore = gw.toArray();
             float[] gbBefore = gb.toArray();
-            MatMul.Affine linear = new MatMul.Affine(b.dtype());
+            MatMul.Affine linear = new MatMul.Affine();
             boolean[] all = {true, true, true};
             FunctionContext c = new FunctionContext(linear, scope, all, new boolean[] {false, true, true}, new Tensor[] {x, w, b});
             linear.forward(c, x, w, b);

@@ -42,7 +42,7 @@ public final class Activation implements Function {
     public Tensor forward(FunctionContext c, Tensor... in) {
         Tensor x = c.rows(in[0]);
         c.save(x);
-        Tensor y = c.empty(x.shape());
+        Tensor y = c.like(x);
         dev.gatun.primitives.Activation.forward(c.stream(), kind, x.operand(), y.operand());
         return y;
     }

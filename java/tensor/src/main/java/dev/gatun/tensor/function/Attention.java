@@ -21,7 +21,7 @@ public final class Attention {
     /**
      * Batched attention.
      *
-     * @param q (B, Nq, H, D)
+     * @param q (B, Nq, H, D), f32 or on a CUDA device bf16 or f16, as k, v and the result
      * @param k (B, Nk, H, D)
      * @param v (B, Nk, H, D)
      * @param causal whether query i sees only keys j ≤ i + (Nk − Nq)
@@ -31,7 +31,7 @@ public final class Attention {
         return Function.apply(new Separate(scale, causal), q, k, v);
     }
 
-    /** As {@link #apply(Tensor, Tensor, Tensor, float, boolean)} with a bias (B, H, Nq, Nk) on the scores; its first three sizes may be 1. */
+    /** As {@link #apply(Tensor, Tensor, Tensor, float, boolean)} with an f32 bias (B, H, Nq, Nk) on the scores; its first three sizes may be 1. */
     public static Tensor apply(Tensor q, Tensor k, Tensor v, Tensor bias, float scale, boolean causal) {
         return Function.apply(new Separate(scale, causal), q, k, v, bias);
     }
@@ -120,7 +120,7 @@ public final class Attention {
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
             check(in[0], in[1], in[2]);
-            Tensor out = c.empty(in[0].shape());
+            Tensor out = c.like(in[0]);
             Tensor logSumExp = c.empty(in[0].size(0), in[0].size(2), in[0].size(1));
             Tensor bias = in.length > 3 ? in[3] : null;
             Attention.forward(c, inputs(in[0], in[1], in[2], bias), out, logSumExp);
@@ -135,10 +135,10 @@ public final class Attention {
         @Override
         public @Nullable Tensor[] backward(FunctionContext c, Tensor... g) {
             Tensor bias = c.inputs() > 3 ? c.saved(5) : null;
-            Tensor dq = c.empty(c.inputShape(0));
-            Tensor dk = c.empty(c.inputShape(1));
-            Tensor dv = c.empty(c.inputShape(2));
-            Tensor dbias = bias != null && c.needsGradient(3) ? c.empty(c.inputShape(3)) : null;
+            Tensor dq = c.empty(c.inputType(0), c.inputShape(0));
+            Tensor dk = c.empty(c.inputType(1), c.inputShape(1));
+            Tensor dv = c.empty(c.inputType(2), c.inputShape(2));
+            Tensor dbias = bias != null && c.needsGradient(3) ? c.emptyGradient(3) : null;
             Gradients gradients = new Gradients(
                     dq.operand(), dk.operand(), dv.operand(), dbias == null ? Operand.NONE : dbias.operand());
             Attention.backward(
@@ -185,7 +185,8 @@ public final class Attention {
             long depth = qkv.size(-1);
             boolean ragged = offsets != null;
             long rows = qkv.size(0);
-            Tensor out = ragged ? c.empty(rows, heads, depth) : c.empty(rows, qkv.size(1), heads, depth);
+            long[] shape = ragged ? new long[] {rows, heads, depth} : new long[] {rows, qkv.size(1), heads, depth};
+            Tensor out = c.empty(qkv.dtype(), shape);
             Tensor logSumExp = ragged ? c.empty(heads, rows) : c.empty(rows, heads, qkv.size(1));
             Attention.forward(c, inputs(qkv), out, logSumExp);
             c.save(qkv, out, logSumExp);
@@ -194,7 +195,7 @@ public final class Attention {
 
         @Override
         public Tensor[] backward(FunctionContext c, Tensor... g) {
-            Tensor dqkv = c.empty(c.inputShape(0));
+            Tensor dqkv = c.empty(c.inputType(0), c.inputShape(0));
             Gradients gradients = new Gradients(part(dqkv, 0), part(dqkv, 1), part(dqkv, 2));
             Attention.backward(c, inputs(c.saved(0)), c.saved(1), c.saved(2), c.dense(g[0]), gradients);
             return new Tensor[] {dqkv};

@@ -32,7 +32,7 @@ public final class BatchNorm implements Function {
     /**
      * Training: normalises by the batch's statistics and moves the running ones towards them.
      *
-     * @param x (..., C), at least two rows
+     * @param x (..., C), at least two rows; f32, or on a CUDA device bf16 or f16, as the result; all else is f32
      * @param gamma (C) scale
      * @param beta (C) shift
      * @param runningMean (C), overwritten: (1 − momentum)·running + momentum·batch
@@ -60,7 +60,7 @@ public final class BatchNorm implements Function {
             Scope scope = x.scope();
             Tensor rstd = scope.full(1f, variance.shape())
                     .div(scope.attach(variance.detach()).add((float) epsilon).sqrt());
-            Tensor y = x.sub(mean.detach()).mul(rstd.mul(gamma)).add(beta);
+            Tensor y = x.to(DType.F32).sub(mean.detach()).mul(rstd.mul(gamma)).add(beta).to(x.dtype());
             return relu ? Activation.relu(y) : y;
         }
         return Function.apply(new Inference(mean, variance, epsilon, relu), x, gamma, beta);
@@ -70,7 +70,7 @@ public final class BatchNorm implements Function {
     private record Inference(Tensor mean, Tensor variance, double epsilon, boolean relu) implements Function {
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
-            Tensor y = c.empty(in[0].shape());
+            Tensor y = c.like(in[0]);
             dev.gatun.primitives.BatchNorm.inference(
                     c.stream(),
                     relu,
@@ -96,7 +96,7 @@ public final class BatchNorm implements Function {
         long channels = x.size(-1);
         Tensor mean = c.empty(channels);
         Tensor rstd = c.empty(channels);
-        Tensor y = c.empty(x.shape());
+        Tensor y = c.like(x);
         try (Scope work = c.scope().open()) {
             Tensor centered = work.empty(channels);
             long bytes = dev.gatun.primitives.BatchNorm.statisticsWorkspace(
@@ -153,7 +153,7 @@ public final class BatchNorm implements Function {
         }
         Tensor dx = null;
         if (c.needsGradient(0)) {
-            dx = c.empty(c.inputShape(0));
+            dx = c.empty(c.inputType(0), c.inputShape(0));
             dev.gatun.primitives.BatchNorm.backward(
                     c.stream(),
                     relu,

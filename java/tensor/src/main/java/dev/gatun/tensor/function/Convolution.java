@@ -22,7 +22,7 @@ public final class Convolution implements Function {
     /**
      * Without bias.
      *
-     * @param x (B, H, W, C)
+     * @param x (B, H, W, C); f32, or on a CUDA device bf16 or f16, as the weights and the result
      * @param weight (O, KH, KW, C / groups)
      * @return (B, OH, OW, O)
      */
@@ -31,7 +31,7 @@ public final class Convolution implements Function {
         return Function.apply(new Convolution(geometry), x, weight);
     }
 
-    /** With a bias (O). */
+    /** With an f32 bias (O). */
     public static Tensor apply(Tensor x, Tensor weight, Tensor bias, Geometry geometry) {
         check(x, weight);
         return Function.apply(new Convolution(geometry), x, weight, bias);
@@ -54,7 +54,7 @@ public final class Convolution implements Function {
         if (height < 1 || width < 1) {
             throw new TensorException("convolution: the kernel " + w.describe() + " is larger than the padded " + x.describe());
         }
-        Tensor y = c.empty(x.size(0), height, width, w.size(0));
+        Tensor y = c.empty(x.dtype(), x.size(0), height, width, w.size(0));
         Operand bias = in.length > 2 ? in[2].operand() : Operand.NONE;
         try (Scope work = c.scope().open()) {
             long bytes = dev.gatun.primitives.Convolution.forwardWorkspace(
@@ -99,7 +99,7 @@ public final class Convolution implements Function {
             c.forget(0);
         }
         if (c.needsGradient(0)) {
-            dx = c.empty(c.inputShape(0));
+            dx = c.empty(c.inputType(0), c.inputShape(0));
             Tensor w = c.saved(1);
             try (Scope work = c.scope().open()) {
                 long bytes = dev.gatun.primitives.Convolution.backwardDataWorkspace(
@@ -108,6 +108,8 @@ public final class Convolution implements Function {
                         c.stream(), dy.operand(), w.operand(), dx.operand(), geometry, work.workspace(bytes));
             }
         }
+        // of weights that were computed, as against watched, the gradient is stored as they are
+        dw = dw == null ? null : dw.to(c.gradientType(1));
         return c.inputs() > 2 ? new Tensor[] {dx, dw, db} : new Tensor[] {dx, dw};
     }
 }

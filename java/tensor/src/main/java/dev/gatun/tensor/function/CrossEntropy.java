@@ -30,7 +30,7 @@ public final class CrossEntropy implements Function {
     /**
      * The mean over rows of −Σₖ tₖ log softmax(logits / temperature)ₖ; with labels, over the rows that have one (0 if none has).
      *
-     * @param logits (..., K)
+     * @param logits (..., K), f32, or on a CUDA device bf16 or f16; the loss is f32
      * @param targets f32 of logits' shape, or i32 (rows)
      * @param temperature positive
      * @return a scalar
@@ -68,7 +68,7 @@ public final class CrossEntropy implements Function {
 
     @Override
     public @Nullable Tensor[] backward(FunctionContext c, Tensor... g) {
-        Tensor dlogits = c.empty(c.inputShape(0));
+        Tensor dlogits = c.empty(c.inputType(0), c.inputShape(0));
         dev.gatun.primitives.CrossEntropy.backward(
                 c.stream(),
                 temperature,

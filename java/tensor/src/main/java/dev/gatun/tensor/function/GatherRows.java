@@ -18,7 +18,7 @@ public final class GatherRows implements Function {
     /**
      * Picks rows; one may be picked several times.
      *
-     * @param x any dtype (N, ...), each row contiguous; only f32 has a gradient
+     * @param x any dtype (N, ...), each row contiguous; floating types have a gradient
      * @param indices i32 (n), each in [0, N)
      * @return (n, ...)
      */
@@ -45,14 +45,14 @@ public final class GatherRows implements Function {
     @Override
     public @Nullable Tensor[] backward(FunctionContext c, Tensor... g) {
         Tensor others = c.accumulator(0);
-        if (others != null && others.rank() > 1 && others.isContiguous()) {
+        if (others != null && others.rank() > 1 && others.isContiguous() && others.dtype() == g[0].dtype()) {
             // the rows that nothing picked are not touched: with a shortcut around a branch on some rows, these are most of the work
             Operand sum = others.operand();
             dev.gatun.primitives.StochasticDepth.forward(c.stream(), sum, c.dense(g[0]).operand(), c.saved(0).operand(),
                     Operand.NONE, Operand.NONE, sum, 1f);
             return new Tensor[] {null};
         }
-        Tensor dx = c.empty(c.inputShape(0));
+        Tensor dx = c.empty(c.inputType(0), c.inputShape(0));
         dev.gatun.primitives.GatherRows.backward(
                 c.stream(), c.dense(g[0]).operand(), c.saved(0).operand(), dx.operand());
         return new Tensor[] {dx};

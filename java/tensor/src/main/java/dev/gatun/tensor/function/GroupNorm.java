@@ -22,7 +22,7 @@ public final class GroupNorm implements Function {
     /**
      * (x − mean) / √(biased variance + epsilon) · gamma + beta, mean and variance over all positions and a group's channels.
      *
-     * @param x (B, ..., C)
+     * @param x (B, ..., C); f32, or on a CUDA device bf16 or f16, as the result; all else is f32
      * @param gamma (C)
      * @param beta (C)
      */
@@ -52,7 +52,7 @@ public final class GroupNorm implements Function {
     @Override
     public Tensor forward(FunctionContext c, Tensor... in) {
         Tensor x = c.dense(in[0]);
-        Tensor y = c.empty(x.shape());
+        Tensor y = c.like(x);
         Tensor mean = c.empty(x.size(0), groups);
         Tensor rstd = c.empty(x.size(0), groups);
         try (Scope work = c.scope().open()) {
@@ -89,7 +89,7 @@ public final class GroupNorm implements Function {
         Operand mean = c.saved(2).operand();
         Operand rstd = c.saved(3).operand();
         Operand dy = c.dense(g[0]).operand();
-        Tensor dx = c.empty(c.inputShape(0));
+        Tensor dx = c.empty(c.inputType(0), c.inputShape(0));
         Tensor dgamma = c.empty(c.inputShape(1));
         Tensor dbeta = c.empty(c.inputShape(2));
         try (Scope work = c.scope().open()) {

@@ -38,7 +38,7 @@ public final class InfoNce implements Function {
      * The mean loss over the rows that have a positive; 0 if none has. SimCLR's loss is this with {@link #twins}, SupCon's with labels as
      * groups. The gradient flows through both sides of each comparison.
      *
-     * @param z (N, D); every row is compared with all others
+     * @param z (N, D), f32, or on a CUDA device bf16 or f16; every row is compared with all others
      * @param groups i32 (N)
      * @param temperature positive
      * @return a scalar
@@ -129,8 +129,8 @@ public final class InfoNce implements Function {
     }
 
     private static Tensor matrix(FunctionContext c, Tensor t) {
-        if (t.rank() != 2 || t.dtype() != DType.F32) {
-            throw new TensorException("InfoNCE: needs f32 rows (N, D), given " + t.describe());
+        if (t.rank() != 2 || !t.dtype().floating()) {
+            throw new TensorException("InfoNCE: needs rows (N, D) of a floating type, given " + t.describe());
         }
         return c.channels(t);
     }
@@ -141,8 +141,8 @@ public final class InfoNce implements Function {
         Inputs inputs = inputs(c.saved(0), self ? null : c.saved(5), c.saved(1), self ? null : c.saved(6));
         Operand lse = c.saved(2).operand();
         Operand positives = c.saved(3).operand();
-        Tensor dq = c.empty(c.inputShape(0));
-        Tensor dk = !self && c.needsGradient(1) ? c.empty(c.inputShape(1)) : null;
+        Tensor dq = c.empty(c.inputType(0), c.inputShape(0));
+        Tensor dk = !self && c.needsGradient(1) ? c.empty(c.inputType(1), c.inputShape(1)) : null;
         Gradients gradients = new Gradients(dq.operand(), dk == null ? Operand.NONE : dk.operand());
         try (Scope work = c.scope().open()) {
             Operand dloss = work.attach(c.dense(g[0])).operand();

@@ -29,7 +29,7 @@ public final class L2Normalize implements Function {
     @Override
     public Tensor forward(FunctionContext c, Tensor... in) {
         Tensor x = c.rows(in[0]);
-        Tensor y = c.empty(x.shape());
+        Tensor y = c.like(x);
         Tensor norm = c.empty(x.elements() / Math.max(1, x.size(-1)));
         dev.gatun.primitives.L2Normalize.forward(c.stream(), x.operand(), y.operand(), norm.operand(), epsilon);
         c.save(y, norm);
@@ -40,7 +40,7 @@ public final class L2Normalize implements Function {
     public Tensor[] backward(FunctionContext c, Tensor... g) {
         Tensor y = c.saved(0);
         Tensor dy = c.dense(g[0]);
-        Tensor dx = c.empty(y.shape());
+        Tensor dx = c.like(y);
         dev.gatun.primitives.L2Normalize.backward(
                 c.stream(), y.operand(), c.saved(1).operand(), dy.operand(), dx.operand(), epsilon);
         return new Tensor[] {dx};

@@ -19,7 +19,7 @@ public final class LayerNorm implements Function {
     /**
      * (x − mean) / √(biased variance + epsilon) · gamma + beta for each row.
      *
-     * @param x (..., C)
+     * @param x (..., C); f32, or on a CUDA device bf16 or f16, as the result; all else is f32
      * @param gamma (C)
      * @param beta (C)
      */
@@ -39,7 +39,7 @@ public final class LayerNorm implements Function {
     public Tensor forward(FunctionContext c, Tensor... in) {
         Tensor x = c.rows(in[0]);
         long rows = x.elements() / Math.max(1, x.size(-1));
-        Tensor y = c.empty(x.shape());
+        Tensor y = c.like(x);
         Tensor mean = c.empty(rows);
         Tensor rstd = c.empty(rows);
         dev.gatun.primitives.LayerNorm.forward(
@@ -62,7 +62,7 @@ public final class LayerNorm implements Function {
         Operand mean = c.saved(2).operand();
         Operand rstd = c.saved(3).operand();
         Operand dy = c.dense(g[0]).operand();
-        Tensor dx = c.empty(c.inputShape(0));
+        Tensor dx = c.empty(c.inputType(0), c.inputShape(0));
         Tensor dgamma = c.empty(c.inputShape(1));
         Tensor dbeta = c.empty(c.inputShape(2));
         try (Scope work = c.scope().open()) {

@@ -55,7 +55,7 @@ public final class Pooling {
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
             long[] shape = outputShape(in[0], window);
-            Tensor y = c.empty(shape);
+            Tensor y = c.empty(in[0].dtype(), shape);
             Tensor argmax = c.scope().empty(DType.I32, shape);
             dev.gatun.primitives.Pooling.max(c.stream(), c.channels(in[0]).operand(), y.operand(), argmax.operand(), window);
             c.save(argmax);
@@ -64,7 +64,7 @@ public final class Pooling {
 
         @Override
         public Tensor[] backward(FunctionContext c, Tensor... g) {
-            Tensor dx = c.empty(c.inputShape(0));
+            Tensor dx = c.empty(c.inputType(0), c.inputShape(0));
             dev.gatun.primitives.Pooling.maxBackward(
                     c.stream(), c.dense(g[0]).operand(), c.saved(0).operand(), dx.operand(), window);
             return new Tensor[] {dx};
@@ -79,14 +79,14 @@ public final class Pooling {
 
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
-            Tensor y = c.empty(outputShape(in[0], window));
+            Tensor y = c.empty(in[0].dtype(), outputShape(in[0], window));
             dev.gatun.primitives.Pooling.average(c.stream(), c.channels(in[0]).operand(), y.operand(), window, countIncludePad);
             return y;
         }
 
         @Override
         public Tensor[] backward(FunctionContext c, Tensor... g) {
-            Tensor dx = c.empty(c.inputShape(0));
+            Tensor dx = c.empty(c.inputType(0), c.inputShape(0));
             dev.gatun.primitives.Pooling.averageBackward(
                     c.stream(), c.dense(g[0]).operand(), dx.operand(), window, countIncludePad);
             return new Tensor[] {dx};

@@ -25,7 +25,7 @@ public final class Softmax implements Function {
 
     @Override
     public Tensor forward(FunctionContext c, Tensor... in) {
-        Tensor y = c.empty(in[0].shape());
+        Tensor y = c.like(in[0]);
         dev.gatun.primitives.Softmax.forward(c.stream(), temperature, c.rows(in[0]).operand(), y.operand());
         c.save(y);
         return y;
@@ -33,7 +33,7 @@ public final class Softmax implements Function {
 
     @Override
     public Tensor[] backward(FunctionContext c, Tensor... g) {
-        Tensor dx = c.empty(c.inputShape(0));
+        Tensor dx = c.like(c.saved(0));
         dev.gatun.primitives.Softmax.backward(
                 c.stream(), temperature, c.saved(0).operand(), c.dense(g[0]).operand(), dx.operand());
         return new Tensor[] {dx};

@@ -68,10 +68,10 @@ public final class StochasticDepth implements Function {
     /**
      * y = x + mask · gamma ⊙ residual for each sample, then a ReLU if wanted, which keeps nothing but y.
      *
-     * @param x (B, ..., C)
+     * @param x (B, ..., C); f32, or on a CUDA device bf16 or f16, as the residual and the result
      * @param residual shape of x
      * @param mask (B) of {@link #mask}, or null: 1
-     * @param gamma (C) LayerScale's factor of each channel, or null: 1
+     * @param gamma f32 (C) LayerScale's factor of each channel, or null: 1
      */
     public static Tensor joinMasked(
             Tensor x, Tensor residual, @Nullable Tensor mask, @Nullable Tensor gamma, boolean relu) {
@@ -102,7 +102,7 @@ public final class StochasticDepth implements Function {
 
     @Override
     public Tensor forward(FunctionContext c, Tensor... in) {
-        Tensor y = c.empty(in[0].shape());
+        Tensor y = c.like(in[0]);
         Operand gamma = in.length > 2 ? in[2].operand() : Operand.NONE;
         dev.gatun.primitives.StochasticDepth.forward(
                 c.stream(), c.dense(in[0]).operand(), c.dense(in[1]).operand(), operand(indices), operand(mask), gamma, y.operand(), scale);
@@ -135,7 +135,7 @@ public final class StochasticDepth implements Function {
         Tensor dresidual = null;
         Tensor dgamma = wantsGamma ? c.empty(c.inputShape(2)) : null;
         if (c.needsGradient(1) || wantsGamma) {
-            dresidual = c.empty(c.inputShape(1));
+            dresidual = c.empty(c.inputType(1), c.inputShape(1));
             Operand gamma = scaled ? c.saved(2).operand() : Operand.NONE;
             Operand residual = wantsGamma ? c.saved(1).operand() : Operand.NONE;
             try (Scope work = c.scope().open()) {

@@ -41,7 +41,7 @@ public final class Conv2d implements Layer {
     @Override
     public Tensor forward(Pass pass, Tensor x) {
         return bias == null
-                ? Convolution.apply(x, pass.use(weight), geometry)
-                : Convolution.apply(x, pass.use(weight), pass.use(bias), geometry);
+                ? Convolution.apply(x, pass.use(weight, x.dtype()), geometry)
+                : Convolution.apply(x, pass.use(weight, x.dtype()), pass.use(bias), geometry);
     }
 }

@@ -28,7 +28,7 @@ public final class Linear implements Layer {
     @Override
     public Tensor forward(Pass pass, Tensor x) {
         return bias == null
-                ? x.matmulTransposed(pass.use(weight))
-                : x.linear(pass.use(weight), pass.use(bias));
+                ? x.matmulTransposed(pass.use(weight, x.dtype()))
+                : x.linear(pass.use(weight, x.dtype()), pass.use(bias));
     }
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor.layer;
 
+import dev.gatun.primitives.DType;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
+import java.util.function.Function;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -17,6 +19,7 @@ public final class Parameter {
     private @Nullable Tensor value;
     private @Nullable Supplier<Tensor> gradients;
     private @Nullable Tensor gradient;
+    private @Nullable Function<DType, ComputeCopy> copies;
 
     Parameter(String name, Initializer initializer, FileLayout fileLayout, boolean decay, long... shape) {
         this.name = name;
@@ -76,12 +79,19 @@ public final class Parameter {
         return gradient;
     }
 
+    /** Where the values are in the dtype that a network computes in, other than f32. */
+    ComputeCopy copy(DType type) {
+        built();
+        return copies.apply(type);
+    }
+
     Initializer initializer() {
         return initializer;
     }
 
-    void place(long at, Tensor values, Supplier<Tensor> gradients) {
+    void place(long at, Tensor values, Supplier<Tensor> gradients, Function<DType, ComputeCopy> copies) {
         offset = at;
+        this.copies = copies;
         value = values;
         this.gradients = gradients;
     }

@@ -10,6 +10,7 @@ import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -45,8 +46,15 @@ public final class Parameters {
         @Nullable Tensor values;
         @Nullable Tensor gradients;
 
+        final Map<DType, ComputeCopy> copies = new EnumMap<>(DType.class);
+
         Store(String name) {
             this.name = name;
+        }
+
+        // a network that computes in f32 never pays for another copy of its weights
+        ComputeCopy copy(DType type) {
+            return copies.computeIfAbsent(type, t -> new ComputeCopy(values, parameters.values(), t));
         }
 
         // a network that is never trained never pays for gradients
@@ -225,7 +233,7 @@ public final class Parameters {
         }
         RandomKey key = new RandomKey(seed, 0, INITIAL_STREAM);
         offsets.forEach((p, at) -> {
-            p.place(at, store.values.part(at, p.shape()), () -> store.gradients().part(at, p.shape()));
+            p.place(at, store.values.part(at, p.shape()), () -> store.gradients().part(at, p.shape()), store::copy);
             p.initializer().fill(p.value(), key.named(p.name().substring(store.name.length())));
         });
         for (State s : store.states.values()) {

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor.layer;
 
+import dev.gatun.primitives.DType;
 import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.IdentityHashMap;
 import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -21,12 +25,20 @@ public final class Pass {
     private final @Nullable Tape tape;
     private final @Nullable RandomKey key;
     private final boolean training;
-    private final Map<Parameter, Tensor> watched = new IdentityHashMap<>();
+    private final Map<DType, Map<Parameter, Tensor>> watched = new EnumMap<>(DType.class);
+    /** Of this pass and those beside it: copies of weights that it has cast. */
+    private final Set<ComputeCopy> cast;
     private final Map<Long, Tensor> samples = new HashMap<>();
     private long[] ids = new long[0];
     private int draws;
+    private DType precision = DType.F32;
 
     private Pass(Scope scope, @Nullable Tape tape, @Nullable RandomKey key, boolean training) {
+        this(scope, tape, key, training, Collections.newSetFromMap(new IdentityHashMap<>()));
+    }
+
+    private Pass(Scope scope, @Nullable Tape tape, @Nullable RandomKey key, boolean training, Set<ComputeCopy> cast) {
+        this.cast = cast;
         this.scope = scope;
         this.tape = tape;
         this.key = key;
@@ -45,10 +57,30 @@ public final class Pass {
 
     /**
      * A pass beside this one for the same samples, without gradients and with random decisions of its own: for a target network
-     * that sees the batch as this pass's network does.
+     * that sees the batch as this pass's network does, in the same precision.
      */
     public Pass withoutGradient() {
-        return new Pass(scope, null, nextKey(), training).withSamples(ids);
+        return new Pass(scope, null, nextKey(), training, cast).withSamples(ids).withPrecision(precision);
+    }
+
+    /**
+     * Says what the networks behind a border of {@link MixedPrecision} compute in; without, f32.
+     *
+     * @param type f32, bf16 or f16
+     * @return this pass
+     * @throws TensorException if the device has no arithmetic in the type
+     */
+    public Pass withPrecision(DType type) {
+        if (!scope.device().stores(type)) {
+            throw new TensorException("the device " + scope.device().name() + " has no arithmetic in " + type + "; cuda and emulated have");
+        }
+        precision = type;
+        return this;
+    }
+
+    /** What the networks behind a border of {@link MixedPrecision} compute in. */
+    public DType precision() {
+        return precision;
     }
 
     /** Running statistics, nothing random, no gradients. */
@@ -133,9 +165,27 @@ public final class Pass {
         return scope.attach(s.value());
     }
 
-    /** A parameter as a tensor of this pass: tracked if the pass records, with its gradient going to the flat buffer. */
+    /** A parameter as an f32 tensor of this pass: tracked if the pass records, with its gradient going to the flat buffer. */
     public Tensor use(Parameter p) {
-        return watched.computeIfAbsent(
-                p, q -> tape == null ? scope.attach(q.value()) : tape.watch(q.value(), q.gradient()));
+        return use(p, DType.F32);
+    }
+
+    /**
+     * A parameter in the dtype of the activations that it meets: weights of products and convolutions, what is added to tokens. As
+     * {@link #use(Parameter)}; its gradient goes to the f32 flat buffer whatever the dtype.
+     */
+    public Tensor use(Parameter p, DType type) {
+        return watched.computeIfAbsent(type, t -> new IdentityHashMap<>()).computeIfAbsent(p, q -> {
+            Tensor value = type == DType.F32 ? q.value() : computed(q, q.copy(type));
+            return tape == null ? scope.attach(value) : tape.watch(value, q.gradient());
+        });
+    }
+
+    // A training pass casts anew even where nothing was written: a recorded step repeats what it did, and that must include the cast.
+    private Tensor computed(Parameter p, ComputeCopy copy) {
+        if (training && cast.add(copy) || copy.stale(p)) {
+            copy.cast();
+        }
+        return copy.of(p);
     }
 }

@@ -2,6 +2,7 @@
 package dev.gatun.vision.backbone;
 
 import dev.gatun.primitives.Convolution.Geometry;
+import dev.gatun.primitives.DType;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
 import dev.gatun.tensor.layer.Conv2d;
@@ -70,8 +71,8 @@ final class Vit implements Encoder {
         int across = (int) patches.size(2);
         long batch = x.size(0);
         patches = patches.reshape(batch, (long) height * across, width);
-        Tensor first = pass.scope().zeros(batch, 1, width).add(pass.use(token));
-        Tensor tokens = Tensor.concat(1, first, patches).add(positions(pass, height, across));
+        Tensor first = pass.scope().zeros(x.dtype(), batch, 1, width).add(pass.use(token, x.dtype()));
+        Tensor tokens = Tensor.concat(1, first, patches).add(positions(pass, height, across, x.dtype()));
         for (Block block : blocks) {
             tokens = block.forward(pass, tokens);
         }
@@ -81,15 +82,16 @@ final class Vit implements Encoder {
         return norm.forward(pass, tokens.slice(1, 0, 1).reshape(batch, width));
     }
 
-    private Tensor positions(Pass pass, int height, int across) {
-        Tensor all = pass.use(positions);
+    private Tensor positions(Pass pass, int height, int across, DType type) {
         if (height == gridHeight && across == gridWidth) {
-            return all;
+            return pass.use(positions, type);
         }
+        // few numbers: interpolated in f32, rounded once
+        Tensor all = pass.use(positions);
         int from = gridHeight * gridWidth;
         Tensor weights = pass.scope().of(PositionGrid.weights(gridHeight, gridWidth, height, across), height * across, from);
         Tensor grid = weights.matmul(all.slice(1, 1, from + 1).reshape(from, width));
-        return Tensor.concat(1, all.slice(1, 0, 1), grid.reshape(1, (long) height * across, width));
+        return Tensor.concat(1, all.slice(1, 0, 1), grid.reshape(1, (long) height * across, width)).to(type);
     }
 
     private void checkSize(long height, long across) {
