@@ -27,6 +27,7 @@ import picocli.CommandLine.Spec;
             InfoCommand.class,
             SelftestCommand.class,
             BenchCommand.class,
+            BenchStepsCommand.class,
         },
         footer = {
             "",

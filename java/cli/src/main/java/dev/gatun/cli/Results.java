@@ -23,8 +23,7 @@ final class Results {
 
     /** Writes the lines of one run; the file is there whole or not at all. */
     static void write(Path file, List<JsonNode> lines) throws IOException {
-        ObjectNode document = MAPPER.createObjectNode();
-        document.put("version", Version.string());
+        ObjectNode document = document();
         ArrayNode ceilings = document.putArray("ceilings");
         ArrayNode rows = MAPPER.createArrayNode();
         String next = "";
@@ -46,6 +45,16 @@ final class Results {
             }
         }
         document.set("rows", rows);
+        write(file, document);
+    }
+
+    /** An empty document that says which Gatun wrote it. */
+    static ObjectNode document() {
+        return MAPPER.createObjectNode().put("version", Version.string());
+    }
+
+    /** Writes a document; the file is there whole or not at all. */
+    static void write(Path file, ObjectNode document) throws IOException {
         Path folder = file.toAbsolutePath().getParent();
         Files.createDirectories(folder);
         Path part = Files.createTempFile(folder, "results", ".part");

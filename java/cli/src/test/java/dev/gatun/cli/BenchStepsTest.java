@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+/** Whole steps are timed; here with everything small. */
+class BenchStepsTest {
+    private static final List<String> SMALL = List.of(
+            "precision=f32", "device.threads=1", "data.shape=[24,24,3]", "data.batch=4", "views.crops.0.size=16");
+
+    @TempDir
+    Path folder;
+
+    private static Path config(String name) {
+        Path root = Path.of("").toAbsolutePath();
+        while (!Files.isDirectory(root.resolve("configs"))) {
+            root = root.getParent();
+        }
+        return root.resolve("configs/steps/" + name + ".yaml");
+    }
+
+    private static List<String> small(String name) {
+        List<String> settings = new ArrayList<>(SMALL);
+        if (name.equals("resnet50")) {
+            settings.addAll(List.of("model.depths=[1,1]", "model.widths=[8,8]", "data.classes=5"));
+        } else {
+            settings.addAll(List.of("model.depth=1", "model.width=16", "model.heads=2", "model.patch=8"));
+            settings.addAll(name.startsWith("swav")
+                    ? List.of("views.crops.1.size=8", "method.prototypes=8", "method.hidden=[16]", "method.output=8")
+                    : List.of("data.classes=5"));
+        }
+        return settings;
+    }
+
+    private static Gatun.Result bench(String name, String... more) {
+        List<String> line = new ArrayList<>(List.of("bench-steps", config(name).toString()));
+        small(name).forEach(setting -> line.addAll(List.of("--set", setting)));
+        line.addAll(List.of(more));
+        return Gatun.here(line.toArray(String[]::new));
+    }
+
+    private static JsonNode read(Path file) throws IOException {
+        return JsonMapper.builder().build().readTree(Files.readString(file));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"swav-vit-s16", "vit-s16-drop-path-mask", "vit-s16-drop-path-subset", "resnet50"})
+    void aStepIsTimedOnTheEmulatedDevice(String name) throws IOException {
+        Path json = folder.resolve("steps.json");
+        Gatun.Result result = bench(name, "--device", "emulated", "--steps", "2", "--warm-up", "1", "--json", json.toString());
+        assertEquals(0, result.status(), result.err());
+        assertTrue(result.out().contains(name + " f32 batch 4"), result.out());
+        JsonNode document = read(json);
+        assertEquals("emulated", document.path("device").asString());
+        assertEquals(0, document.path("failed").size());
+        for (JsonNode row : document.path("steps")) {
+            assertEquals(4, row.path("batch").asInt());
+            assertTrue(row.path("seconds").asDouble() > 0, row.toString());
+            assertEquals(4 / row.path("seconds").asDouble(), row.path("images_per_second").asDouble(), 1e-9);
+            // more than the parameters, their gradients and the optimizer's state
+            assertTrue(row.path("peak_bytes").asLong() > 10_000, row.toString());
+        }
+        assertEquals("eager", document.path("steps").path(0).path("form").asString());
+    }
+
+    @Test
+    void aPeerStandsBeside() throws IOException {
+        Path torch = Files.writeString(folder.resolve("torch.json"), """
+                {"steps": [{"step": "resnet50", "precision": "f32", "form": "eager", "batch": 2, "largest": false, "seconds": 1e-9, "peak_bytes": 1},
+                           {"step": "resnet50", "precision": "f32", "form": "compile default", "batch": 64, "largest": false, "seconds": 1, "peak_bytes": 1}]}
+                """);
+        Gatun.Result result = bench("resnet50", "--steps", "1", "--warm-up", "1", "--batch", "2", "--compare", torch.toString());
+        assertEquals(0, result.status(), result.err());
+        assertTrue(result.out().lines().anyMatch(line -> line.matches("resnet50 f32 batch 2 .*1\\.00 ns, 2000000000 images/s.*")), result.out());
+        assertTrue(result.out().lines().anyMatch(line -> line.matches("resnet50 f32 batch 64 +not measured +not measured +not measured .*\\(default\\)")),
+                result.out());
+        assertTrue(result.out().contains("captured / torch.compile >= 1.3"), result.out());
+    }
+
+    @Test
+    void thePeersGetTheWholePipeline() throws IOException {
+        Gatun.Result result = bench("swav-vit-s16", "--list", "--set", "data.batch=32");
+        assertEquals(0, result.status(), result.err());
+        JsonNode one = JsonMapper.builder().build().readTree(result.out()).path(0);
+        assertEquals("swav-vit-s16", one.path("step").asString());
+        assertEquals(32, one.path("pipeline").path("data").path("batch").asInt());
+        assertEquals(.05, one.path("pipeline").path("method").path("epsilon").asDouble(), 1e-6);
+        assertEquals("adamw", one.path("pipeline").path("optimizer").path("name").asString());
+    }
+
+    @Test
+    void whatCannotBeTimedIsOneLine() {
+        bench("resnet50", "--batch", "largest").failsInOneLine("--batch largest", "a CPU has no memory of its own");
+        Gatun.Result wrong = bench("resnet50", "--batch", "many");
+        assertEquals(2, wrong.status());
+        assertTrue(wrong.err().contains("--batch: many is neither a number nor largest"), wrong.err());
+        bench("resnet50", "--compare", folder.resolve("none.json").toString()).failsInOneLine("none.json");
+        bench("resnet50", "--steps", "0").failsInOneLine("steps");
+    }
+}
