@@ -8,6 +8,7 @@ import dev.gatun.learning.checkpoint.Checkpoint;
 import dev.gatun.learning.pipeline.Pipeline;
 import dev.gatun.tensor.Device;
 import dev.gatun.tensor.layer.Encoder;
+import dev.gatun.tensor.layer.MixedPrecision;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.optimizer.Schedule;
 import java.nio.file.Path;
@@ -66,6 +67,9 @@ public final class Experiment implements AutoCloseable {
             return method;
         });
         parameters.build(device, pipeline.seed());
+        if (trains) {
+            parameters.computeIn(pipeline.computesIn());
+        }
         if (!pipeline.checkpoint().backbone().isEmpty()) {
             Checkpoint.loadBackbone(Path.of(pipeline.checkpoint().backbone()), parameters.sub(BACKBONE));
             parameters.apart().forEach(apart -> apart.sub(BACKBONE).copyFrom(parameters.sub(BACKBONE)));
@@ -121,13 +125,13 @@ public final class Experiment implements AutoCloseable {
     }
 
     /**
-     * Makes the pipeline's encoder once more.
+     * Makes the pipeline's encoder once more. It computes in its pass's precision, f32 outside a training, and gives f32.
      *
      * @param into a store; its parameters are declared under {@link #BACKBONE}, so that the same seed gives the same weights
      */
     public Encoder encoder(Parameters into) {
-        return make("model", () -> pipeline.model().provider()
-                .create(pipeline.model().settings(), into.sub(BACKBONE), views.shape()));
+        return make("model", () -> MixedPrecision.of(pipeline.model().provider()
+                .create(pipeline.model().settings(), into.sub(BACKBONE), views.shape())));
     }
 
     /**

@@ -267,7 +267,7 @@ public final class Trainer {
         RandomKey key = new RandomKey(experiment.pipeline().seed(), index, PASS_STREAM + part);
         return new Step(
                 index, experiment.steps(), experiment.stepsPerEpoch(), experiment.schedule().at(index),
-                Pass.training(tape, key), key.stream(METHOD_STREAM + part), logged);
+                Pass.training(tape, key).withPrecision(experiment.pipeline().computesIn()), key.stream(METHOD_STREAM + part), logged);
     }
 
     // the parameters are still those of the last good step; the loss is computed once more to find where it broke

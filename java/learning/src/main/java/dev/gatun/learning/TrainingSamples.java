@@ -55,10 +55,15 @@ final class TrainingSamples implements Epoch.Samples {
 
     private Tensor features(Scope inner, Layer network, int[] ids, int view, RandomKey key) {
         if (view < 0) {
-            return network.forward(Pass.inference(inner), experiment.views().plain(inner, data(), ids));
+            return network.forward(inPrecision(Pass.inference(inner)), experiment.views().plain(inner, data(), ids));
         }
-        Pass pass = Pass.trainingWithoutGradient(inner, key.child(ids[0])).withSamples(IntStream.of(ids).asLongStream().toArray());
+        Pass pass = inPrecision(Pass.trainingWithoutGradient(inner, key.child(ids[0])))
+                .withSamples(IntStream.of(ids).asLongStream().toArray());
         return network.forward(pass, experiment.views().make(inner, data(), ids, key).views().get(view).images());
+    }
+
+    private Pass inPrecision(Pass pass) {
+        return pass.withPrecision(experiment.pipeline().computesIn());
     }
 
     private Dataset data() {

@@ -4,13 +4,17 @@ package dev.gatun.learning.method;
 import dev.gatun.tensor.layer.BatchNorm;
 import dev.gatun.tensor.layer.Layer;
 import dev.gatun.tensor.layer.Linear;
+import dev.gatun.tensor.layer.MixedPrecision;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.Relu;
 import dev.gatun.tensor.layer.Sequential;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Projection heads that methods share, with PyTorch's names: layers are numbered as in its {@code Sequential}. */
+/**
+ * Projection heads that methods share, with PyTorch's names: layers are numbered as in its {@code Sequential}. A head computes in its pass's
+ * precision and gives f32.
+ */
 public final class Heads {
     private Heads() {}
 
@@ -32,7 +36,7 @@ public final class Heads {
      * @param bias whether linear layers have one; before a batch norm it changes nothing
      */
     public static Layer projection(Parameters parameters, int input, List<Integer> hidden, int output, boolean bias) {
-        return new Sequential(layers(parameters, input, hidden, output, bias));
+        return MixedPrecision.of(new Sequential(layers(parameters, input, hidden, output, bias)));
     }
 
     /**
@@ -42,7 +46,7 @@ public final class Heads {
     public static Layer normalisedProjection(Parameters parameters, int input, List<Integer> hidden, int output) {
         List<Layer> layers = layers(parameters, input, hidden, output, false);
         layers.add(new BatchNorm(parameters.sub("" + (3 * hidden.size() + 1)), output, false));
-        return new Sequential(layers);
+        return MixedPrecision.of(new Sequential(layers));
     }
 
     private static List<Layer> layers(Parameters parameters, int input, List<Integer> hidden, int output, boolean bias) {
@@ -70,6 +74,6 @@ public final class Heads {
             width = next;
         }
         layers.add(new Linear(parameters.sub("" + layers.size()), width, output, true));
-        return new Sequential(layers);
+        return MixedPrecision.of(new Sequential(layers));
     }
 }

@@ -5,6 +5,7 @@ import dev.gatun.data.DatasetProvider;
 import dev.gatun.data.ViewsProvider;
 import dev.gatun.learning.MethodProvider;
 import dev.gatun.learning.OptimizerProvider;
+import dev.gatun.primitives.DType;
 import dev.gatun.tensor.layer.EncoderProvider;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -19,7 +20,7 @@ import tools.jackson.dataformat.yaml.YAMLWriteFeature;
  * @param version version of the file's format; 1
  * @param seed key of every random decision
  * @param device where the run computes
- * @param precision storage of the model's numbers; {@code f32}
+ * @param precision what encoders and heads compute in while training: {@code f32}, or on cuda and emulated {@code bf16}
  * @param data the data set
  * @param batch the batches made of it
  * @param views what a batch shows of a sample
@@ -51,6 +52,11 @@ public record Pipeline(
     public static final List<String> KEYS = List.of(
             "version", "seed", "device", "precision", "data", "views", "model", "method", "optimizer", "schedule",
             "evaluation", "checkpoint");
+
+    /** {@link #precision} as the type that a training's passes have. */
+    public DType computesIn() {
+        return precision.equals("bf16") ? DType.BF16 : DType.F32;
+    }
 
     /**
      * The same pipeline with another seed and length.

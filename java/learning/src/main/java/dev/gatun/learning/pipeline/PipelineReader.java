@@ -111,14 +111,18 @@ public final class PipelineReader {
             throw binder.error(
                     "version", head.version() + " is not a version this library reads; it reads " + Pipeline.VERSION);
         }
-        if (!head.precision().equals("f32")) {
-            throw binder.error("precision", "no precision " + head.precision() + " on the cpu; known precisions: f32");
+        if (!List.of("f32", "bf16").contains(head.precision())) {
+            throw binder.error("precision", "no precision " + head.precision() + "; known precisions: f32, bf16");
         }
         Object device = root.get("device") instanceof String text ? Map.of("name", text) : root.get("device");
+        DeviceSettings where = plain(binder, DeviceSettings.class, device, "device");
+        if (head.precision().equals("bf16") && where.name().equals("cpu")) {
+            throw binder.error("precision", "the cpu computes in f32; bf16 is for the devices cuda and emulated");
+        }
         return new Pipeline(
                 head.version(),
                 head.seed(),
-                plain(binder, DeviceSettings.class, device, "device"),
+                where,
                 head.precision(),
                 section(binder, root, "data", DatasetProvider.class, DatasetProvider::name, DatasetProvider::settings,
                         Binder.keys(BatchSettings.class)),

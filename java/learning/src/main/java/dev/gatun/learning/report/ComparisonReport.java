@@ -356,6 +356,7 @@ public final class ComparisonReport {
         fact("runs", data.entrants().size() + " x " + data.seeds());
         Machine.facts().forEach(this::fact);
         shared("device", "device");
+        shared("precision", "precision");
         shared("threads", "threads");
         shared("parameters", "parameters");
         shared("training images", "images");

@@ -51,6 +51,7 @@ public record Summary(Map<String, Object> values) {
         Map<String, Object> values = new LinkedHashMap<>();
         values.put("method", pipeline.method().name());
         values.put("device", experiment.device().name());
+        values.put("precision", pipeline.precision());
         values.put("threads", experiment.device().threads());
         values.put("images", experiment.data().pretrain().size());
         values.put("epochs", experiment.epochs());

@@ -118,7 +118,8 @@ class PipelineReaderTest {
             schedule.epochs=0     | some.yaml: schedule: epochs: expected at least 1, got 0
             schedule.name=zigzag  | some.yaml: schedule: name: no schedule zigzag; known schedules: cosine
             device.name=gpu       | some.yaml: device: name: no device gpu; known devices: cpu
-            precision=f16         | some.yaml: precision: no precision f16 on the cpu; known precisions: f32
+            precision=f16         | some.yaml: precision: no precision f16; known precisions: f32, bf16
+            precision=bf16        | some.yaml: precision: the cpu computes in f32; bf16 is for the devices cuda and emulated
             version=2             | some.yaml: version: 2 is not a version this library reads; it reads 1
             evaluation.k=2        | some.yaml: evaluation.k: unknown key; known keys: features, neighbours
             data.batch=0          | some.yaml: data: batch: expected at least 1, got 0

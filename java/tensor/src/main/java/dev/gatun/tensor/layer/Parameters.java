@@ -246,6 +246,18 @@ public final class Parameters {
         apart().forEach(apart -> apart.build(scope, seed));
     }
 
+    /**
+     * Makes room for the copies of the whole store's values, and of those apart, that a training in a dtype other than f32 computes with
+     * ({@link Pass#use(Parameter, DType)}). Without, the first pass does.
+     */
+    public void computeIn(DType type) {
+        if (type != DType.F32) {
+            values();
+            store.copy(type);
+            apart().forEach(apart -> apart.computeIn(type));
+        }
+    }
+
     /** Whether {@link #build} has been called. */
     public boolean built() {
         return store.values != null;
