@@ -129,7 +129,8 @@ gatun_status gatun_optimizer_adamw(gatun_stream* stream, const gatun_optimizer_a
     check_operand("second_moment", desc->second_moment, GATUN_F32, tensors.elements, second_moment);
     check_operand("step", desc->step, GATUN_I64, 1, step);
 #if !defined(GATUN_CUDA)
-    if (*static_cast<const int64_t*>(step) < 1) {
+    const bool skipped = skip != nullptr && *static_cast<const int32_t*>(skip) != 0;
+    if (!skipped && *static_cast<const int64_t*>(step) < 1) {
       invalid("step is %lld, updates count from 1", static_cast<long long>(*static_cast<const int64_t*>(step)));
     }
 #endif

@@ -3,6 +3,7 @@ package dev.gatun.data;
 
 import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
+import dev.gatun.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -140,9 +141,33 @@ public final class Loader implements AutoCloseable {
      * @throws DataException if an element cannot be read; one line that names its file
      */
     public Batch batch(Scope scope, long step) {
+        try (Scope staging = scope.open()) {
+            Samples samples = samples(step);
+            return batch(scope, samples, samples.place(staging), step);
+        }
+    }
+
+    /**
+     * The elements of a step's batch, read.
+     *
+     * @param step the global step, from 0
+     * @throws DataException if an element cannot be read; one line that names its file
+     */
+    public Samples samples(long step) {
         int[] indices = indices(step);
-        Dataset source = data.resident() ? data : readAhead(indices, step);
-        return views.make(scope, source, indices, new RandomKey(seed, step, VIEW_STREAM));
+        return views.samples(data.resident() ? data : readAhead(indices, step), indices);
+    }
+
+    /**
+     * The batch of a step from its samples.
+     *
+     * @param scope where the batch's tensors live
+     * @param samples of the step
+     * @param tensors what they store, on the device
+     * @param step the global step, from 0
+     */
+    public Batch batch(Scope scope, Samples samples, List<Tensor> tensors, long step) {
+        return views.make(scope, samples, tensors, new RandomKey(seed, step, VIEW_STREAM));
     }
 
     private Dataset readAhead(int[] indices, long step) {

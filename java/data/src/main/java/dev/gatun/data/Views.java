@@ -31,7 +31,32 @@ public interface Views {
      * @param key seed, step and stream of the random decisions
      * @throws DataException if an element cannot be read
      */
-    Batch make(Scope scope, Dataset data, int[] indices, RandomKey key);
+    default Batch make(Scope scope, Dataset data, int[] indices, RandomKey key) {
+        try (Scope staging = scope.open()) {
+            Samples samples = samples(data, indices);
+            return make(scope, samples, samples.place(staging), key);
+        }
+    }
+
+    /**
+     * Reads elements: the host's part of {@link #make(Scope, Dataset, int[], RandomKey)}.
+     *
+     * @param data the data set
+     * @param indices which elements
+     * @throws DataException if an element cannot be read
+     */
+    Samples samples(Dataset data, int[] indices);
+
+    /**
+     * Makes the random views of elements that lie on the device: the device's part of {@link #make(Scope, Dataset, int[], RandomKey)}. Views
+     * that do without the host here can be part of a recorded step.
+     *
+     * @param scope where the views' tensors live
+     * @param samples from {@link #samples}
+     * @param tensors what they store, on the device
+     * @param key seed, step and stream of the random decisions
+     */
+    Batch make(Scope scope, Samples samples, List<Tensor> tensors, RandomKey key);
 
     /**
      * Makes the elements as an evaluation sees them: nothing random, normalised as the views are.

@@ -7,10 +7,12 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.gatun.tensor.Device;
+import dev.gatun.primitives.DType;
 import dev.gatun.primitives.RandomKey;
+import dev.gatun.tensor.Device;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
+import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -49,13 +51,20 @@ class LoaderTest {
         }
 
         @Override
-        public Batch make(Scope scope, Dataset data, int[] indices, RandomKey key) {
+        public Samples samples(Dataset data, int[] indices) {
             float[] values = new float[indices.length];
             for (int i = 0; i < values.length; i++) {
-                values[i] = data.read(indices[i]).data().get(ValueLayout.JAVA_BYTE, 0) + 100 * key.step();
+                values[i] = data.read(indices[i]).data().get(ValueLayout.JAVA_BYTE, 0);
             }
-            long[] ids = Arrays.stream(indices).asLongStream().toArray();
-            return new Batch(ids, List.of(new View("global", 1, scope.of(values, values.length, 1, 1, 1))), data.labels(indices));
+            Samples.Stored stored = new Samples.Stored(
+                    DType.F32, new long[] {values.length, 1, 1, 1}, target -> target.copyFrom(MemorySegment.ofArray(values)));
+            return new Samples(Arrays.stream(indices).asLongStream().toArray(), data.labels(indices), List.of(stored), 1);
+        }
+
+        @Override
+        public Batch make(Scope scope, Samples samples, List<Tensor> tensors, RandomKey key) {
+            Tensor image = scope.attach(tensors.getFirst()).add(100f * key.step());
+            return new Batch(samples.ids(), List.of(new View("global", 1, image)), samples.labels());
         }
 
         @Override

@@ -75,7 +75,8 @@ public final class Experiment implements AutoCloseable {
             parameters.apart().forEach(apart -> apart.sub(BACKBONE).copyFrom(parameters.sub(BACKBONE)));
         }
         optimizers = new Optimizers(
-                make("optimizer", () -> pipeline.optimizer().provider().create(pipeline.optimizer().settings(), parameters)), own);
+                make("optimizer", () -> pipeline.optimizer().provider().create(pipeline.optimizer().settings(), parameters)), own,
+                device.scope());
         schedule = pipeline.schedule()
                 .schedule(pipeline.optimizer().provider().lr(pipeline.optimizer().settings()), stepsPerEpoch);
     }

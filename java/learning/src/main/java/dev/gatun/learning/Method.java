@@ -59,6 +59,12 @@ public interface Method {
     }
 
     /**
+     * Called once before the first step of a run, and of a resumed one, when all state holds its values. What of it decides what a step
+     * does is read here: a step itself should not read values back ({@link dev.gatun.tensor.CapturedStep}).
+     */
+    default void restored() {}
+
+    /**
      * Called before the first loss of an update, outside the graph.
      *
      * @param step the current step

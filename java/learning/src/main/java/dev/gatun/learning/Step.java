@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.learning;
 
+import dev.gatun.primitives.DType;
 import dev.gatun.primitives.RandomKey;
+import dev.gatun.tensor.Device;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
+import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.layer.Pass;
+import dev.gatun.tensor.optimizer.Schedule;
+import java.lang.foreign.ValueLayout;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.function.BiConsumer;
+import java.util.function.LongPredicate;
 
 /** What a method knows of the current update: where it is in the run, the pass to compute with, and a log for metrics. */
 public final class Step {
@@ -22,13 +29,14 @@ public final class Step {
     /** Metric: the loss of a method that predicts nothing, such as ln K. */
     public static final String UNINFORMED_LOSS = "uninformed_loss";
 
-    private final long index;
+    private long index;
     private final long total;
     private final long stepsPerEpoch;
     private final float learningRate;
     private final Pass pass;
     private final RandomKey key;
     private final Map<String, Double> metrics;
+    private final BiConsumer<String, Tensor> deviceMetrics;
 
     /**
      * Makes a step; trainers and tests do.
@@ -43,6 +51,14 @@ public final class Step {
      */
     public Step(
             long index, long total, long stepsPerEpoch, float learningRate, Pass pass, RandomKey key, Map<String, Double> metrics) {
+        this(index, total, stepsPerEpoch, learningRate, pass, key, metrics,
+                (metric, value) -> metrics.put(metric, (double) value.item()));
+    }
+
+    /** @param deviceMetrics takes logged values that lie on the device */
+    Step(
+            long index, long total, long stepsPerEpoch, float learningRate, Pass pass, RandomKey key, Map<String, Double> metrics,
+            BiConsumer<String, Tensor> deviceMetrics) {
         this.index = index;
         this.total = total;
         this.stepsPerEpoch = stepsPerEpoch;
@@ -50,11 +66,45 @@ public final class Step {
         this.pass = pass;
         this.key = key;
         this.metrics = metrics;
+        this.deviceMetrics = deviceMetrics;
     }
 
-    /** The global step, counted in updates from 0. */
+    /** A recorded step is to be launched for another number. */
+    void moveTo(long other) {
+        index = other;
+    }
+
+    /**
+     * The global step, counted in updates from 0. A step that reads it is not recorded and launched again, but computed each time anew;
+     * {@link #scalar} and {@link #when} do without.
+     */
     public long index() {
+        device().hostRead("step.index(); use step.scalar(...) or step.when(...)");
         return index;
+    }
+
+    /**
+     * A value that follows the number of the step, on the device.
+     *
+     * @param schedule from the global step to the value
+     * @return f32 (1)
+     */
+    public Tensor scalar(Schedule schedule) {
+        return scope().fromHost(DType.F32, target -> target.set(ValueLayout.JAVA_FLOAT, 0, schedule.at(index)), 1);
+    }
+
+    /**
+     * Whether something holds at this step, to decide what the step does: a recorded step is recorded anew where the answer changes.
+     *
+     * @param condition on the global step
+     */
+    public boolean when(LongPredicate condition) {
+        return device().decide(() -> condition.test(index));
+    }
+
+    /** The device that computes. */
+    public Device device() {
+        return scope().device();
     }
 
     /** Updates of the run. */
@@ -67,13 +117,14 @@ public final class Step {
         return stepsPerEpoch;
     }
 
-    /** The current epoch, from 0. */
+    /** The current epoch, from 0; as {@link #index}. */
     public int epoch() {
-        return (int) (index / stepsPerEpoch);
+        return (int) (index() / stepsPerEpoch);
     }
 
-    /** The learning rate of this update, for parameters that the method updates itself. */
+    /** The learning rate of this update, for parameters that the method updates itself; as {@link #index}. */
     public float learningRate() {
+        device().hostRead("step.learningRate()");
         return learningRate;
     }
 
@@ -106,6 +157,15 @@ public final class Step {
      */
     public void log(String metric, double value) {
         metrics.put(metric, value);
+    }
+
+    /**
+     * As {@link #log(String, double)} with a value that was computed on the device; the host sees it after the step.
+     *
+     * @param value f32, one element
+     */
+    public void log(String metric, Tensor value) {
+        deviceMetrics.accept(metric, value);
     }
 
     /** What was logged so far, in order. */

@@ -11,19 +11,16 @@ import dev.gatun.learning.report.Summary;
 import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
-import dev.gatun.tensor.Tensor;
-import dev.gatun.tensor.layer.Pass;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.OptionalDouble;
+import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Trains an experiment's method. A step's tensors live in a scope of the step; after the first steps nothing is asked from
@@ -47,8 +44,6 @@ public final class Trainer {
 
     private static final int GROWING_STEPS = 20;
 
-    private static final int PASS_STREAM = 1 << 17;
-    private static final int METHOD_STREAM = 1 << 18;
     private static final int EPOCH_STREAM = 1 << 19;
 
     private final Experiment experiment;
@@ -91,7 +86,9 @@ public final class Trainer {
         long first = resume ? resume() : begin();
         experiment.warnings().forEach(listener::warning);
         listener.phase("training", experiment.steps());
+        experiment.method().restored();
         try (Loader loader = experiment.loader();
+                TrainingStep updates = new TrainingStep(experiment, loader, listener::message);
                 Metrics metrics = Metrics.open(folder, first)) {
             Clock clock = new Clock(first == 0 ? 0 : secondsSoFar());
             for (long step = first; step < experiment.steps(); step++) {
@@ -99,9 +96,14 @@ public final class Trainer {
                 if (step % experiment.stepsPerEpoch() == 0 || step == first) {
                     epoch(loader, step, logged);
                 }
-                double loss = step(loader, step, logged);
+                TrainingStep.Result result = updates.run(step);
+                requireUpdated(loader, step, result);
+                logged.putAll(result.logged());
+                if (experiment.optimizers().measured()) {
+                    logged.put("gradient_norm", result.norms().getFirst());
+                }
                 watchMemory();
-                report(metrics, clock, step, loss, logged);
+                report(metrics, clock, step, result.loss(), logged);
                 boolean last = step + 1 == experiment.steps();
                 if (due(step + 1) || last || stop) {
                     metrics.flush();
@@ -191,45 +193,6 @@ public final class Trainer {
         }
     }
 
-    private double step(Loader loader, long index, Map<String, Double> logged) {
-        Pipeline pipeline = experiment.pipeline();
-        Method method = experiment.method();
-        int parts = pipeline.batch().accumulate();
-        experiment.parameters().zeroGradients();
-        double loss = 0;
-        for (int part = 0; part < parts; part++) {
-            try (Scope scope = experiment.device().scope().open()) {
-                Step step = makeStep(Tape.on(scope), index, part, logged);
-                if (part == 0) {
-                    method.beforeStep(step);
-                }
-                Batch batch = batch(loader, scope, index * parts + part);
-                step.pass().withSamples(batch.ids());
-                Tensor result = method.loss(batch, step);
-                requireLoss(result);
-                double value = result.item();
-                if (!Double.isFinite(value)) {
-                    throw notFinite(loader, index, part, value);
-                }
-                loss += value / parts;
-                step.tape().backward(parts == 1 ? result : result.mul(1f / parts));
-                if (part == parts - 1) {
-                    method.afterBackward(step);
-                    requireFiniteGradient(index, logged);
-                    experiment.optimizers().step(index, experiment.schedule().at(index));
-                    method.afterUpdate(step);
-                }
-            }
-        }
-        return loss;
-    }
-
-    // labels are for those who ask: the others' scores must not owe anything to them
-    private Batch batch(Loader loader, Scope scope, long index) {
-        Batch batch = loader.batch(scope, index);
-        return experiment.method().usesLabels() ? batch : new Batch(batch.ids(), batch.views(), new int[0]);
-    }
-
     // a step's tensors are gone after it; what is computed from state alone lives where the state does, and fills the memory
     private void watchMemory() {
         long live = experiment.device().liveBytes();
@@ -241,54 +204,47 @@ public final class Trainer {
         liveBytes = live;
     }
 
-    private void requireLoss(@Nullable Tensor loss) {
-        String wrong = loss == null ? "is null"
-                : loss.elements() != 1 ? "is " + loss.describe() + ", not a single value; end with sum() or mean()"
-                : loss.tracked() ? ""
-                : "has no gradient: nothing in it comes from parameters through step.pass(), or all of it is detached";
-        if (!wrong.isEmpty()) {
-            throw new LearningException("the loss of " + experiment.pipeline().method().name() + " " + wrong);
+    // the parameters are still those of the last good step
+    private void requireUpdated(Loader loader, long index, TrainingStep.Result result) {
+        if (result.updated()) {
+            return;
         }
-    }
-
-    // a loss can be finite and its gradient not; an update with it would destroy the parameters
-    private void requireFiniteGradient(long index, Map<String, Double> logged) {
-        OptionalDouble norm = experiment.optimizers().gradientNorm();
-        norm.ifPresent(value -> logged.put("gradient_norm", value));
+        if (!Double.isFinite(result.loss())) {
+            throw notFinite(loader, index, result.loss());
+        }
         experiment.parameters().notFinite().ifPresent(parameter -> {
             throw stopped(index, "the gradient is not finite; first: that of " + parameter.name());
         });
-        if (!Double.isFinite(norm.orElse(0))) {
-            throw stopped(index, "the norm of the gradient is not finite");
-        }
+        throw stopped(index, "the norm of the gradient is not finite");
     }
 
-    private Step makeStep(Tape tape, long index, int part, Map<String, Double> logged) {
-        RandomKey key = new RandomKey(experiment.pipeline().seed(), index, PASS_STREAM + part);
-        return new Step(
-                index, experiment.steps(), experiment.stepsPerEpoch(), experiment.schedule().at(index),
-                Pass.training(tape, key).withPrecision(experiment.pipeline().computesIn()), key.stream(METHOD_STREAM + part), logged);
-    }
-
-    // the parameters are still those of the last good step; the loss is computed once more to find where it broke
-    private LearningException notFinite(Loader loader, long index, int part, double value) {
+    // the loss is computed once more to find where it broke
+    private LearningException notFinite(Loader loader, long index, double value) {
         String operation = "unknown";
-        try (Scope scope = experiment.device().scope().open()) {
-            Tape tape = Tape.on(scope);
-            tape.checkFinite(true);
-            Step step = makeStep(tape, index, part, new LinkedHashMap<>());
-            Batch batch = batch(loader, scope, index * experiment.pipeline().batch().accumulate() + part);
-            if (batch.views().stream().anyMatch(view -> !view.images().finite())) {
-                operation = "views";
-            } else {
-                step.pass().withSamples(batch.ids());
-                experiment.method().loss(batch, step);
-            }
-        } catch (RuntimeException e) {
-            operation = experiment.pipeline().method().provider().explain(e).orElse(e.getMessage());
+        int parts = experiment.pipeline().batch().accumulate();
+        for (int part = 0; part < parts && operation.equals("unknown"); part++) {
+            operation = firstNotFinite(loader, index, part).orElse(operation);
         }
         return stopped(index, "the loss of " + experiment.pipeline().method().name() + " is " + value
                 + "; first not finite: " + operation);
+    }
+
+    private Optional<String> firstNotFinite(Loader loader, long index, int part) {
+        try (Scope scope = experiment.device().scope().open()) {
+            Tape tape = Tape.on(scope);
+            tape.checkFinite(true);
+            Step step = TrainingStep.step(experiment, tape, index, part, new LinkedHashMap<>(), (metric, metricValue) -> {});
+            Batch batch = loader.batch(scope, index * experiment.pipeline().batch().accumulate() + part);
+            if (batch.views().stream().anyMatch(view -> !view.images().finite())) {
+                return Optional.of("views");
+            }
+            step.pass().withSamples(batch.ids());
+            experiment.method().loss(
+                    experiment.method().usesLabels() ? batch : new Batch(batch.ids(), batch.views(), new int[0]), step);
+            return Optional.empty();
+        } catch (RuntimeException e) {
+            return Optional.of(experiment.pipeline().method().provider().explain(e).orElse(e.getMessage()));
+        }
     }
 
     private LearningException stopped(long index, String what) {

@@ -6,6 +6,7 @@ import dev.gatun.data.Dataset;
 import dev.gatun.data.DatasetProvider;
 import dev.gatun.data.Datasets;
 import dev.gatun.data.Element;
+import dev.gatun.data.Samples;
 import dev.gatun.data.View;
 import dev.gatun.data.ViewRole;
 import dev.gatun.data.Views;
@@ -29,6 +30,7 @@ import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.Pass;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.SplittableRandom;
@@ -166,16 +168,19 @@ public final class Synthetic {
         }
 
         @Override
-        public Batch make(Scope scope, Dataset data, int[] indices, RandomKey key) {
+        public Samples samples(Dataset data, int[] indices) {
+            // the host draws these views: nothing goes to the device before
+            return new Samples(Arrays.stream(indices).asLongStream().toArray(), data.labels(indices), List.of(), data);
+        }
+
+        @Override
+        public Batch make(Scope scope, Samples samples, List<Tensor> tensors, RandomKey key) {
+            int[] indices = Arrays.stream(samples.ids()).mapToInt(Math::toIntExact).toArray();
             List<View> views = new ArrayList<>();
             for (ViewRole role : roles()) {
-                views.add(new View(role.role(), SIDE, images(scope, data, indices, key.child(views.size()))));
+                views.add(new View(role.role(), SIDE, images(scope, (Dataset) samples.layout(), indices, key.child(views.size()))));
             }
-            long[] ids = new long[indices.length];
-            for (int i = 0; i < ids.length; i++) {
-                ids[i] = indices[i];
-            }
-            return new Batch(ids, views, data.labels(indices));
+            return new Batch(samples.ids(), views, samples.labels());
         }
 
         @Override
@@ -319,7 +324,7 @@ public final class Synthetic {
         return new Pipeline(
                 Pipeline.VERSION,
                 7,
-                new DeviceSettings("cpu", 1),
+                new DeviceSettings("cpu", 1, true),
                 "f32",
                 new Section<>("synthetic", new Data(), new Data.Settings(images)),
                 new BatchSettings(12, 1),

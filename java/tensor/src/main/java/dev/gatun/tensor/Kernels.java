@@ -48,10 +48,14 @@ final class Kernels {
         }
     }
 
+    static void countNonfinite(Tensor x, Tensor count) {
+        Reduction.countNonfinite(x.device().stream(), x.operand(), count.operand());
+    }
+
     static int nonfinite(Tensor x) {
         try (Scope work = x.scope().open()) {
             Tensor count = work.empty(DType.I32, 1);
-            Reduction.countNonfinite(x.device().stream(), x.operand(), count.operand());
+            countNonfinite(x, count);
             return count.toIntArray()[0];
         }
     }

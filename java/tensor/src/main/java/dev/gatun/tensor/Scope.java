@@ -87,7 +87,7 @@ public final class Scope implements AutoCloseable {
 
     /**
      * A tensor with what the host writes. In a step that is recorded, {@code writer} is called again before every launch, to write the values
-     * of that step.
+     * of that step; {@link #of} and its like cannot be part of such a step, for nobody could say whether their values change.
      *
      * @param writer fills host memory of as many bytes as the elements take, in the order of the elements
      */
@@ -101,6 +101,12 @@ public final class Scope implements AutoCloseable {
         check();
         long bytes = Math.multiplyExact(Shapes.elements(shape), (long) type.bytes());
         return over(new Block(recording.value(bytes, writer), null), type, shape);
+    }
+
+    /** As {@link #of}, of values that are the same in every step: they may be part of a recorded one. */
+    public Tensor constant(float[] values, long... shape) {
+        requireFit(values.length, shape);
+        return fromHost(DType.F32, target -> target.copyFrom(MemorySegment.ofArray(values)), shape);
     }
 
     /** An f32 tensor with a copy of {@code values}; without a shape, a vector. */
@@ -118,12 +124,18 @@ public final class Scope implements AutoCloseable {
         return filled(DType.I64, values.length, MemorySegment.ofArray(values), shape);
     }
 
+    private static void requireFit(int length, long... shape) {
+        if (Shapes.elements(shape) != length) {
+            throw new TensorException(length + " values do not fill the shape " + Shapes.text(shape));
+        }
+    }
+
     private Tensor filled(DType type, int length, MemorySegment values, long... shape) {
         long[] dims = shape.length == 0 ? new long[] {length} : shape;
-        if (Shapes.elements(dims) != length) {
-            throw new TensorException(length + " values do not fill the shape " + Shapes.text(dims));
-        }
-        return fromHost(type, target -> target.copyFrom(values), dims);
+        requireFit(length, dims);
+        Tensor t = empty(type, dims);
+        t.copyFrom(values);
+        return t;
     }
 
     /** Device memory that an operation may use while it runs; the host does not touch it. */

@@ -278,6 +278,16 @@ public final class Tensor extends TensorArithmetic {
         return Kernels.nonfinite(this) == 0;
     }
 
+    /**
+     * {@link #finite} without a trip to the host.
+     *
+     * @param count i32 (1), overwritten with the number of elements that are not finite
+     */
+    public void countNonfinite(Tensor count) {
+        Kernels.countNonfinite(this, count);
+        count.written();
+    }
+
     /** A copy of the elements in row-major order. */
     public float[] toArray() {
         require(DType.F32);

@@ -4,6 +4,7 @@ package dev.gatun.vision;
 import dev.gatun.data.Batch;
 import dev.gatun.data.Dataset;
 import dev.gatun.data.Element;
+import dev.gatun.data.Samples;
 import dev.gatun.data.View;
 import dev.gatun.data.ViewRole;
 import dev.gatun.data.Views;
@@ -52,28 +53,40 @@ final class MultiCrop implements Views {
     }
 
     @Override
-    public Batch make(Scope scope, Dataset data, int[] indices, RandomKey key) {
+    public Samples samples(Dataset data, int[] indices) {
         long[] ids = Arrays.stream(indices).asLongStream().toArray();
+        ImageBatch images = ImageBatch.read(data, indices, channels);
+        List<Samples.Stored> stored = new ArrayList<>(images.stored());
+        // a sample that an order repeats within a batch is shown in other views each time
+        long[] apart = RandomKey.apart(ids);
+        stored.add(new Samples.Stored(DType.I64, new long[] {apart.length}, target -> target.copyFrom(MemorySegment.ofArray(apart))));
+        return new Samples(ids, data.labels(indices), stored, images.layout());
+    }
+
+    @Override
+    public Batch make(Scope scope, Samples samples, List<Tensor> tensors, RandomKey key) {
         List<View> views = new ArrayList<>();
+        long count = samples.ids().length;
         try (Scope staging = scope.open()) {
-            Augmentation.Images images = ImageBatch.read(staging, data, indices, channels);
-            // a sample that an order repeats within a batch is shown in other views each time
-            Tensor id = staging.ofLongs(RandomKey.apart(ids));
+            Augmentation.Images images = ((ImageBatch.Layout) samples.layout()).images(tensors);
+            Tensor id = tensors.getLast();
             for (int v = 0; v < crops.size(); v++) {
                 CropSettings crop = crops.get(v);
-                Tensor view = scope.empty(DType.F32, ids.length, crop.size(), crop.size(), channels);
+                Tensor view = scope.empty(DType.F32, count, crop.size(), crop.size(), channels);
                 augment(staging, images, settings(crop), id.operand(), key.child(v), view);
                 views.add(new View(crop.role(), crop.size(), view));
             }
         }
-        return new Batch(ids, List.copyOf(views), data.labels(indices));
+        return new Batch(samples.ids(), List.copyOf(views), samples.labels());
     }
 
     @Override
     public Tensor plain(Scope scope, Dataset data, int[] indices) {
         Tensor result = scope.empty(DType.F32, indices.length, settings.side(), settings.side(), channels);
         try (Scope staging = scope.open()) {
-            Augmentation.Images images = ImageBatch.read(staging, data, indices, channels);
+            ImageBatch batch = ImageBatch.read(data, indices, channels);
+            Augmentation.Images images = batch.layout()
+                    .images(batch.stored().stream().map(s -> staging.fromHost(s.type(), s.writer(), s.shape())).toList());
             Augmentation.Settings plain =
                     Augmentation.Settings.plain(new Augmentation.Crop.Central(settings.resize()), true);
             augment(staging, images, plain, Operand.NONE, new RandomKey(0, 0, 0), result);
@@ -105,7 +118,7 @@ final class MultiCrop implements Views {
         GatunStream stream = staging.device().stream();
         long bytes = Augmentation.workspace(stream, how, images, view.operand());
         Augmentation.run(stream, how, images, Operand.NONE, ids, staging.key(key),
-                staging.of(scale.mean()).operand(), staging.of(scale.std()).operand(), view.operand(), Operand.NONE,
+                staging.constant(scale.mean(), channels).operand(), staging.constant(scale.std(), channels).operand(), view.operand(), Operand.NONE,
                 staging.workspace(bytes));
         view.written();
     }

@@ -78,6 +78,6 @@ public final class Byol implements Method {
 
     @Override
     public void afterUpdate(Step step) {
-        ema.update(tau.at(step.index()));
+        ema.update(step.scalar(tau));
     }
 }

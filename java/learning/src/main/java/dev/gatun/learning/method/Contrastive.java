@@ -43,6 +43,6 @@ abstract class Contrastive implements Method {
         Pass pass = step.pass();
         Tensor z = L2Normalize.apply(head.forward(pass, MultiView.encode(encoder, batch, pass)));
         step.log(Step.SPREAD, Spread.of(z.detach()));
-        return InfoNce.apply(z, MultiView.repeat(groups(batch), batch, step.scope()), temperature);
+        return InfoNce.apply(z, MultiView.repeat(() -> groups(batch), batch, step.scope()), temperature);
     }
 }

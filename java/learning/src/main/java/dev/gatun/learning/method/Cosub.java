@@ -5,6 +5,8 @@ import dev.gatun.data.Batch;
 import dev.gatun.learning.Classifier;
 import dev.gatun.learning.MethodBuild;
 import dev.gatun.learning.Step;
+import dev.gatun.primitives.DType;
+import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.function.CrossEntropy;
 import dev.gatun.tensor.function.Softmax;
@@ -12,6 +14,7 @@ import dev.gatun.tensor.layer.Encoder;
 import dev.gatun.tensor.layer.Layer;
 import dev.gatun.tensor.layer.Linear;
 import dev.gatun.tensor.layer.Pass;
+import java.lang.foreign.ValueLayout;
 
 /**
  * cosub: the batch is doubled, and stochastic depth makes two submodels of the network, which learn from the labels and from each
@@ -45,30 +48,37 @@ public final class Cosub implements Classifier {
         Tensor both = logits(step.pass(), encoder.forward(step.pass(), Tensor.concat(0, images, images)));
         Tensor a = both.slice(0, 0, b);
         Tensor c = both.slice(0, b, 2 * b);
-        Tensor labels = step.scope().ofInts(batch.labels());
-        step.log("submodel_distance", a.sub(c).detach().square().mean().item());
+        step.log("submodel_distance", a.sub(c).detach().square().mean());
+        Tensor labels = labels(batch, step.scope());
         Tensor supervised = hard(a, labels).add(hard(c, labels));
         Tensor mutual = soft(a, c.detach()).add(soft(c, a.detach()));
         return supervised.mul((1 - settings.weight()) / 2).add(mutual.mul(settings.weight() / 2));
     }
 
+    private boolean softmax() {
+        return settings.loss().equals("softmax");
+    }
+
+    // a label a sample; for sigmoids, of each sample and class the side: 0 for yes, 1 for no
+    private Tensor labels(Batch batch, Scope scope) {
+        int k = softmax() ? 1 : classes;
+        return scope.fromHost(DType.I32, target -> {
+            int[] labels = batch.labels();
+            for (int i = 0; i < labels.length * k; i++) {
+                int label = labels[i / k];
+                target.setAtIndex(ValueLayout.JAVA_INT, i, label < 0 || softmax() ? label : label == i % k ? 0 : 1);
+            }
+        }, (long) batch.size() * k);
+    }
+
     // cross-entropy with the labels
     private Tensor hard(Tensor logits, Tensor labels) {
-        if (settings.loss().equals("softmax")) {
-            return CrossEntropy.apply(logits, labels);
-        }
-        int[] classOf = labels.toIntArray();
-        int[] sides = new int[classOf.length * classes];
-        for (int i = 0; i < sides.length; i++) {
-            int label = classOf[i / classes];
-            sides[i] = label < 0 ? -1 : label == i % classes ? 0 : 1;
-        }
-        return CrossEntropy.apply(sides(logits), logits.scope().ofInts(sides));
+        return CrossEntropy.apply(softmax() ? logits : sides(logits), labels);
     }
 
     // cross-entropy with what the other submodel predicts
     private Tensor soft(Tensor logits, Tensor other) {
-        return settings.loss().equals("softmax")
+        return softmax()
                 ? CrossEntropy.apply(logits, Softmax.apply(other))
                 : CrossEntropy.apply(sides(logits), Softmax.apply(sides(other)));
     }

@@ -42,6 +42,8 @@ public final class DeepCluster implements Method {
     private Parameter bias;
     private State clusters;
     private State used;
+    /** What {@link #used} holds; a step does not read it back. */
+    private int count;
 
     /** @param settings its settings */
     public DeepCluster(DeepClusterProvider.Settings settings) {
@@ -78,7 +80,7 @@ public final class DeepCluster implements Method {
         Kmeans.fit(x, centroids, settings.iterations(), false, Empty.SPLIT);
         int[] before = epoch.index() == 0 ? new int[0] : clusters.value().toIntArray();
         int[] now = Kmeans.assign(x, centroids, false).toIntArray();
-        int count = ClusterOrder.renumber(now);
+        count = ClusterOrder.renumber(now);
         epoch.clustered(now, before);
         clusters.value().copyFrom(scope.ofInts(now));
         used.value().copyFrom(scope.ofInts(new int[] {count}));
@@ -88,16 +90,17 @@ public final class DeepCluster implements Method {
 
     @Override
     public Optional<int[]> order(int epoch, RandomKey key) {
-        return Optional.of(ClusterOrder.balanced(clusters.value().toIntArray(), count(), key));
+        return Optional.of(ClusterOrder.balanced(clusters.value().toIntArray(), count, key));
     }
 
-    private int count() {
-        return used.value().toIntArray()[0];
+    @Override
+    public void restored() {
+        count = used.value().toIntArray()[0];
     }
 
     @Override
     public Tensor loss(Batch batch, Step step) {
-        int count = count();
+        int count = step.device().decide(() -> this.count);
         Tensor w = step.pass().use(weight).slice(0, 0, count);
         Tensor b = step.pass().use(bias).slice(0, 0, count);
         Tensor features = MultiView.encode(this::features, batch, step.pass());

@@ -3,14 +3,18 @@ package dev.gatun.learning.method;
 
 import dev.gatun.data.Batch;
 import dev.gatun.data.View;
+import dev.gatun.primitives.DType;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.function.GatherRows;
 import dev.gatun.tensor.layer.Layer;
 import dev.gatun.tensor.layer.Pass;
 import dev.gatun.tensor.layer.State;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Supplier;
 import java.util.stream.LongStream;
 
 /** All views of a batch through one network. */
@@ -45,17 +49,19 @@ public final class MultiView {
     /**
      * Numbers of the batch's samples, such as labels, once for each view.
      *
-     * @param numbers one a sample of the batch
+     * @param numbers gives one a sample of the batch; asked again before every launch of a recorded step
      * @param batch V views of B samples
      * @param scope where the result lives
      * @return i32 (V·B), view-major
      */
-    public static Tensor repeat(int[] numbers, Batch batch, Scope scope) {
-        int[] all = new int[numbers.length * batch.views().size()];
-        for (int from = 0; from < all.length; from += numbers.length) {
-            System.arraycopy(numbers, 0, all, from, numbers.length);
-        }
-        return scope.ofInts(all);
+    public static Tensor repeat(Supplier<int[]> numbers, Batch batch, Scope scope) {
+        int views = batch.views().size();
+        return scope.fromHost(DType.I32, target -> {
+            int[] once = numbers.get();
+            for (int v = 0; v < views; v++) {
+                MemorySegment.copy(once, 0, target, ValueLayout.JAVA_INT, (long) v * once.length * Integer.BYTES, once.length);
+            }
+        }, (long) views * batch.size());
     }
 
     /**
@@ -67,7 +73,7 @@ public final class MultiView {
      * @return i32 (V·B), view-major
      */
     public static Tensor gather(State known, Batch batch, Scope scope) {
-        return GatherRows.apply(scope.attach(known.value()), repeat(indices(batch), batch, scope));
+        return GatherRows.apply(scope.attach(known.value()), repeat(() -> indices(batch), batch, scope));
     }
 
     /** The batch's samples as rows of what is known of all training samples. */

@@ -3,6 +3,7 @@ package dev.gatun.learning.method;
 
 import dev.gatun.learning.Step;
 import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.function.Extremes;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.State;
 import java.util.List;
@@ -25,25 +26,19 @@ final class PrototypeUsage {
      *
      * @param codes each (B, K)
      * @param step the step
-     * @return how many prototypes are in use
+     * @return f32, one value: how many prototypes are in use
      */
-    int used(List<Tensor> codes, Step step) {
-        float[] last = lastUse.value().toArray();
+    Tensor used(List<Tensor> codes, Step step) {
+        Tensor last = step.pass().use(lastUse);
+        Tensor now = step.scalar(index -> index);
         for (Tensor code : codes) {
-            float[] values = code.toArray();
-            for (int row = 0; row < values.length; row += last.length) {
-                int best = 0;
-                for (int k = 1; k < last.length; k++) {
-                    best = values[row + k] > values[row + best] ? k : best;
-                }
-                last[best] = step.index();
-            }
+            // 0 where a prototype is some row's strongest, else below it
+            Tensor below = Extremes.largest(code.sub(Extremes.largest(code, 1)), 0).reshape(-1);
+            last = Extremes.larger(last, below.mul(-NEVER).add(now));
         }
         lastUse.value().copyFrom(last);
-        int used = 0;
-        for (float use : last) {
-            used += use > step.index() - step.stepsPerEpoch() ? 1 : 0;
-        }
-        return used;
+        Tensor before = step.scalar(index -> index - step.stepsPerEpoch());
+        Tensor inUse = Extremes.larger(last.sub(before), step.scope().zeros(1));
+        return Extremes.smaller(inUse, step.scope().full(1f, 1)).sum();
     }
 }

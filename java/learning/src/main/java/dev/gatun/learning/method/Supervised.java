@@ -30,7 +30,7 @@ public final class Supervised implements Classifier {
         Tensor logits = logits(step.pass(), MultiView.encode(encoder, batch, step.pass()));
         step.log(Step.UNINFORMED_LOSS, Math.log(classes));
         // a label of -1 is none: the sample has neither loss nor gradient
-        return CrossEntropy.apply(logits, MultiView.repeat(batch.labels(), batch, step.scope()));
+        return CrossEntropy.apply(logits, MultiView.repeat(batch::labels, batch, step.scope()));
     }
 
     @Override

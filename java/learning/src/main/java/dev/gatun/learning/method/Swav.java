@@ -54,7 +54,7 @@ public final class Swav implements PrototypeMethod {
         usage = new PrototypeUsage(build.parameters(), settings.prototypes());
         int rows = settings.queue() / build.batch() * build.batch();
         queues = assigned.stream()
-                .map(v -> new SwavQueue(build.parameters().sub("queue." + v), rows, settings.output()))
+                .map(v -> new SwavQueue(build.parameters().sub("queue." + v), rows, build.batch(), settings.output()))
                 .toList();
         if (settings.queue() > 0 && rows == 0) {
             throw new IllegalArgumentException(
@@ -67,7 +67,13 @@ public final class Swav implements PrototypeMethod {
     }
 
     @Override
+    public void restored() {
+        queues.forEach(SwavQueue::restored);
+    }
+
+    @Override
     public void beforeStep(Step step) {
+        queues.forEach(queue -> queue.beforeStep(step.scope()));
         prototypes.value().copyFrom(L2Normalize.apply(step.scope().attach(prototypes.value())));
     }
 
@@ -78,12 +84,13 @@ public final class Swav implements PrototypeMethod {
         Tensor scores = z.matmulTransposed(c);
         int b = batch.size();
 
+        boolean queueStarted = step.when(index -> index / step.stepsPerEpoch() >= settings.queueStartEpoch());
         List<Tensor> codes = new ArrayList<>();
         for (int i = 0; i < assigned.size(); i++) {
             int from = assigned.get(i) * b;
             codes.add(codes(
                     queues.get(i), z.slice(0, from, from + b).detach(), scores.slice(0, from, from + b).detach(), c.detach(),
-                    step.epoch() >= settings.queueStartEpoch()));
+                    queueStarted));
         }
         Tensor loss = null;
         for (int v = 0; v < views.size(); v++) {
@@ -101,7 +108,7 @@ public final class Swav implements PrototypeMethod {
 
     @Override
     public void afterBackward(Step step) {
-        if (step.epoch() < settings.freezeEpochs() || step.index() < settings.freezeSteps()) {
+        if (step.when(index -> index / step.stepsPerEpoch() < settings.freezeEpochs() || index < settings.freezeSteps())) {
             prototypes.gradient().zero();
         }
     }

@@ -6,46 +6,75 @@ import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.State;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import org.jspecify.annotations.Nullable;
 
-/** The last embeddings of one assigned view, in a ring: small batches are clustered together with them. */
+/**
+ * The last embeddings of one assigned view, in a ring of batches: small batches are clustered together with them. The host counts along,
+ * so that no step reads the count back.
+ */
 final class SwavQueue {
-    private final @Nullable State rows;
+    private final @Nullable State ring;
     private final @Nullable State count;
+    private final int batch;
+    private long enqueued;
+    private boolean full;
 
     /**
      * Declares the queue's state.
      *
      * @param parameters where
      * @param capacity rows, a multiple of the batch; 0 = a queue that is never full and holds nothing
+     * @param batch rows that are put in together
      * @param width of an embedding
      */
-    SwavQueue(Parameters parameters, int capacity, int width) {
-        rows = capacity == 0 ? null : parameters.state("embeddings", 0f, capacity, width);
+    SwavQueue(Parameters parameters, int capacity, int batch, int width) {
+        this.batch = batch;
+        ring = capacity == 0 ? null : parameters.state("embeddings", 0f, capacity, width);
         count = capacity == 0 ? null : parameters.state("count", DType.I64, 1);
     }
 
-    /** Whether every row holds an embedding: only then are they used. */
+    /** Takes the count from a restored state. */
+    void restored() {
+        enqueued = count == null ? 0 : count.value().toLongArray()[0];
+    }
+
+    /** Decides whether a step uses the queue: only when every row holds an embedding. */
+    void beforeStep(Scope scope) {
+        full = ring != null && scope.device().decide(() -> enqueued >= ring.shape()[0]);
+    }
+
+    /** Whether this step uses the queue. */
     boolean full() {
-        return rows != null && enqueued() >= rows.shape()[0];
+        return full;
     }
 
     /** The embeddings; their order means nothing. */
     Tensor rows(Scope scope) {
-        return scope.attach(rows.value());
+        return scope.attach(ring.value());
     }
 
     /** Puts a batch's embeddings in place of the oldest ones. */
     void enqueue(Tensor z) {
-        if (rows != null) {
-            long before = enqueued();
-            long at = before % rows.shape()[0];
-            rows.value().slice(0, at, at + z.size(0)).copyFrom(z);
-            count.value().copyFrom(z.scope().ofLongs(new long[] {before + z.size(0)}));
+        if (ring == null) {
+            return;
         }
+        // the place differs from step to step, so all are written: with what they hold, or with the batch
+        int places = (int) ring.shape()[0] / batch;
+        Tensor here = z.scope().fromHost(DType.F32, target -> {
+            place(target, places, (int) (enqueued / batch % places));
+            enqueued += batch;
+        }, places, 1, 1);
+        Tensor old = z.scope().attach(ring.value()).reshape(places, batch, -1);
+        Tensor now = old.mul(here.neg().add(1f)).add(here.mul(z.reshape(1, batch, -1)));
+        ring.value().copyFrom(now.reshape(ring.shape()));
+        count.value().copyFrom(z.scope().fromHost(DType.I64, target -> target.set(ValueLayout.JAVA_LONG, 0, enqueued), 1));
     }
 
-    private long enqueued() {
-        return count.value().toLongArray()[0];
+    private static void place(MemorySegment target, int places, int place) {
+        for (int i = 0; i < places; i++) {
+            target.setAtIndex(ValueLayout.JAVA_FLOAT, i, i == place ? 1f : 0f);
+        }
     }
 }

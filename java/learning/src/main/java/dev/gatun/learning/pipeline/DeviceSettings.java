@@ -8,11 +8,13 @@ import dev.gatun.tensor.Device;
  *
  * @param name {@code cpu}, {@code cuda} (or {@code cuda:1}, the second) or {@code emulated}
  * @param threads how many threads the host's work takes; 0 = one a processor. Written resolved, so that a run's file reproduces it
+ * @param capture whether a step is recorded once and then launched as a whole, on a device that can; a method whose step does not allow it
+ *     is computed operation by operation, which is said
  */
-public record DeviceSettings(String name, int threads) {
+public record DeviceSettings(String name, int threads, boolean capture) {
     /** The CPU with every processor. */
     public DeviceSettings() {
-        this("cpu", 0);
+        this("cpu", 0, true);
     }
 
     /** Checks the values and resolves 0 threads. */

@@ -284,15 +284,17 @@ class SwavTest {
     @Test
     void theQueueIsARingOfTheLatestBatches() {
         Parameters parameters = Parameters.create();
-        SwavQueue queue = new SwavQueue(parameters, 4, 1);
+        SwavQueue queue = new SwavQueue(parameters, 4, 2, 1);
         parameters.build(device, 1);
+        queue.beforeStep(device.scope());
         assertFalse(queue.full());
         for (int i = 0; i < 3; i++) {
             queue.enqueue(device.scope().of(new float[] {2 * i, 2 * i + 1}, 2, 1));
+            queue.beforeStep(device.scope());
             assertEquals(i >= 1, queue.full());
         }
         assertArrayEquals(new float[] {4, 5, 2, 3}, queue.rows(device.scope()).toArray());
-        SwavQueue none = new SwavQueue(Parameters.create(), 0, 1);
+        SwavQueue none = new SwavQueue(Parameters.create(), 0, 2, 1);
         none.enqueue(device.scope().zeros(2, 1));
         assertFalse(none.full());
     }

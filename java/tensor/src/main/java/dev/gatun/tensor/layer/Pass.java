@@ -7,6 +7,7 @@ import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
+import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.EnumMap;
@@ -133,11 +134,11 @@ public final class Pass {
      * Says which samples the batch holds, so that random decisions are functions of a sample's id and not of its place in the
      * batch.
      *
-     * @param ids one a sample, below 2^40
+     * @param ids one a sample, below 2^40; read again before every launch of a recorded step
      * @return this pass
      */
     public Pass withSamples(long[] ids) {
-        this.ids = ids.clone();
+        this.ids = ids;
         samples.clear();
         return this;
     }
@@ -152,11 +153,13 @@ public final class Pass {
      */
     public Tensor samples(long rows) {
         return samples.computeIfAbsent(rows, count -> {
-            long[] all = new long[Math.toIntExact(count)];
             boolean known = ids.length > 0 && count % ids.length == 0;
-            Arrays.setAll(all, row -> known ? ids[row % ids.length] : row);
-            // a sampler may put a sample into one batch twice, too
-            return scope.ofLongs(RandomKey.apart(all));
+            return scope.fromHost(DType.I64, target -> {
+                long[] all = new long[Math.toIntExact(count)];
+                Arrays.setAll(all, row -> known ? ids[row % ids.length] : row);
+                // a sampler may put a sample into one batch twice, too
+                target.copyFrom(MemorySegment.ofArray(RandomKey.apart(all)));
+            }, count);
         });
     }
 

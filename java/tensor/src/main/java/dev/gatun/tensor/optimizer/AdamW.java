@@ -36,10 +36,7 @@ public final class AdamW extends FlatOptimizer {
 
     @Override
     void update(dev.gatun.primitives.Optimizer.Control control) {
-        if (skips()) {
-            return;
-        }
-        step.copyFrom(step.toLongArray()[0] + 1);
+        dev.gatun.primitives.Optimizer.advance(step.device().stream(), step.operand(), control.skip());
         dev.gatun.primitives.Optimizer.adamw(
                 step.device().stream(),
                 table(),

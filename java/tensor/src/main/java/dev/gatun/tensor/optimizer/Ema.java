@@ -64,12 +64,18 @@ public final class Ema {
     public void update(float tau) {
         if (momentum == null) {
             momentum = average.values().scope().zeros(1);
+        }
+        update(momentum.fill(tau));
+    }
+
+    /** @param tau f32 (1) on the device, in [0, 1]: how much of the average is kept */
+    public void update(Tensor tau) {
+        if (runs.isEmpty()) {
             runs = runs();
         }
-        momentum.fill(tau);
         for (Run run : runs) {
             dev.gatun.primitives.Optimizer.ema(
-                    momentum.device().stream(), run.average().operand(), run.values().operand(), momentum.operand(), Operand.NONE);
+                    tau.device().stream(), run.average().operand(), run.values().operand(), tau.operand(), Operand.NONE);
         }
         average.written();
     }

@@ -24,7 +24,7 @@ public abstract class FlatOptimizer implements Optimizer {
     private final Tensor decayScale;
     private final Tensor learningRate;
     private final Tensor gradientScale;
-    private final Tensor skip;
+    private Tensor skip;
     private final Tensor norm;
     private final MemorySegment normWorkspace;
 
@@ -78,12 +78,6 @@ public abstract class FlatOptimizer implements Optimizer {
                 decayScale.operand());
     }
 
-    final dev.gatun.primitives.Optimizer.Control control(float rate) {
-        learningRate.fill(rate);
-        return new dev.gatun.primitives.Optimizer.Control(
-                learningRate.operand(), gradientScale.operand(), skip.operand());
-    }
-
     /** The parameters that {@link #step} updates. */
     public final Parameters parameters() {
         return parameters;
@@ -91,10 +85,15 @@ public abstract class FlatOptimizer implements Optimizer {
 
     @Override
     public final void step(float rate) {
+        step(learningRate.fill(rate));
+    }
+
+    @Override
+    public final void step(Tensor rate) {
         if (order.isEmpty()) {
             return;
         }
-        update(control(rate));
+        update(new dev.gatun.primitives.Optimizer.Control(rate.operand(), gradientScale.operand(), skip.operand()));
         parameters.written();
     }
 
@@ -119,8 +118,23 @@ public abstract class FlatOptimizer implements Optimizer {
         skip.copyFrom(on ? 1 : 0);
     }
 
-    final boolean skips() {
-        return skip.toIntArray()[0] != 0;
+    /**
+     * Skips by a flag of the caller's, which several optimizers may share.
+     *
+     * @param flag i32 (1): not 0 leaves values and state as they are
+     */
+    public final void skipBy(Tensor flag) {
+        skip = flag;
+    }
+
+    /**
+     * Measures the Euclidean norm of all gradients, unscaled, without a trip to the host. Where it is not finite, the skip flag is set.
+     *
+     * @return f32 (1), overwritten by the next call
+     */
+    public final Tensor gradientNorm() {
+        measure(Operand.NONE, skip.operand(), Float.POSITIVE_INFINITY);
+        return norm;
     }
 
     /**
@@ -131,14 +145,12 @@ public abstract class FlatOptimizer implements Optimizer {
      * @return the norm before clipping; not finite if a gradient is not
      */
     public final float clip(float maxNorm) {
-        dev.gatun.primitives.Optimizer.gradientNorm(
-                parameters.values().device().stream(),
-                parameters.gradients().operand(),
-                norm.operand(),
-                gradientScale.operand(),
-                Operand.NONE,
-                maxNorm,
-                normWorkspace);
+        measure(gradientScale.operand(), Operand.NONE, maxNorm);
         return norm.item();
+    }
+
+    private void measure(Operand scale, Operand flag, float maxNorm) {
+        dev.gatun.primitives.Optimizer.gradientNorm(
+                parameters.values().device().stream(), parameters.gradients().operand(), norm.operand(), scale, flag, maxNorm, normWorkspace);
     }
 }

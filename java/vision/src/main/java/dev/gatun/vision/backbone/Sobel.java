@@ -36,6 +36,6 @@ final class Sobel implements Layer {
 
     @Override
     public Tensor forward(Pass pass, Tensor x) {
-        return Convolution.apply(x, pass.scope().of(weights, CHANNELS, 3, 3, channels).to(x.dtype()), Geometry.of(1, 1, 1, 1));
+        return Convolution.apply(x, pass.scope().constant(weights, CHANNELS, 3, 3, channels).to(x.dtype()), Geometry.of(1, 1, 1, 1));
     }
 }

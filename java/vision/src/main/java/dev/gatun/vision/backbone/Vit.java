@@ -89,7 +89,7 @@ final class Vit implements Encoder {
         // few numbers: interpolated in f32, rounded once
         Tensor all = pass.use(positions);
         int from = gridHeight * gridWidth;
-        Tensor weights = pass.scope().of(PositionGrid.weights(gridHeight, gridWidth, height, across), height * across, from);
+        Tensor weights = pass.scope().constant(PositionGrid.weights(gridHeight, gridWidth, height, across), height * across, from);
         Tensor grid = weights.matmul(all.slice(1, 1, from + 1).reshape(from, width));
         return Tensor.concat(1, all.slice(1, 0, 1), grid.reshape(1, (long) height * across, width)).to(type);
     }
