@@ -88,6 +88,19 @@ else()
 endif()
 add_dependencies(quick_tests gatun_emulated)
 
+# A stand-in for NVIDIA's libraries under each name that the Java binding links: the Java tests load them where there is no CUDA.
+foreach(library cuda.so.1 cudart.so.13 cublasLt.so.13 cublas.so.13)
+  string(REGEX REPLACE "[.].*" "" target "double_${library}")
+  add_library(${target} SHARED "${GATUN_ROOT}/kernels/testing/cublas_double.cpp")
+  target_compile_options(${target} PRIVATE -O2 -Wall -Wextra -Werror)
+  # The binding asks for symbols by version, which NVIDIA names after the library.
+  file(CONFIGURE OUTPUT "${CMAKE_BINARY_DIR}/doubles/${target}.map" CONTENT "lib${library} { global: *; };\n")
+  target_link_options(${target} PRIVATE "LINKER:--version-script=${CMAKE_BINARY_DIR}/doubles/${target}.map")
+  set_target_properties(${target} PROPERTIES CXX_STANDARD 20 CXX_VISIBILITY_PRESET default SUFFIX "" PREFIX "" OUTPUT_NAME "lib${library}"
+    LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/doubles")
+  add_dependencies(quick_tests ${target})
+endforeach()
+
 # The other libraries export what the CPU's does.
 foreach(device emulated cuda)
   if(TARGET gatun_${device})

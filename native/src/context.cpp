@@ -74,6 +74,10 @@ gatun_status gatun_stream_synchronize(gatun_stream* stream, gatun_error* error) 
   return gatun::border("stream_synchronize", error, [&] { require(stream, "stream"); });
 }
 
+gatun_status gatun_stream_handle(gatun_stream*, void**, gatun_error* error) {
+  return gatun::border("stream_handle", error, [] { throw gatun::Error(GATUN_UNSUPPORTED, "the CPU has no CUDA stream"); });
+}
+
 // A CPU stream has no queue to record.
 static gatun_status no_graphs(const char* operation, gatun_error* error) {
   return gatun::border(operation, error, [] { throw gatun::Error(GATUN_UNSUPPORTED, "the CPU records no graphs"); });

@@ -134,6 +134,14 @@ gatun_status gatun_stream_synchronize(gatun_stream* stream, gatun_error* error) 
   });
 }
 
+gatun_status gatun_stream_handle(gatun_stream* stream, void** handle, gatun_error* error) {
+  return gatun::border("stream_handle", error, [&] {
+    require(stream, "stream");
+    require(handle, "handle");
+    *handle = stream->handle;
+  });
+}
+
 gatun_status gatun_stream_begin_capture(gatun_stream* stream, gatun_error* error) {
   return gatun::border("stream_begin_capture", error, [&] {
     require(stream, "stream");

@@ -75,6 +75,7 @@ GATUN_ABI_FUNCTION(gatun_context_synchronize);
 GATUN_ABI_FUNCTION(gatun_stream_create);
 GATUN_ABI_FUNCTION(gatun_stream_destroy);
 GATUN_ABI_FUNCTION(gatun_stream_synchronize);
+GATUN_ABI_FUNCTION(gatun_stream_handle);
 GATUN_ABI_FUNCTION(gatun_stream_begin_capture);
 GATUN_ABI_FUNCTION(gatun_stream_end_capture);
 GATUN_ABI_FUNCTION(gatun_graph_launch);

@@ -129,6 +129,12 @@ GATUN_API gatun_status gatun_stream_destroy(gatun_stream* stream, gatun_error* e
 GATUN_API gatun_status gatun_stream_synchronize(gatun_stream* stream, gatun_error* error);
 
 /**
+ * The CUDA stream behind a stream, for a library that takes one. It stays the stream's.
+ * @param handle receives the cudaStream_t. CPU: GATUN_UNSUPPORTED
+ */
+GATUN_API gatun_status gatun_stream_handle(gatun_stream* stream, void** handle, gatun_error* error);
+
+/**
  * From now on what is submitted to the stream is recorded instead of done. Every operation can be recorded; allocating device memory, waiting
  * and copies of memory that does not outlive the graph cannot. CPU: GATUN_UNSUPPORTED.
  */

@@ -3,6 +3,7 @@
 module dev.gatun.tensor {
     requires static transitive org.jspecify;
     requires transitive dev.gatun.primitives;
+    requires static org.bytedeco.cuda;
     requires org.bytedeco.dnnl;
 
     exports dev.gatun.tensor;

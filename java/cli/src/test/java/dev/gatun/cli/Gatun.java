@@ -61,7 +61,7 @@ final class Gatun {
         List<String> line = new ArrayList<>(prefix);
         line.addAll(List.of(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "--enable-native-access=dev.gatun.primitives,org.bytedeco.javacpp",
+                "--enable-native-access=dev.gatun.primitives,org.bytedeco.javacpp,org.bytedeco.cuda",
                 "--sun-misc-unsafe-memory-access=allow",
                 // a short program: what the second compiler would win it never gets back
                 "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx512m",

@@ -10,6 +10,7 @@ public final class GatunStream implements AutoCloseable {
     private static final Downcall CREATE = Downcall.pointers("gatun_stream_create", 3);
     private static final Downcall DESTROY = Downcall.pointers("gatun_stream_destroy", 2);
     private static final Downcall SYNCHRONIZE = Downcall.pointers("gatun_stream_synchronize", 2);
+    private static final Downcall HANDLE = Downcall.pointers("gatun_stream_handle", 3);
 
     private final GatunContext context;
     private MemorySegment handle;
@@ -50,6 +51,20 @@ public final class GatunStream implements AutoCloseable {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment error = Call.newError(arena);
             Call.check(SYNCHRONIZE.invoke(library().address(SYNCHRONIZE), handle(), error), error);
+        }
+    }
+
+    /**
+     * The CUDA stream behind it (a {@code cudaStream_t}), for a library that takes one. It stays this stream's.
+     *
+     * @throws GatunException UNSUPPORTED on the CPU
+     */
+    public MemorySegment cudaStream() {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment result = arena.allocate(ValueLayout.ADDRESS);
+            MemorySegment error = Call.newError(arena);
+            Call.check(HANDLE.invoke(library().address(HANDLE), handle(), result, error), error);
+            return result.get(ValueLayout.ADDRESS, 0);
         }
     }
 

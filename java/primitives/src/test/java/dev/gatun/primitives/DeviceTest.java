@@ -44,6 +44,22 @@ class DeviceTest {
     }
 
     @Test
+    void librariesGetTheCudaStreamBehindAStream() {
+        try (GatunContext emulated = GatunContext.emulated();
+                GatunStream one = emulated.stream();
+                GatunStream two = emulated.stream();
+                GatunContext cpu = GatunContext.cpu(1);
+                GatunStream none = cpu.stream()) {
+            assertTrue(one.cudaStream().address() != 0);
+            assertEquals(one.cudaStream(), one.cudaStream());
+            assertTrue(one.cudaStream().address() != two.cudaStream().address());
+            GatunException e = assertThrows(GatunException.class, none::cudaStream);
+            assertEquals("stream_handle: the CPU has no CUDA stream", e.getMessage());
+            assertEquals(GatunException.Status.UNSUPPORTED, e.status());
+        }
+    }
+
+    @Test
     void anOperationRunsOnTheEmulatedDevice() {
         float[] x = {3, 4, 0, 0, 5, 12};
         float[] expected = new float[6];

@@ -8,6 +8,7 @@ import dev.gatun.primitives.GatunStream;
 import dev.gatun.primitives.NativeMemory;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.function.Function;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -29,13 +30,19 @@ public final class Device implements AutoCloseable {
     private volatile @Nullable Recording recording;
     private boolean closed;
 
-    private Device(DeviceKind kind, int ordinal, GatunContext context, Gemm gemm) {
+    private Device(DeviceKind kind, int ordinal, GatunContext context, Function<GatunStream, Gemm> gemm) {
         this.kind = kind;
         this.ordinal = ordinal;
         this.context = context;
         this.stream = context.stream();
         this.threads = context.threads();
-        this.gemm = gemm;
+        try {
+            this.gemm = gemm.apply(stream);
+        } catch (RuntimeException e) {
+            stream.close();
+            context.close();
+            throw e;
+        }
         this.source = new Allocator.Source() {
             @Override
             public MemorySegment allocate(long bytes) {
@@ -59,23 +66,38 @@ public final class Device implements AutoCloseable {
      *     kernels do not depend on it.
      */
     public static Device cpu(int threads) {
-        GatunContext context = GatunContext.cpu(threads);
-        return new Device(DeviceKind.CPU, 0, context, new OneDnn());
+        return cpu(threads, new OneDnn());
+    }
+
+    /** The CPU with another library of products. */
+    static Device cpu(int threads, Gemm gemm) {
+        return new Device(DeviceKind.CPU, 0, GatunContext.cpu(threads), stream -> gemm);
+    }
+
+    /** A CUDA device with the libraries of {@link CudaSettings#DEFAULT}. */
+    public static Device cuda(int ordinal) {
+        return cuda(ordinal, CudaSettings.DEFAULT);
     }
 
     /**
      * A CUDA device.
      *
      * @param ordinal which one, from 0
-     * @throws dev.gatun.primitives.GatunException NO_DEVICE where there is no library for CUDA, no driver or no device; the message says which
+     * @throws dev.gatun.primitives.GatunException NO_DEVICE where there is no library for CUDA, no driver, no device, or not the library that the
+     *     settings name; the message says which
      */
-    public static Device cuda(int ordinal) {
-        return new Device(DeviceKind.CUDA, ordinal, GatunContext.cuda(ordinal), new KernelGemm());
+    public static Device cuda(int ordinal, CudaSettings settings) {
+        boolean own = settings.gemm() == CudaSettings.Products.GATUN;
+        return new Device(
+                DeviceKind.CUDA,
+                ordinal,
+                GatunContext.cuda(ordinal),
+                stream -> own ? new KernelGemm() : CudaLibrary.gemm(stream, ordinal, settings.tf32()));
     }
 
     /** The CUDA kernels on the emulated device: slow and strict, for tests. Its memory is its own, as a GPU's is. */
     public static Device emulated() {
-        return new Device(DeviceKind.EMULATED, 0, GatunContext.emulated(), new KernelGemm());
+        return new Device(DeviceKind.EMULATED, 0, GatunContext.emulated(), stream -> new KernelGemm());
     }
 
     /** Threads an operation uses. */
@@ -155,6 +177,7 @@ public final class Device implements AutoCloseable {
             closed = true;
             root.close();
             allocator.close();
+            gemm.close();
             stream.close();
             context.close();
         }

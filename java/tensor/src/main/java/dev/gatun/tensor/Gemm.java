@@ -9,7 +9,7 @@ import dev.gatun.primitives.Operand;
  * Matrix multiplication by a library. Operands are matrices of one dtype: f32, and on a CUDA device or the emulated one bf16 and f16 too. The
  * result has that dtype or f32; sums are f32 either way, so a gradient is added to an f32 buffer without a rounding between.
  */
-public interface Gemm {
+public interface Gemm extends AutoCloseable {
     /** What a library may do in the same call as the product. GELU is not here: ours is the exact one, a library's is the tanh form. */
     enum Epilogue {
         /** c = a·b + v, where v (N) is added to every row. It is read. */
@@ -53,4 +53,8 @@ public interface Gemm {
                 "gemm",
                 name() + " has no epilogue " + epilogue + " for " + a.layout() + " by " + b.layout() + " into " + c.layout());
     }
+
+    /** Gives back what the library holds. The device that it belongs to does so when it is closed. */
+    @Override
+    default void close() {}
 }
