@@ -19,26 +19,57 @@ final class Allocator {
         void free(MemorySegment memory);
     }
 
+    /** Bytes that all allocators of one device have handed out and obtained. */
+    static final class Usage {
+        private long live;
+        private long peak;
+        private long held;
+
+        private synchronized void add(long handedOut, long obtained) {
+            live += handedOut;
+            held += obtained;
+            peak = Math.max(peak, live);
+        }
+
+        synchronized long live() {
+            return live;
+        }
+
+        synchronized long peak() {
+            return peak;
+        }
+
+        synchronized long held() {
+            return held;
+        }
+    }
+
     private static final long SMALLEST = 256;
+    private static final long LARGE = 1 << 20;
 
     private final Source source;
+    private final Usage usage;
     private final Map<Long, ArrayDeque<MemorySegment>> free = new HashMap<>();
     private long requests;
     private long live;
-    private long peak;
     private long held;
     private boolean closed;
 
-    Allocator(Source source) {
+    /** @param usage of the device, beside its other allocators */
+    Allocator(Source source, Usage usage) {
         this.source = source;
+        this.usage = usage;
     }
 
-    /** Rounds up to a size class: four classes between two powers of two, so at most a quarter of a block is wasted. */
+    /**
+     * Rounds up to a size class: four classes between two powers of two, so at most a quarter of a block is wasted. Of large blocks, which
+     * are what a step's memory consists of, at most a sixteenth: sixteen classes.
+     */
     static long sizeClass(long bytes) {
         if (bytes <= SMALLEST) {
             return SMALLEST;
         }
-        long step = Math.max(SMALLEST, Long.highestOneBit(bytes - 1) >> 2);
+        long step = Math.max(SMALLEST, Long.highestOneBit(bytes - 1) >> (bytes > LARGE ? 4 : 2));
         return Math.addExact(bytes, step - 1) / step * step;
     }
 
@@ -54,9 +85,10 @@ final class Allocator {
             requests++;
             memory = request(size);
             held += size;
+            usage.add(0, size);
         }
         live += size;
-        peak = Math.max(peak, live);
+        usage.add(size, 0);
         return memory;
     }
 
@@ -76,8 +108,9 @@ final class Allocator {
     synchronized void release(MemorySegment memory) {
         long size = memory.byteSize();
         live -= size;
+        usage.add(-size, 0);
         if (closed) {
-            source.free(memory);
+            giveBack(memory);
             return;
         }
         free.computeIfAbsent(size, s -> new ArrayDeque<>()).addLast(memory);
@@ -85,11 +118,14 @@ final class Allocator {
 
     /** Gives cached memory back to the system. */
     synchronized void trim() {
-        free.values().forEach(list -> list.forEach(memory -> {
-            held -= memory.byteSize();
-            source.free(memory);
-        }));
+        free.values().forEach(list -> list.forEach(this::giveBack));
         free.clear();
+    }
+
+    private void giveBack(MemorySegment memory) {
+        held -= memory.byteSize();
+        usage.add(0, -memory.byteSize());
+        source.free(memory);
     }
 
     synchronized void close() {
@@ -103,13 +139,4 @@ final class Allocator {
 
     synchronized long liveBytes() {
         return live;
-    }
-
-    synchronized long peakBytes() {
-        return peak;
-    }
-
-    synchronized long heldBytes() {
-        return held;
-    }
-}
+    }}

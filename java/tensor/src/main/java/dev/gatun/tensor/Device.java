@@ -22,6 +22,7 @@ public final class Device implements AutoCloseable {
     private final GatunContext context;
     private final GatunStream stream;
     private final Allocator.Source source;
+    private final Allocator.Usage usage = new Allocator.Usage();
     private final Allocator allocator;
     private final Gemm gemm;
     private final Scope root;
@@ -54,7 +55,7 @@ public final class Device implements AutoCloseable {
                 NativeMemory.free(context, memory);
             }
         };
-        this.allocator = new Allocator(source);
+        this.allocator = new Allocator(source, usage);
         this.root = new Scope(this, null);
         this.uploads = new Uploads(this);
     }
@@ -152,17 +153,17 @@ public final class Device implements AutoCloseable {
 
     /** Bytes that open scopes own now. */
     public long liveBytes() {
-        return allocator.liveBytes();
+        return usage.live();
     }
 
     /** The largest value {@link #liveBytes} has had. */
     public long peakBytes() {
-        return allocator.peakBytes();
+        return usage.peak();
     }
 
     /** Bytes obtained from the system and not given back: live plus cached. */
     public long heldBytes() {
-        return allocator.heldBytes();
+        return usage.held();
     }
 
     /** Gives cached memory back to the system, for instance between a training run and an evaluation of other shapes. */
@@ -276,7 +277,7 @@ public final class Device implements AutoCloseable {
 
     /** An allocator of its own. */
     Allocator pool() {
-        return new Allocator(source);
+        return new Allocator(source, usage);
     }
 
     Allocator allocator() {

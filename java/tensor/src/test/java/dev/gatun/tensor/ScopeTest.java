@@ -117,12 +117,37 @@ class ScopeTest {
     }
 
     @Test
-    void sizeClassesWasteAtMostAQuarter() {
-        for (long bytes = 1; bytes < 1 << 22; bytes += 1 + bytes / 7) {
+    void sizeClassesWasteAtMostAQuarterAndOfLargeBlocksASixteenth() {
+        for (long bytes = 1; bytes < 1L << 33; bytes += 1 + bytes / 7) {
             long size = Allocator.sizeClass(bytes);
             assertTrue(size >= bytes, bytes + " in " + size);
-            assertTrue(size <= Math.max(256, bytes + bytes / 4 + 256), bytes + " in " + size);
+            assertTrue(size <= Math.max(256, bytes + bytes / (bytes > 1 << 20 ? 16 : 4) + 256), bytes + " in " + size);
             assertEquals(size, Allocator.sizeClass(size));
+        }
+    }
+
+    @Test
+    void aDeviceCountsTheBytesOfAllItsAllocators() {
+        try (Device device = Device.cpu(1)) {
+            long live = device.liveBytes();
+            long held = device.heldBytes();
+            Allocator pool = device.pool();
+            MemorySegment one = pool.allocate(5000);
+            MemorySegment other = device.allocator().allocate(3 << 20);
+            long both = one.byteSize() + other.byteSize();
+            assertEquals(live + both, device.liveBytes());
+            assertEquals(live + both, device.peakBytes());
+            assertEquals(held + both, device.heldBytes());
+            device.allocator().release(other);
+            pool.close();
+            // closed while a block is on loan
+            assertEquals(held + both, device.heldBytes());
+            pool.release(one);
+            assertEquals(live, device.liveBytes());
+            assertEquals(live + both, device.peakBytes());
+            assertEquals(held + other.byteSize(), device.heldBytes());
+            device.trim();
+            assertEquals(held, device.heldBytes());
         }
     }
 
@@ -145,7 +170,7 @@ class ScopeTest {
                 public void free(MemorySegment memory) {
                     freed.add(memory);
                 }
-            });
+            }, new Allocator.Usage());
             MemorySegment a = allocator.allocate(300);
             allocator.release(a);
             assertSame(a, allocator.allocate(290));
