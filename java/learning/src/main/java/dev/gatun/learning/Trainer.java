@@ -54,6 +54,7 @@ public final class Trainer {
     private long checkpointStep;
     private long liveBytes = Long.MAX_VALUE;
     private int growing;
+    private long launches;
 
     /**
      * Makes a trainer.
@@ -72,6 +73,11 @@ public final class Trainer {
     /** Asks the training to end after the current step, with a checkpoint. May be called from any thread. */
     public void requestStop() {
         stop = true;
+    }
+
+    /** How many updates were launched as a whole, recorded before ({@link dev.gatun.tensor.CapturedStep}); none on a CPU. */
+    public long launches() {
+        return launches;
     }
 
     /**
@@ -104,6 +110,7 @@ public final class Trainer {
                 }
                 watchMemory();
                 report(metrics, clock, step, result.loss(), logged);
+                launches = updates.launches();
                 boolean last = step + 1 == experiment.steps();
                 if (due(step + 1) || last || stop) {
                     metrics.flush();

@@ -112,6 +112,7 @@ final class TrainingStep implements AutoCloseable {
         }
         Feed in = feed;
         in.fill(samples);
+        steps.forEach(step -> step.moveTo(index));
         if (captured != null && recorded && !captured.holds(index)) {
             forget();
         }
@@ -136,7 +137,6 @@ final class TrainingStep implements AutoCloseable {
                 return;
             }
         }
-        steps.forEach(s -> s.moveTo(index));
         step.launch(index);
         launches++;
     }

@@ -37,14 +37,7 @@ public final class CrossEntropy implements Function {
      */
     public static Tensor apply(Tensor logits, Tensor targets, float temperature) {
         Tensor rows = rows(logits, targets, temperature);
-        if (targets.dtype() != DType.I32) {
-            return rows.mean();
-        }
-        int labelled = 0;
-        for (int label : targets.toIntArray()) {
-            labelled += label >= 0 ? 1 : 0;
-        }
-        return rows.sum().mul(1f / Math.max(1, labelled));
+        return targets.dtype() == DType.I32 ? rows.sum().mul(Share.of(targets, 0)) : rows.mean();
     }
 
     /** The loss of each row (rows), 0 for rows without a label. */

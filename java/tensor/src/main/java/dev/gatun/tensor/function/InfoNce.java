@@ -12,6 +12,7 @@ import dev.gatun.tensor.FunctionContext;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
+import java.lang.foreign.ValueLayout;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -78,11 +79,11 @@ public final class InfoNce implements Function {
      * @return i32 (2·pairs): 0, 1, …, pairs − 1, 0, 1, …, pairs − 1
      */
     public static Tensor twins(int pairs, Scope scope) {
-        int[] groups = new int[2 * pairs];
-        for (int i = 0; i < groups.length; i++) {
-            groups[i] = i % pairs;
-        }
-        return scope.ofInts(groups, groups.length);
+        return scope.fromHost(DType.I32, target -> {
+            for (int i = 0; i < 2 * pairs; i++) {
+                target.setAtIndex(ValueLayout.JAVA_INT, i, i % pairs);
+            }
+        }, 2L * pairs);
     }
 
     private Inputs inputs(Tensor q, @Nullable Tensor k, Tensor groups, @Nullable Tensor otherGroups) {
@@ -110,22 +111,13 @@ public final class InfoNce implements Function {
             dev.gatun.primitives.InfoNce.forward(c.stream(), inputs, result, work.workspace(bytes));
         }
         // What a row's gradient is multiplied with.
-        Tensor each = c.scope().full(mean ? 1f / Math.max(1, anchors(positives)) : 1, 1);
+        Tensor each = mean ? Share.of(positives, 1).reshape(1) : c.scope().full(1f, 1);
         if (k == null || otherGroups == null) {
             c.save(q, groups, lse, positives, each);
         } else {
             c.save(q, groups, lse, positives, each, k, otherGroups);
         }
         return mean ? loss.sum().mul(each.reshape()) : loss;
-    }
-
-    /** How many rows have a positive. */
-    private static int anchors(Tensor positives) {
-        int count = 0;
-        for (int n : positives.toIntArray()) {
-            count += n > 0 ? 1 : 0;
-        }
-        return count;
     }
 
     private static Tensor matrix(FunctionContext c, Tensor t) {

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.cli;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.gatun.learning.Experiment;
+import dev.gatun.learning.ProgressListener;
+import dev.gatun.learning.Trainer;
+import dev.gatun.learning.pipeline.PipelineReader;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** A step that is recorded and launched computes, to the bit, what it computes operation by operation. */
+class CapturedStepTest {
+    private static final int STEPS = 7;
+
+    @TempDir
+    Path folder;
+
+    private record Run(byte[] checkpoint, List<String> metrics, List<String> messages, long launches) {}
+
+    private Run train(Path config, boolean capture) throws IOException {
+        List<String> messages = new ArrayList<>();
+        Path out = folder.resolve("capture-" + capture);
+        try (Experiment experiment = Experiment.open(
+                PipelineReader.read(config, List.of("device.name=emulated", "device.capture=" + capture)))) {
+            Trainer trainer = new Trainer(experiment, out, new ProgressListener() {
+                @Override
+                public void message(String text) {
+                    messages.add(text);
+                }
+            });
+            assertTrue(trainer.train(false));
+            // times differ from run to run
+            List<String> metrics = Files.readAllLines(out.resolve("metrics.jsonl")).stream()
+                    .map(line -> line.replaceAll("\"(seconds|images_per_second)\":[^,}]*", ""))
+                    .toList();
+            return new Run(Files.readAllBytes(out.resolve(Trainer.CHECKPOINT)), metrics, messages, trainer.launches());
+        }
+    }
+
+    private static String model(String name) {
+        return name.equals("convnet")
+                ? "{name: convnet, widths: [4, 8]}"
+                : "{name: vit, patch: 2, width: 8, depth: 2, heads: 2, drop_path: 0.3, drop_path_form: " + name + "}";
+    }
+
+    private Path config(String method, String model, int parts, String precision) throws IOException {
+        Path config = Tiny.config(folder, 1);
+        return Files.writeString(config, Files.readString(config)
+                .replaceAll("model: .*", "model: " + model(model))
+                .replaceAll("method: .*", "method: {name: " + method + "}")
+                .replace(", {role: local, count: 1, size: 6}", method.startsWith("byol") ? "" : ", {role: local, count: 1, size: 6}")
+                .replace("batch: 16", "batch: 8, accumulate: " + parts)
+                .replace("epochs: 1}", "steps: " + STEPS + "}")
+                .replace("seed: 5", "seed: 5\nprecision: " + precision));
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+        "swav, prototypes: 8, hidden: [16], output: 8, freeze_epochs: 0, freeze_steps: 4 | convnet | 1 | f32 | 5",
+        "swav, prototypes: 8, hidden: [16], output: 8, freeze_epochs: 0, queue: 16, queue_start_epoch: 0 | convnet | 1 | f32 | 5",
+        "swav, prototypes: 8, hidden: [16], output: 8, freeze_epochs: 0 | mask | 2 | f32 | 6",
+        "swav, prototypes: 8, hidden: [16], output: 8, freeze_epochs: 0 | subset | 1 | bf16 | 6",
+        "byol, hidden: [16], output: 8, tau: 0.9 | subset | 1 | f32 | 6",
+        "simclr, hidden: [16], output: 8 | convnet | 2 | bf16 | 6",
+        "supcon, hidden: [16], output: 8 | convnet | 1 | f32 | 6",
+        "cosub | mask | 1 | f32 | 6",
+        "cosub, loss: softmax | subset | 1 | f32 | 6",
+        "supervised | subset | 1 | f32 | 6",
+        "deepcluster, clusters: 8, hidden: 16, components: 4, iterations: 3 | convnet | 1 | f32 | 6",
+    })
+    void recordedEqualsEager(String method, String model, int parts, String precision, int launches) throws IOException {
+        Path config = config(method, model, parts, precision);
+        Run eager = train(config, false);
+        Run recorded = train(config, true);
+        assertEquals(0, eager.launches());
+        assertEquals(List.of(), recorded.messages());
+        assertEquals(launches, recorded.launches());
+        assertEquals(eager.metrics(), recorded.metrics());
+        assertArrayEquals(eager.checkpoint(), recorded.checkpoint());
+    }
+}
