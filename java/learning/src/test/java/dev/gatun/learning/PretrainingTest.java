@@ -81,6 +81,28 @@ class PretrainingTest {
     }
 
     @Test
+    void anEvaluationMayUseFewerImages() {
+        List<String> set = List.of("evaluation.images=30", "evaluation.features=[pixels]");
+        try (Experiment some = Experiment.open(PipelineReader.parse(CONFIG, "some.yaml", set, null));
+                Experiment all = Experiment.open(PipelineReader.parse(CONFIG, "some.yaml", set.subList(1, 2), null))) {
+            long[] done = new long[1];
+            ProgressListener listener = new ProgressListener() {
+                @Override
+                public void advanced(long images) {
+                    done[0] = images;
+                }
+            };
+            Evaluation.run(some, new Floors(), listener);
+            assertEquals(2 * 30, done[0]);
+            assertTrue(Evaluation.protocol(some).contains("of 30 training images"), Evaluation.protocol(some));
+            Evaluation.run(all, new Floors(), listener);
+            assertEquals(all.data().train().size() + 60, done[0]);
+        }
+        assertLine("evaluation: images: expected a positive number, or 0 for all, got -1",
+                () -> PipelineReader.parse(CONFIG, "some.yaml", List.of("evaluation.images=-1"), null));
+    }
+
+    @Test
     void aBackboneIsLoadedIntoANewRun() {
         Path run = folder.resolve("run");
         new Pretraining(PipelineReader.parse(CONFIG, "some.yaml", List.of(), null), run, ProgressListener.SILENT).run(false);

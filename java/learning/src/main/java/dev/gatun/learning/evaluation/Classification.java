@@ -27,7 +27,7 @@ public record Classification(double accuracy, double loss, int[][] confusion, Li
     /**
      * A wrong prediction.
      *
-     * @param index the image's number in the test part
+     * @param index the image's number in what is scored of the test part
      * @param label its class
      * @param prediction the class it was taken for
      * @param probability of that class, by softmax
@@ -46,13 +46,14 @@ public record Classification(double accuracy, double loss, int[][] confusion, Li
         if (test == null || !(experiment.method() instanceof Classifier classifier)) {
             return Optional.empty();
         }
-        listener.phase("classifying the test images", test.size());
+        Dataset scored = Evaluation.scored(experiment, test);
+        listener.phase("classifying the test images", scored.size());
         try (Scope scope = experiment.host().scope().open()) {
             Evaluation.Embedder embedder = (inner, images) -> {
                 Pass pass = Pass.inference(inner);
                 return classifier.logits(pass, experiment.encoder().forward(pass, images));
             };
-            Optional<Classification> result = of(Evaluation.features(scope, experiment, embedder, test, 0, listener));
+            Optional<Classification> result = of(Evaluation.features(scope, experiment, embedder, scored, 0, listener));
             result.ifPresent(found -> listener.message(String.format(
                     Locale.ROOT, "classifier: accuracy %.2f  cross-entropy %.4f", found.accuracy(), found.loss())));
             return result;

@@ -2,6 +2,7 @@
 package dev.gatun.learning.evaluation;
 
 import dev.gatun.data.Dataset;
+import dev.gatun.data.Subset;
 import dev.gatun.data.Views;
 import dev.gatun.learning.Experiment;
 import dev.gatun.learning.LearningException;
@@ -29,7 +30,7 @@ public final class Evaluation {
     // a few-shot fit sees all its samples at every step, and takes this many
     private static final int FEW_SHOT_EPOCHS = 100;
 
-    // the probe's order of samples is part of the protocol, not of the run: pixels score the same for every seed
+    // which samples, and their order, are part of the protocol, not of the run: pixels score the same for every seed
     private static final long PROBE_SEED = 1;
 
     private Evaluation() {}
@@ -67,19 +68,32 @@ public final class Evaluation {
     }
 
     /**
+     * What the evaluation looks at of a part of the data: all of it, or as many images as the pipeline says.
+     *
+     * @param experiment the experiment
+     * @param part its training or test part
+     */
+    public static Dataset scored(Experiment experiment, Dataset part) {
+        int images = experiment.pipeline().evaluation().images();
+        return images == 0 || images >= part.size() ? part : Subset.random(part, images, PROBE_SEED);
+    }
+
+    /**
      * How {@link #run} scores, in words with the experiment's numbers.
      *
      * @param experiment the experiment
      */
     public static String protocol(Experiment experiment) {
         EvaluationSettings s = experiment.pipeline().evaluation();
+        int images = scored(experiment, experiment.data().train()).size();
+        String part = images < experiment.data().train().size() ? "their" : "all training";
         return String.format(
                 Locale.ROOT,
                 "kNN: the vote of the %d nearest of %d training images in cosine, each weighing exp(cosine / %s). Linear: softmax "
-                        + "regression on all training labels, every dimension standardised; AdamW, %d epochs (%d for pixels), learning "
+                        + "regression on %s labels, every dimension standardised; AdamW, %d epochs (%d for pixels), learning "
                         + "rate %s falling to 0 as a cosine, batch %d. 10-shot: the same on the first %d training images of each class, "
                         + "%d epochs. Features are the encoder's output, before any projection head.",
-                s.neighbours(), experiment.data().train().size(), s.temperature(), s.probeEpochs(), s.pixelEpochs(), s.probeLr(),
+                s.neighbours(), images, s.temperature(), part, s.probeEpochs(), s.pixelEpochs(), s.probeLr(),
                 s.probeBatch(), s.shots(), FEW_SHOT_EPOCHS);
     }
 
@@ -99,10 +113,12 @@ public final class Evaluation {
         if (!train.labelled() || !test.labelled()) {
             throw new LearningException("evaluation: data " + experiment.pipeline().data().name() + " have no labels");
         }
+        Dataset bank = scored(experiment, train);
+        Dataset queries = scored(experiment, test);
         Map<String, Scores> scores = new LinkedHashMap<>();
         for (String features : experiment.pipeline().evaluation().features()) {
-            listener.phase("evaluating " + features, train.size() + test.size());
-            Scores result = score(experiment, features, train, test, floors, listener);
+            listener.phase("evaluating " + features, bank.size() + queries.size());
+            Scores result = score(experiment, features, bank, queries, floors, listener);
             scores.put(features, result);
             listener.message(String.format(
                     Locale.ROOT, "%-8s kNN %.1f  linear %.1f  10-shot %.1f", features, result.knn(), result.linear(),

@@ -51,7 +51,9 @@ public final class Floors {
             var pipeline = experiment.pipeline();
             String words = pipeline.data().name() + pipeline.data().settings() + Evaluation.protocol(experiment);
             digest.update(words.getBytes(StandardCharsets.UTF_8));
-            for (Dataset data : new Dataset[] {experiment.data().train(), experiment.data().test().orElseThrow()}) {
+            for (Dataset data : new Dataset[] {
+                Evaluation.scored(experiment, experiment.data().train()), Evaluation.scored(experiment, experiment.data().test().orElseThrow())
+            }) {
                 int count = Math.min(SAMPLES, data.size());
                 int[] some = IntStream.range(0, count).map(i -> (int) ((long) i * data.size() / count)).toArray();
                 try (Scope scope = experiment.device().scope().open()) {

@@ -15,6 +15,7 @@ import java.util.List;
  * @param probeBatch batch of a probe
  * @param shots labels a class of the few-shot probe
  * @param batch images the encoder embeds at a time
+ * @param images how many images of the training part, and of the test part, are used at most, drawn at random; 0: all
  */
 public record EvaluationSettings(
         List<String> features,
@@ -25,10 +26,11 @@ public record EvaluationSettings(
         double probeLr,
         int probeBatch,
         int shots,
-        int batch) {
+        int batch,
+        int images) {
     /** The protocol's settings. */
     public EvaluationSettings() {
-        this(List.of("pixels", "random", "trained"), 20, .07, 12, 30, 2e-3, 256, 10, 500);
+        this(List.of("pixels", "random", "trained"), 20, .07, 12, 30, 2e-3, 256, 10, 500, 0);
     }
 
     /** Checks the values. */
@@ -47,6 +49,9 @@ public record EvaluationSettings(
         positive("probe_batch", probeBatch);
         positive("shots", shots);
         positive("batch", batch);
+        if (images < 0) {
+            throw new IllegalArgumentException("images: expected a positive number, or 0 for all, got " + images);
+        }
     }
 
     private static void positive(String key, double value) {

@@ -49,8 +49,8 @@ final class ReportCollector {
     ReportData collect(Summary summary, List<Map<String, Double>> metrics, Evaluation.Results results) {
         var pipeline = experiment.pipeline();
         boolean tested = experiment.data().test().isPresent();
-        Dataset train = some(experiment.data().train(), BANK);
-        Dataset test = tested ? some(experiment.data().test().get(), POINTS) : train;
+        Dataset train = some(Evaluation.scored(experiment, experiment.data().train()), BANK);
+        Dataset test = tested ? some(Evaluation.scored(experiment, experiment.data().test().get()), POINTS) : train;
         String title = pipeline.method().name() + " on " + pipeline.data().name();
         try (Scope scope = experiment.host().scope().open()) {
             Features bank = embed(scope, train);
@@ -65,8 +65,8 @@ final class ReportCollector {
     /** The part of a report that several runs can show of the same images. */
     ComparisonData.Gallery gallery() {
         boolean tested = experiment.data().test().isPresent();
-        Dataset train = some(experiment.data().train(), BANK);
-        Dataset test = tested ? some(experiment.data().test().get(), POINTS) : train;
+        Dataset train = some(Evaluation.scored(experiment, experiment.data().train()), BANK);
+        Dataset test = tested ? some(Evaluation.scored(experiment, experiment.data().test().get()), POINTS) : train;
         try (Scope scope = experiment.host().scope().open()) {
             Features bank = embed(scope, train);
             Features queries = tested ? embed(scope, test) : bank;
@@ -109,7 +109,7 @@ final class ReportCollector {
     }
 
     private Predictions predictions(Classification found) {
-        Dataset test = experiment.data().test().orElseThrow();
+        Dataset test = Evaluation.scored(experiment, experiment.data().test().orElseThrow());
         List<Picture> mistakes = found.mistakes().stream()
                 .map(mistake -> new Picture(
                         picture(test, mistake.index()),

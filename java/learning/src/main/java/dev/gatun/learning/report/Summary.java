@@ -52,7 +52,7 @@ public record Summary(Map<String, Object> values) {
         values.put("method", pipeline.method().name());
         values.put("device", experiment.device().name());
         values.put("precision", pipeline.precision());
-        values.put("threads", experiment.device().threads());
+        values.put("threads", experiment.host().threads());
         values.put("images", experiment.data().pretrain().size());
         values.put("epochs", experiment.epochs());
         values.put("steps", experiment.steps());
