@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 #   make          builds everything and leaves the command ./gatun
-#   make run      trains SwAV on Fashion-MNIST and writes a report     (CONFIG=..., ARGS="--set schedule.epochs=2")
+#   make run      trains SwAV on Fashion-MNIST and writes a report     (CONFIG=..., ARGS="--set schedule.epochs=2", DEVICE=cuda or emulated)
 #   make test     runs every test, native (CTest) and Java (Surefire)
 #   make test-quick runs the kernels on this processor and on the emulated device without its detectors, and the Java floors below the trainings
 #   make bench    runs the benchmarks                                  (OP=sinkhorn for one)
@@ -14,11 +14,12 @@
 
 MAKEFLAGS += --no-print-directory
 
-CONFIG ?= configs/fashion-mnist-swav.yaml
+# cpu, cuda, cuda:1 (the second) or emulated, which is slow: its experiment is a small one
+DEVICE ?= cpu
+CONFIG ?= $(if $(filter emulated,$(DEVICE)),configs/fashion-mnist-swav-tiny.yaml,configs/fashion-mnist-swav.yaml)
 OUT ?= runs/$(basename $(notdir $(CONFIG)))
 ARGS ?=
 OP ?=
-DEVICE ?= cpu
 
 BUILD := build
 JOBS := $(shell nproc 2>/dev/null || echo 2)
@@ -59,6 +60,8 @@ gatun: $(BUILD)/java.stamp cmake/gatun.sh.in
 	@chmod +x $@.part && mv $@.part $@
 
 cuda emulated: $(BUILD)/native/libgatun.so
+	@if [ $@ = cuda ] && ! grep -q '^GATUN_NVCC:[A-Z]*=/' $(BUILD)/native/CMakeCache.txt; then \
+	  echo "make $@: no nvcc found: install the CUDA toolkit 13, or set CUDA_HOME to where it is" >&2; exit 1; fi
 	@cmake --build $(BUILD)/native --target gatun_$@ -j $(JOBS)
 
 trials: $(BUILD)/native/libgatun.so
@@ -80,8 +83,9 @@ dist: gatun data $(BUILD)/setup-test.stamp
 data: $(BUILD)/setup.stamp
 	@cmake/setup.sh data
 
-run: gatun data
-	./gatun pretrain $(CONFIG) --out $(OUT) $(ARGS)
+# DEVICE, where it is given, decides and not the pipeline file
+run: gatun data $(filter cuda emulated,$(firstword $(subst :, ,$(DEVICE))))
+	./gatun pretrain $(CONFIG) $(if $(filter file,$(origin DEVICE)),,--device $(DEVICE)) --out $(OUT) $(ARGS)
 
 test-native: $(BUILD)/setup-test.stamp
 	@echo "== native tests"
