@@ -139,4 +139,5 @@ final class Allocator {
 
     synchronized long liveBytes() {
         return live;
-    }}
+    }
+}

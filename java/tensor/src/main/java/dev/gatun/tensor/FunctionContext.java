@@ -137,6 +137,7 @@ public final class FunctionContext {
         recomputed = new Block[tensors.length];
         for (int i = 0; i < tensors.length; i++) {
             versions[i] = tensors[i].version();
+            tensors[i].block.saved |= needsGradient();
         }
     }
 
@@ -211,6 +212,7 @@ public final class FunctionContext {
      */
     public void recomputable(Tensor result, Tensor from, BiConsumer<Tensor, Tensor> fill) {
         int version = from.version();
+        from.block.saved = true;
         result.block.remake = in -> {
             boolean released = !from.isLive() && from.block.remake != null;
             if (!released && !from.isLive() || from.version() != version) {

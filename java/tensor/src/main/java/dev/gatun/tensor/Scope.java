@@ -5,6 +5,7 @@ import dev.gatun.primitives.DType;
 import dev.gatun.primitives.RandomKey;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
@@ -166,6 +167,19 @@ public final class Scope implements AutoCloseable {
         Tensor alias = longer.alias(this);
         alias.trackLike(longer);
         return alias;
+    }
+
+    /**
+     * Says that a result is not used any more, nor its views: its memory is given back before its scope closes, unless backward needs it.
+     *
+     * @param result what was computed in an open scope; of memory that belongs to an older scope nothing is given back
+     * @param used tensors that are still used: where they share the result's memory, it stays
+     */
+    public static void discard(Tensor result, Tensor... used) {
+        Block block = result.block;
+        if (block.owner == result.scope() && !block.saved && Arrays.stream(used).noneMatch(other -> other.block == block)) {
+            release(block);
+        }
     }
 
     /** Gives the memory of every tensor of this scope back to the device. Closing twice is allowed. */

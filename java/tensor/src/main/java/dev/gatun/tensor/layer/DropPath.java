@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor.layer;
 
+import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
 import dev.gatun.tensor.function.GatherRows;
@@ -56,23 +57,32 @@ public final class DropPath {
      *
      * @param shortcut (B, ..., C), of all rows: x itself, or what a block makes of it where it changes the shape
      * @param x (B, ...), the branch's input
-     * @param branch from rows of x to rows of the shortcut's shape; it must not keep its input beyond the call
+     * @param branch from rows of x to rows of the shortcut's shape; it must not keep its input or its result beyond the call
      * @param gamma (C), LayerScale; null: 1
      */
     public Tensor residual(Pass pass, Tensor shortcut, Tensor x, Layer branch, @Nullable Parameter gamma) {
         Tensor scale = gamma == null ? null : pass.use(gamma);
         if (!pass.training() || rate == 0) {
-            return StochasticDepth.joinMasked(shortcut, branch.forward(pass, x), null, scale, relu);
+            return masked(shortcut, x, branch.forward(pass, x), null, scale);
         }
         if (form == Form.MASK) {
             Tensor mask = StochasticDepth.mask(x.scope(), pass.nextKey(), pass.samples(x.size(0)), rate);
-            return StochasticDepth.joinMasked(shortcut, branch.forward(pass, x), mask, scale, relu);
+            return masked(shortcut, x, branch.forward(pass, x), mask, scale);
         }
         Tensor kept = StochasticDepth.subset(x.scope(), pass.nextKey(), pass.samples(x.size(0)), rate);
         Tensor some = GatherRows.apply(x, kept);
-        Tensor y = StochasticDepth.joinSubset(shortcut, branch.forward(pass, some), kept, scale, relu);
+        Tensor residual = branch.forward(pass, some);
+        Tensor y = StochasticDepth.joinSubset(shortcut, residual, kept, scale, relu);
+        Scope.discard(residual, shortcut, x, some, y);
         // the branch's first operation needs it once more in backward; until then x has the same rows
         some.release();
+        return y;
+    }
+
+    private Tensor masked(Tensor shortcut, Tensor x, Tensor residual, @Nullable Tensor mask, @Nullable Tensor scale) {
+        Tensor y = StochasticDepth.joinMasked(shortcut, residual, mask, scale, relu);
+        // a sum needs none of its terms in backward
+        Scope.discard(residual, shortcut, x, y);
         return y;
     }
 }

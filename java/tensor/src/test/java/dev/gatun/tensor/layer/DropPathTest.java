@@ -279,4 +279,36 @@ class DropPathTest {
             assertEquals(.9 + .1 * variance, parameters.states().get(1).value().toArray()[0], 1e-6);
         }
     }
+
+    @Test
+    void theBranchsResultIsGoneWhereNobodyNeedsIt() {
+        try (Device device = Device.cpu(1)) {
+            Tensor w = device.scope().of(wave(64 * 64, 1.3), 64, 64);
+            Tensor input = device.scope().of(wave(32 * 64, 1.7), 32, 64);
+            long row = 32 * 64 * Float.BYTES;
+            for (DropPath drop : new DropPath[] {new DropPath(0, DropPath.Form.MASK), new DropPath(.4, DropPath.Form.MASK)}) {
+                // a product keeps its operands, an exponential its result; the sum keeps what comes out
+                assertEquals(row, left(device, drop, input, v -> v.matmul(w)));
+                assertEquals(2 * row, left(device, drop, input, v -> v.matmul(w).exp()) - row);
+                // what came in stays
+                assertEquals(row, left(device, drop, input, v -> v));
+            }
+        }
+    }
+
+    private static long left(Device device, DropPath drop, Tensor input, java.util.function.UnaryOperator<Tensor> branch) {
+        try (Scope scope = device.scope().open()) {
+            Tape tape = Tape.on(scope);
+            Pass pass = Pass.training(tape, KEY);
+            pass.samples(32);
+            Tensor x = tape.watch(input).mul(2);
+            long before = device.liveBytes();
+            Tensor y = drop.residual(pass, x, (p, v) -> branch.apply(v));
+            long after = device.liveBytes();
+            assertTrue(x.finite() && y.finite());
+            tape.backward(y.square().mean());
+            // masks are small
+            return (after - before) / (32 * 64 * Float.BYTES) * (32 * 64 * Float.BYTES);
+        }
+    }
 }

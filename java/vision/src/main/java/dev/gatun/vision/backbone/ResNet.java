@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.vision.backbone;
 
+import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.layer.BatchNorm;
 import dev.gatun.tensor.layer.Conv2d;
@@ -114,7 +115,9 @@ final class ResNet implements Encoder {
             for (int i = 0; i < shortcut.size(); i++) {
                 identity = shortcutNorm.get(i).forward(pass, shortcut.get(i).forward(pass, identity));
             }
-            return drop.residual(pass, identity, x, this::branch, null);
+            Tensor y = drop.residual(pass, identity, x, this::branch, null);
+            Scope.discard(identity, x, y);
+            return y;
         }
 
         private Tensor branch(Pass pass, Tensor x) {

@@ -3,6 +3,7 @@ package dev.gatun.vision.backbone;
 
 import dev.gatun.primitives.Convolution.Geometry;
 import dev.gatun.primitives.DType;
+import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
 import dev.gatun.tensor.layer.Conv2d;
@@ -72,7 +73,10 @@ final class Vit implements Encoder {
         long batch = x.size(0);
         patches = patches.reshape(batch, (long) height * across, width);
         Tensor first = pass.scope().zeros(x.dtype(), batch, 1, width).add(pass.use(token, x.dtype()));
-        Tensor tokens = Tensor.concat(1, first, patches).add(positions(pass, height, across, x.dtype()));
+        Tensor placed = Tensor.concat(1, first, patches);
+        Scope.discard(patches, placed);
+        Tensor tokens = placed.add(positions(pass, height, across, x.dtype()));
+        Scope.discard(placed, tokens);
         for (Block block : blocks) {
             tokens = block.forward(pass, tokens);
         }
