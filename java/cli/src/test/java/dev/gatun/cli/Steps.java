@@ -68,10 +68,15 @@ final class Steps {
 
     /** As {@link #one(Experiment, Path, Path)}, with every stored f32 value moved by one ulp. */
     static Result moved(Experiment experiment, Path state, Path folder, long seed) {
+        return moved(experiment, state, folder, seed, 0);
+    }
+
+    /** As {@link #one(Experiment, Path, Path)}, with every stored f32 value moved by this part of itself, by one ulp at least. */
+    static Result moved(Experiment experiment, Path state, Path folder, long seed, double by) {
         copyState(state, folder);
         Path file = folder.resolve(Trainer.CHECKPOINT);
         Checkpoint at = Checkpoint.load(file, experiment.parameters(), experiment.optimizers().state());
-        move(experiment.parameters(), seed);
+        move(experiment.parameters(), seed, by);
         Checkpoint.save(file, at, experiment.parameters(), experiment.optimizers().state());
         return one(experiment, folder);
     }
@@ -83,12 +88,19 @@ final class Steps {
 
     /** Moves every f32 parameter and state to one of its two neighbours, at random. */
     static void move(Parameters parameters, long seed) {
+        move(parameters, seed, 0);
+    }
+
+    /** Moves every f32 parameter and state up or down, at random, by this part of itself, by one ulp at least. */
+    static void move(Parameters parameters, long seed, double by) {
         SplittableRandom random = new SplittableRandom(seed);
         for (NamedTensor each : parameters.tensors()) {
             if (each.tensor().dtype() == DType.F32) {
                 float[] values = each.tensor().toArray();
                 for (int i = 0; i < values.length; i++) {
-                    values[i] = values[i] == 0 ? 0 : random.nextBoolean() ? Math.nextUp(values[i]) : Math.nextDown(values[i]);
+                    float up = (float) (values[i] + by * Math.abs(values[i]));
+                    float down = (float) (values[i] - by * Math.abs(values[i]));
+                    values[i] = values[i] == 0 ? 0 : random.nextBoolean() ? Math.nextUp(up) : Math.nextDown(down);
                 }
                 each.tensor().copyFrom(values);
             }

@@ -184,9 +184,10 @@ public final class Pass {
         });
     }
 
-    // A training pass casts anew even where nothing was written: a recorded step repeats what it did, and that must include the cast.
+    // A pass casts anew even where the host knows of no write: a recorded step repeats what it did, which must include the cast, and writes
+    // without telling.
     private Tensor computed(Parameter p, ComputeCopy copy) {
-        if (training && cast.add(copy) || copy.stale(p)) {
+        if (cast.add(copy) || copy.stale(p)) {
             copy.cast();
         }
         return copy.of(p);

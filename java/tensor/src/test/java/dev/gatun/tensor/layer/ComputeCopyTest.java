@@ -74,7 +74,7 @@ class ComputeCopyTest {
     }
 
     @Test
-    void aPassThatTrainsCastsOnceAndOthersWhenTheyMust() {
+    void aPassCastsOnceAndAgainWhereItMust() {
         try (Scope scope = device.scope().open()) {
             Tensor before = Pass.inference(scope).use(weight, DType.BF16);
             int version = before.version();
@@ -137,6 +137,19 @@ class ComputeCopyTest {
                 captured.launch(0);
                 assertArrayEquals(new float[] {value, value, value}, result.toArray());
             }
+        }
+    }
+
+    @Test
+    void whatARecordedStepWritesIsSeenByThePassesAfterIt() {
+        Runnable step = () -> parameters.values().addInPlace(parameters.values(), 1);
+        try (CapturedStep captured = new CapturedStep(device);
+                Scope scope = device.scope().open()) {
+            captured.rehearse(0, step);
+            captured.record(0, step);
+            assertEquals(4, first(Pass.inference(scope)));
+            captured.launch(0);
+            assertEquals(8, first(Pass.inference(scope)));
         }
     }
 }
