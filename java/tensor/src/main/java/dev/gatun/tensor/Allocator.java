@@ -53,6 +53,7 @@ final class Allocator {
     private long requests;
     private long live;
     private long held;
+    private boolean fixed;
     private boolean closed;
 
     /** @param usage of the device, beside its other allocators */
@@ -82,6 +83,9 @@ final class Allocator {
         ArrayDeque<MemorySegment> list = free.get(size);
         MemorySegment memory = list == null ? null : list.pollLast();
         if (memory == null) {
+            if (fixed) {
+                throw new TensorException("it needs " + size + " bytes that its rehearsal did not need");
+            }
             requests++;
             memory = request(size);
             held += size;
@@ -90,6 +94,11 @@ final class Allocator {
         live += size;
         usage.add(size, 0);
         return memory;
+    }
+
+    /** Whether what is not cached is an error: memory cannot be obtained while a stream records. */
+    synchronized void fix(boolean on) {
+        fixed = on;
     }
 
     private MemorySegment request(long size) {

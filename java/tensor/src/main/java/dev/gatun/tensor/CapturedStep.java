@@ -54,10 +54,13 @@ public final class CapturedStep implements AutoCloseable {
         }
         recording.begin(step, true);
         long before = recording.pool().liveBytes();
+        recording.pool().fix(true);
         try {
             graph = GatunGraph.record(device.stream(), () -> device.under(recording, work));
         } catch (GatunException e) {
             throw new TensorException(e.getMessage(), e);
+        } finally {
+            recording.pool().fix(false);
         }
         long left = recording.pool().liveBytes() - before;
         if (left != 0) {

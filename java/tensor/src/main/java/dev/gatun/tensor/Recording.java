@@ -167,10 +167,14 @@ final class Recording {
         }
     }
 
-    /** Who outside this package asked: for messages. */
-    static String caller() {
+    /**
+     * Who outside this module asked: for messages.
+     *
+     * @param between how many calls of others lie between
+     */
+    static String caller(int between) {
         return StackWalker.getInstance()
-                .walk(frames -> frames.filter(frame -> !frame.getClassName().startsWith("dev.gatun.tensor.")).findFirst())
+                .walk(frames -> frames.filter(frame -> !frame.getClassName().startsWith("dev.gatun.tensor.")).skip(between).findFirst())
                 .map(frame -> frame.getClassName().substring(frame.getClassName().lastIndexOf('.') + 1) + "." + frame.getMethodName()
                         + " (" + frame.getFileName() + ":" + frame.getLineNumber() + ")")
                 .orElse("the step");
