@@ -19,6 +19,7 @@ final class Feed implements AutoCloseable {
     private final List<Samples> samples;
     private final List<List<UploadTarget>> targets = new ArrayList<>();
     private final List<List<Tensor>> tensors = new ArrayList<>();
+    private List<Samples> sent = List.of();
 
     /** @param like samples of each part of the update: places for others like them are made */
     Feed(Device device, List<Samples> like) {
@@ -37,15 +38,25 @@ final class Feed implements AutoCloseable {
         return IntStream.range(0, samples.size()).allMatch(i -> samples.get(i).isLike(others.get(i)));
     }
 
-    /** Puts samples in place of those before, behind what the device does. */
-    void fill(List<Samples> others) {
+    /** Sends samples on their way to the device, while it computes with those before. */
+    void send(List<Samples> others) {
+        sent = others;
         for (int part = 0; part < samples.size(); part++) {
-            Samples from = others.get(part);
+            List<Samples.Stored> stored = others.get(part).stored();
+            for (int i = 0; i < stored.size(); i++) {
+                targets.get(part).get(i).fill(stored.get(i).writer());
+            }
+        }
+    }
+
+    /** Puts what was sent in place of the samples before, behind what the device does. */
+    void take() {
+        for (int part = 0; part < samples.size(); part++) {
+            Samples from = sent.get(part);
             System.arraycopy(from.ids(), 0, samples.get(part).ids(), 0, from.ids().length);
             System.arraycopy(from.labels(), 0, samples.get(part).labels(), 0, from.labels().length);
             for (int i = 0; i < from.stored().size(); i++) {
                 UploadTarget target = targets.get(part).get(i);
-                target.fill(from.stored().get(i).writer());
                 try (Scope work = scope.open()) {
                     tensors.get(part).get(i).copyFrom(target.use(work));
                 }

@@ -59,6 +59,7 @@ final class TrainingStep implements AutoCloseable {
     private @Nullable CapturedStep captured;
     private boolean rehearsed;
     private boolean recorded;
+    private long sent = -1;
     private long launches;
 
     /** @param messages hears, once, why a step is not recorded where that was to be expected */
@@ -93,6 +94,18 @@ final class TrainingStep implements AutoCloseable {
         return result();
     }
 
+    // while the device computes the host reads the next update's samples and sends them; of the next epoch nobody knows the order yet
+    private void sendAhead(long index) {
+        if (index % experiment.stepsPerEpoch() == 0 || index >= experiment.steps()) {
+            return;
+        }
+        List<Samples> samples = read(index);
+        if (feed != null && feed.fits(samples)) {
+            feed.send(samples);
+            sent = index;
+        }
+    }
+
     private List<Samples> read(long index) {
         List<Samples> samples = new ArrayList<>();
         for (int part = 0; part < parts; part++) {
@@ -102,16 +115,8 @@ final class TrainingStep implements AutoCloseable {
     }
 
     private void recordedOrNot(long index) {
-        List<Samples> samples = read(index);
-        if (feed == null || !feed.fits(samples)) {
-            forget();
-            if (feed != null) {
-                feed.close();
-            }
-            feed = new Feed(device, samples);
-        }
-        Feed in = feed;
-        in.fill(samples);
+        Feed in = feed(index);
+        in.take();
         steps.forEach(step -> step.moveTo(index));
         if (captured != null && recorded && !captured.holds(index)) {
             forget();
@@ -139,6 +144,23 @@ final class TrainingStep implements AutoCloseable {
         }
         step.launch(index);
         launches++;
+        sendAhead(index + 1);
+    }
+
+    private Feed feed(long index) {
+        if (feed != null && sent == index) {
+            return feed;
+        }
+        List<Samples> samples = read(index);
+        if (feed == null || !feed.fits(samples)) {
+            forget();
+            if (feed != null) {
+                feed.close();
+            }
+            feed = new Feed(device, samples);
+        }
+        feed.send(samples);
+        return feed;
     }
 
     private void refuse(String reason) {
