@@ -26,9 +26,9 @@ if [ "$(cat build/dist/runtime.stamp 2> /dev/null)" != "$jdk $modules" ]; then
 fi
 cp -a build/dist/runtime "$tree/runtime"
 
-# --- jars: of the presets' natives and of CUDA's bindings only what is loaded; no natives for other platforms
+# --- jars: of the presets' natives only what is loaded; no natives for other platforms
 "$jdk/bin/java" cmake/dist/Repack.java build/java/lib "$tree/jars" \
-  '^META-INF/native-image/|^org/bytedeco/.*/(include|lib)/|/lib(jni(?!cudart|cublas|javacpp)[a-z]*\.so|gomp\.so.*)$|^org/bytedeco/cuda/(global/)?(cu(fft|ftw|file|pti|rand|solver|sparse)|n(ccl|pp|v))[a-zA-Z_]*[/.]|^org/jline/nativ/(?!Linux/x86_64/).*\.(so|dll|jnilib)$'
+  '^META-INF/native-image/|^org/bytedeco/.*/(include|lib)/|/lib(jni(?!cudart|cublas|javacpp)[a-z]*\.so|gomp\.so.*)$|^org/jline/nativ/(?!Linux/x86_64/).*\.(so|dll|jnilib)$'
 for jar in "$tree"/jars/*.jar; do
   artifact=$(basename "$jar" .jar | sed 's/-[0-9].*//')
   case "$artifact" in gatun-*) continue ;; esac
