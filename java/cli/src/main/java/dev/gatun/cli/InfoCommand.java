@@ -48,8 +48,8 @@ final class InfoCommand implements Callable<Integer> {
             info.put("isa", about.get("isa").asString());
             libraries.put("gemm", device.gemm().name());
         }
+        info.put("cuda", cuda(mapper, libraries));
         info.put("libraries", libraries);
-        info.put("cuda", cuda(mapper));
         info.put("operations", about.get("operations"));
         var out = spec.commandLine().getOut();
         if (json) {
@@ -70,7 +70,7 @@ final class InfoCommand implements Callable<Integer> {
     }
 
     /** In one line: the devices, or why there is none. */
-    private static String cuda(ObjectMapper mapper) {
+    private static String cuda(ObjectMapper mapper, Map<String, Object> libraries) {
         JsonNode about;
         try {
             about = mapper.readTree(NativeLibrary.of(DeviceKind.CUDA).info());
@@ -80,10 +80,23 @@ final class InfoCommand implements Callable<Integer> {
         if (about.has("problem")) {
             return "none: " + about.path("problem").asString();
         }
+        about.path("devices").forEach(device -> {
+            int ordinal = device.path("ordinal").asInt();
+            libraries.put("gemm cuda:" + ordinal, products(ordinal));
+        });
         List<String> devices = new ArrayList<>();
         about.path("devices").forEach(device -> devices.add(String.format(
                 Locale.ROOT, "%s (compute capability %s, %.0f GiB)", device.path("name").asString(), device.path("compute_capability").asString(),
                 device.path("memory_bytes").asDouble() / (1L << 30))));
         return String.join(", ", devices) + "; driver for CUDA " + about.path("driver").asString();
+    }
+
+    /** What multiplies on a CUDA device unless its own kernel is asked for, or why nothing does. */
+    private static String products(int ordinal) {
+        try (Device device = Device.cuda(ordinal)) {
+            return device.gemm().name();
+        } catch (GatunException e) {
+            return "none: " + e.getMessage();
+        }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.learning.pipeline;
 
+import dev.gatun.tensor.CudaSettings;
 import dev.gatun.tensor.Device;
 
 /**
@@ -10,11 +11,27 @@ import dev.gatun.tensor.Device;
  * @param threads how many threads the host's work takes; 0 = one a processor. Written resolved, so that a run's file reproduces it
  * @param capture whether a step is recorded once and then launched as a whole, on a device that can; a method whose step does not allow it
  *     is computed operation by operation, which is said
+ * @param gemm whose matrix products: {@code library} (oneDNN on the CPU, cuBLASLt on a CUDA device) or on a CUDA device {@code gatun}, the
+ *     kernel that needs no library. The emulated device has the kernel only
+ * @param tf32 whether cuBLASLt may round f32 operands to TF32, which has 10 bits of fraction; CUDA devices only
  */
-public record DeviceSettings(String name, int threads, boolean capture) {
+public record DeviceSettings(String name, int threads, boolean capture, Products gemm, boolean tf32) {
+    /** Whose matrix products. */
+    public enum Products {
+        /** The device's library. */
+        LIBRARY,
+        /** Gatun's own kernel. */
+        GATUN
+    }
+
     /** The CPU with every processor. */
     public DeviceSettings() {
         this("cpu", 0, true);
+    }
+
+    /** With the device's library, without TF32. */
+    public DeviceSettings(String name, int threads, boolean capture) {
+        this(name, threads, capture, Products.LIBRARY, false);
     }
 
     /** Checks the values and resolves 0 threads. */
@@ -25,19 +42,27 @@ public record DeviceSettings(String name, int threads, boolean capture) {
         if (threads < 0 || threads > 1024) {
             throw new IllegalArgumentException("threads: expected 0 to 1024, got " + threads);
         }
+        if (gemm == Products.GATUN && name.equals("cpu")) {
+            throw new IllegalArgumentException("gemm: gatun is the kernel of CUDA devices; the cpu has the library oneDNN");
+        }
+        if (tf32 && (!name.startsWith("cuda") || gemm != Products.LIBRARY)) {
+            throw new IllegalArgumentException("tf32: only the library of a cuda device rounds to TF32");
+        }
         threads = threads == 0 ? Runtime.getRuntime().availableProcessors() : threads;
     }
 
     /**
      * Opens the device.
      *
-     * @throws dev.gatun.primitives.GatunException NO_DEVICE where this machine has none; one line
+     * @throws dev.gatun.primitives.GatunException NO_DEVICE where this machine has none, or not the library that it needs; one line
      */
     public Device open() {
         return switch (name) {
             case "cpu" -> Device.cpu(threads);
             case "emulated" -> Device.emulated();
-            default -> Device.cuda(name.contains(":") ? Integer.parseInt(name.substring(name.indexOf(':') + 1)) : 0);
+            default -> Device.cuda(
+                    name.contains(":") ? Integer.parseInt(name.substring(name.indexOf(':') + 1)) : 0,
+                    new CudaSettings(gemm == Products.GATUN ? CudaSettings.Products.GATUN : CudaSettings.Products.CUBLASLT, tf32));
         };
     }
 }

@@ -95,6 +95,15 @@ class PipelineReaderTest {
     }
 
     @Test
+    void aCudaDeviceTakesItsLibrariesFromTheFile() {
+        String yaml = WHOLE.replace("{name: cpu, threads: 1}", "{name: 'cuda:1', tf32: true}");
+        assertTrue(parse(yaml).device().tf32());
+        assertEquals(DeviceSettings.Products.LIBRARY, parse(yaml).device().gemm());
+        assertEquals(DeviceSettings.Products.GATUN, parse(yaml, "device.tf32=false", "device.gemm=gatun").device().gemm());
+        assertTrue(parse(yaml, "device.tf32=false", "device.gemm=gatun").toYaml().contains("gemm: gatun"));
+    }
+
+    @Test
     void anotherMethodReplacesTheWholeSection() {
         String yaml = WHOLE.replace("{name: pull}", "{name: gone, prototypes: 3}");
         assertEquals("pull", PipelineReader.parse(yaml, "some.yaml", List.of(), "pull").method().name());
@@ -108,6 +117,9 @@ class PipelineReaderTest {
             views.crops.0.rol=2   | some.yaml: views.crops.0.rol: unknown key; known keys: role, count
             model.width=wide      | some.yaml: model.width: expected an integer, got wide
             model.width=2.5       | some.yaml: model.width: expected an integer, got 2.5
+            device.tf32=true      | some.yaml: device: tf32: only the library of a cuda device rounds to TF32
+            device.gemm=gatun     | some.yaml: device: gemm: gatun is the kernel of CUDA devices; the cpu has the library oneDNN
+            device.gemm=mkl       | some.yaml: device.gemm: expected one of library, gatun, got mkl
             model.width=1e12      | some.yaml: model.width: expected an integer of at most 31 bits, got
             optimizer.lr=.nan     | some.yaml: optimizer.lr: expected a finite number, got
             optimizer.lr=-1       | some.yaml: optimizer: lr: expected at least 0, got -1
