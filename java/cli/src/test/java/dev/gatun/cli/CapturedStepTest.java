@@ -14,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -79,13 +80,55 @@ class CapturedStepTest {
         "deepcluster, clusters: 8, hidden: 16, components: 4, iterations: 3 | convnet | 1 | f32 | 6",
     })
     void recordedEqualsEager(String method, String model, int parts, String precision, int launches) throws IOException {
-        Path config = config(method, model, parts, precision);
+        assertEquals(List.of(), both(config(method, model, parts, precision), launches));
+    }
+
+    /** What the run that was to be recorded said. */
+    private List<String> both(Path config, int launches) throws IOException {
         Run eager = train(config, false);
         Run recorded = train(config, true);
         assertEquals(0, eager.launches());
-        assertEquals(List.of(), recorded.messages());
         assertEquals(launches, recorded.launches());
         assertEquals(eager.metrics(), recorded.metrics());
         assertArrayEquals(eager.checkpoint(), recorded.checkpoint());
+        return recorded.messages();
+    }
+
+    @Test
+    void aMethodThatNeedsTheHostSaysWhereAndIsComputedEagerly() throws IOException {
+        String method = "deepcluster_v2, prototypes: [8], hidden: [16], output: 8, iterations: 3";
+        List<String> messages = both(config(method, "convnet", 1, "f32"), 0);
+        assertEquals(1, messages.size());
+        assertTrue(messages.getFirst().matches("the step is not recorded and launched as a whole: MultiView\\.indices \\(MultiView\\.java:\\d+\\) "
+                + "reads batch\\.ids\\(\\) outside of Scope\\.fromHost\\(\\.\\.\\.\\)"), messages.getFirst());
+    }
+
+    @Test
+    void aMethodOfTheUsersThatCountsStepsIsComputedEagerly() throws IOException {
+        Path source = Files.writeString(folder.resolve("Rising.java"), """
+                import dev.gatun.data.Batch;
+                import dev.gatun.learning.*;
+                import dev.gatun.tensor.Tensor;
+                import dev.gatun.tensor.layer.*;
+
+                public class Rising implements Method {
+                    private Encoder encoder;
+
+                    public void build(MethodBuild build) {
+                        encoder = build.encoder();
+                    }
+
+                    public Tensor loss(Batch batch, Step step) {
+                        Tensor z = encoder.forward(step.pass(), batch.views().get(0).images());
+                        return z.square().mean().mul(1f + step.index());
+                    }
+                }
+                """);
+        Path config = config("simclr", "convnet", 1, "f32");
+        Files.writeString(config, Files.readString(config).replaceAll("method: .*", "method: {name: " + source + "}"));
+        List<String> messages = both(config, 0);
+        assertEquals(1, messages.size());
+        assertTrue(messages.getFirst().contains("Rising.loss (Rising.java:15) reads step.index(); use step.scalar(...) or step.when(...)"),
+                messages.getFirst());
     }
 }

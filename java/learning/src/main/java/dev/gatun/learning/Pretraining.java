@@ -112,7 +112,7 @@ public final class Pretraining {
                 return Optional.empty();
             }
             Checkpoint.saveBackbone(folder.resolve(BACKBONE), experiment.parameters().sub(Experiment.BACKBONE));
-            return Optional.of(finish(experiment, resume));
+            return Optional.of(finish(experiment, resume, running.launches()));
         } catch (RuntimeException e) {
             Optional<String> line = pipeline.method().provider().explain(e);
             if (line.isPresent()) {
@@ -124,12 +124,12 @@ public final class Pretraining {
         }
     }
 
-    private Summary finish(Experiment experiment, boolean resumed) {
+    private Summary finish(Experiment experiment, boolean resumed, long launches) {
         // of a resumed run nobody knows what the part before needed
         OptionalLong peak = resumed ? OptionalLong.empty() : OptionalLong.of(experiment.device().peakBytes());
         Results results = Evaluation.results(experiment, floors, listener);
         List<Map<String, Double>> metrics = Metrics.read(folder);
-        Summary summary = Summary.of(experiment, metrics, results, peak);
+        Summary summary = Summary.of(experiment, metrics, results, peak, launches);
         summary.write(folder);
         listener.phase("report", 0);
         Report.write(experiment, summary, metrics, results, folder);

@@ -190,7 +190,7 @@ public final class Device implements AutoCloseable {
             MemorySegment.copy(host, 0, memory, 0, memory.byteSize());
             return;
         }
-        outsideRecords(() -> Recording.caller(0) + " writes values of the host's into a tensor");
+        outsideRecords(() -> Recording.caller(false) + " writes values of the host's into a tensor");
         send(host, memory);
     }
 
@@ -214,7 +214,7 @@ public final class Device implements AutoCloseable {
             MemorySegment.copy(memory, 0, host, 0, memory.byteSize());
             return;
         }
-        outsideRecords(() -> Recording.caller(0) + " reads values of a tensor on the host");
+        outsideRecords(() -> Recording.caller(false) + " reads values of a tensor on the host");
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment target = host.isNative() ? host : arena.allocate(memory.byteSize(), Long.BYTES);
             NativeMemory.copy(stream, target, memory);
@@ -238,7 +238,7 @@ public final class Device implements AutoCloseable {
      * @throws TensorException while a step is recorded
      */
     public void hostRead(String what) {
-        outsideRecords(() -> Recording.caller(1) + " reads " + what);
+        outsideRecords(() -> Recording.caller(true) + " reads " + what);
     }
 
     /**

@@ -170,11 +170,14 @@ final class Recording {
     /**
      * Who outside this module asked: for messages.
      *
-     * @param between how many calls of others lie between
+     * @param beyond whether it is the one who asked the class that asked here
      */
-    static String caller(int between) {
-        return StackWalker.getInstance()
-                .walk(frames -> frames.filter(frame -> !frame.getClassName().startsWith("dev.gatun.tensor.")).skip(between).findFirst())
+    static String caller(boolean beyond) {
+        List<StackWalker.StackFrame> outside = StackWalker.getInstance()
+                .walk(frames -> frames.filter(frame -> !frame.getClassName().startsWith("dev.gatun.tensor.")).toList());
+        return outside.stream()
+                .dropWhile(frame -> beyond && frame.getClassName().equals(outside.getFirst().getClassName()))
+                .findFirst()
                 .map(frame -> frame.getClassName().substring(frame.getClassName().lastIndexOf('.') + 1) + "." + frame.getMethodName()
                         + " (" + frame.getFileName() + ":" + frame.getLineNumber() + ")")
                 .orElse("the step");

@@ -40,9 +40,11 @@ public record Summary(Map<String, Object> values) {
      * @param metrics the lines of its metrics
      * @param results what its end measured
      * @param trainingPeak bytes of tensors that the training held at most, if known
+     * @param launches how many of this process's updates were recorded and launched as a whole
      */
     public static Summary of(
-            Experiment experiment, List<Map<String, Double>> metrics, Results results, OptionalLong trainingPeak) {
+            Experiment experiment, List<Map<String, Double>> metrics, Results results, OptionalLong trainingPeak,
+            long launches) {
         Pipeline pipeline = experiment.pipeline();
         Map<String, Double> first = metrics.isEmpty() ? Map.of() : metrics.getFirst();
         Map<String, Double> last = metrics.isEmpty() ? Map.of() : metrics.getLast();
@@ -71,6 +73,9 @@ public record Summary(Map<String, Object> values) {
         values.put("parameters", experiment.parameters().count());
         values.put("peak_memory_bytes", peakMemory());
         values.put("peak_tensor_bytes", experiment.device().peakBytes());
+        if (experiment.device().records()) {
+            values.put("launched_updates", launches);
+        }
         trainingPeak.ifPresent(bytes -> values.put("peak_training_bytes", bytes));
         logged(metrics).forEach((metric, value) -> {
             if (!values.containsKey(metric)) {
