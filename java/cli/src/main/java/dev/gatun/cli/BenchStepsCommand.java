@@ -11,8 +11,10 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.concurrent.Callable;
@@ -41,7 +43,9 @@ import tools.jackson.databind.node.ObjectNode;
         })
 final class BenchStepsCommand implements Callable<Integer> {
     private static final String LARGEST = "largest";
-    private static final int STEPS_TO_FIT = 2;
+    private static final String EAGER = "eager";
+    /** In the order in which they are timed. */
+    private static final List<String> FORMS = List.of("captured", EAGER);
 
     @Spec
     CommandSpec spec;
@@ -55,6 +59,10 @@ final class BenchStepsCommand implements Callable<Integer> {
     @Option(names = "--batch", paramLabel = "N|largest", description = "Samples of a step, instead of the file's; largest: doubled from there "
             + "until the device's memory is full. May be given several times.")
     List<String> batches = List.of();
+
+    @Option(names = "--form", paramLabel = "NAME", description = "eager: operation by operation; captured: recorded once, then launched as a "
+            + "whole. Default: every form that the device has. May be given several times.")
+    List<String> forms = List.of();
 
     @Option(names = "--steps", paramLabel = "N", defaultValue = "20", description = "Timed steps. Default: ${DEFAULT-VALUE}")
     int steps;
@@ -109,8 +117,8 @@ final class BenchStepsCommand implements Callable<Integer> {
         return PipelineReader.read(config, overrides);
     }
 
-    private Pipeline read(Path config, int batch) {
-        return read(config, List.of("data.batch=" + batch));
+    private Pipeline read(Path config, String form, int batch) {
+        return read(config, List.of("data.batch=" + batch, "device.capture=" + !form.equals(EAGER)));
     }
 
     private static String name(Path config) {
@@ -133,18 +141,32 @@ final class BenchStepsCommand implements Callable<Integer> {
         if (!largest && !batch.isEmpty() && !batch.matches("[1-9]\\d{0,8}")) {
             throw new ParameterException(spec.commandLine(), "--batch: " + batch + " is neither a number nor " + LARGEST);
         }
-        int samples = largest ? largest(config) : batch.isEmpty() ? read(config, List.of()).batch().batch() : Integer.parseInt(batch);
-        time(config, read(config, samples), largest);
+        Map<Integer, Double> busy = new HashMap<>();
+        for (String form : forms()) {
+            int samples = largest ? largest(config, form)
+                    : batch.isEmpty() ? read(config, List.of()).batch().batch() : Integer.parseInt(batch);
+            time(config, read(config, form, samples), form, largest, busy);
+        }
+    }
+
+    private List<String> forms() {
+        for (String form : forms) {
+            if (!FORMS.contains(form)) {
+                throw new ParameterException(spec.commandLine(), "--form: " + form + " is none of " + String.join(", ", FORMS));
+            }
+        }
+        boolean records = !read(configs.getFirst(), List.of()).device().name().equals("cpu");
+        return FORMS.stream().filter(form -> forms.isEmpty() ? records || form.equals(EAGER) : forms.contains(form)).toList();
     }
 
     // the last power of two times the file's batch that trains
-    private int largest(Path config) {
+    private int largest(Path config, String form) {
         Pipeline pipeline = read(config, List.of());
         if (pipeline.device().name().equals("cpu")) {
             throw new LearningException("--batch largest: a CPU has no memory of its own to fill; name a device");
         }
         int batch = pipeline.batch().batch();
-        while (fits(read(config, 2 * batch))) {
+        while (fits(read(config, form, 2 * batch))) {
             batch *= 2;
         }
         return batch;
@@ -152,7 +174,7 @@ final class BenchStepsCommand implements Callable<Integer> {
 
     private static boolean fits(Pipeline pipeline) {
         try {
-            StepBenchmark.run(pipeline, 1, STEPS_TO_FIT, ProgressListener.SILENT);
+            StepBenchmark.run(pipeline, StepBenchmark.LEAST_WARM_UP, 1, ProgressListener.SILENT);
             return true;
         } catch (GatunException e) {
             if (e.status() != GatunException.Status.OUT_OF_MEMORY) {
@@ -162,15 +184,17 @@ final class BenchStepsCommand implements Callable<Integer> {
         }
     }
 
-    private void time(Path config, Pipeline pipeline, boolean largest) throws IOException {
-        String form = "eager";
+    // busy: seconds that the device computes, by batch. Both forms run the same kernels, and only the captured one tells
+    private void time(Path config, Pipeline pipeline, String form, boolean largest, Map<Integer, Double> busy) throws IOException {
         try {
             StepBenchmark.Times times = StepBenchmark.run(pipeline, warmUp, steps, warnings());
-            rows.add(new StepRow(name(config), pipeline.precision(), form, times.images(), largest, times.seconds(), OptionalDouble.empty(),
-                    times.peakBytes()));
+            times.busy().ifPresent(seconds -> busy.put(times.images(), seconds));
+            Double known = busy.get(times.images());
+            rows.add(new StepRow(
+                    name(config), pipeline.precision(), form, times.images(), largest, times.seconds(),
+                    known == null ? OptionalDouble.empty() : OptionalDouble.of(known), times.peakBytes(), times.heldBytes()));
         } catch (LearningException | GatunException e) {
-            ObjectNode failure = failed.addObject();
-            failure.put("step", name(config)).put("precision", pipeline.precision()).put("form", form)
+            failed.addObject().put("step", name(config)).put("precision", pipeline.precision()).put("form", form)
                     .put("batch", pipeline.batch().batch()).put("error", e.getMessage());
             spec.commandLine().getErr().println(name(config) + " " + form + ": " + e.getMessage());
         }

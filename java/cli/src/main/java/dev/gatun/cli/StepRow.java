@@ -22,9 +22,11 @@ import tools.jackson.databind.node.ObjectNode;
  * @param seconds from step to step, the median
  * @param busy seconds of a step in which the device computes, where that is known
  * @param peakBytes the most device memory that tensors took at once
+ * @param heldBytes the most that was obtained for them, of PyTorch reserved; what lies unused included
  */
 record StepRow(
-        String step, String precision, String form, int batch, boolean largest, double seconds, OptionalDouble busy, long peakBytes) {
+        String step, String precision, String form, int batch, boolean largest, double seconds, OptionalDouble busy, long peakBytes,
+        long heldBytes) {
     /** Samples a second. */
     double imagesPerSecond() {
         return batch / seconds;
@@ -51,6 +53,7 @@ record StepRow(
         busy.ifPresent(value -> row.put("busy_seconds", value));
         idle().ifPresent(value -> row.put("idle", value));
         row.put("peak_bytes", peakBytes);
+        row.put("reserved_bytes", heldBytes);
     }
 
     private static StepRow of(JsonNode row) {
@@ -58,7 +61,7 @@ record StepRow(
                 row.path("step").asString(), row.path("precision").asString(), row.path("form").asString(), row.path("batch").asInt(),
                 row.path("largest").asBoolean(), row.path("seconds").asDouble(),
                 row.has("busy_seconds") ? OptionalDouble.of(row.path("busy_seconds").asDouble()) : OptionalDouble.empty(),
-                row.path("peak_bytes").asLong());
+                row.path("peak_bytes").asLong(), row.path("reserved_bytes").asLong());
     }
 
     /**

@@ -24,7 +24,8 @@ class StepTableTest {
     Path folder;
 
     private static StepRow row(String form, int batch, boolean largest, double seconds, double busy, long bytes) {
-        return new StepRow("swav", "bf16", form, batch, largest, seconds, busy > 0 ? OptionalDouble.of(busy) : OptionalDouble.empty(), bytes);
+        return new StepRow("swav", "bf16", form, batch, largest, seconds, busy > 0 ? OptionalDouble.of(busy) : OptionalDouble.empty(), bytes,
+                2 * bytes);
     }
 
     private static List<String> lines(List<StepRow> ours, List<StepRow> theirs) {

@@ -41,9 +41,19 @@ final class TrainingStep implements AutoCloseable {
      */
     record Result(double loss, List<Double> norms, boolean updated, Map<String, Double> logged) {}
 
+    /** Hears when a recorded update is submitted to the device. */
+    interface LaunchListener {
+        /** Before anything of the launch is submitted. */
+        void launching();
+
+        /** When all of it is. */
+        void launched();
+    }
+
     private final Experiment experiment;
     private final Loader loader;
     private final Consumer<String> messages;
+    private @Nullable LaunchListener launchListener;
     private final Device device;
     private final int parts;
     private final Tensor measured;
@@ -71,6 +81,11 @@ final class TrainingStep implements AutoCloseable {
         parts = experiment.pipeline().batch().accumulate();
         measured = device.scope().zeros(MEASURED);
         records = device.records() && experiment.pipeline().device().capture();
+    }
+
+    /** @param listener hears of every launch from now on */
+    void listen(LaunchListener listener) {
+        launchListener = listener;
     }
 
     /** How many updates were launched as a whole. */
@@ -142,8 +157,14 @@ final class TrainingStep implements AutoCloseable {
                 return;
             }
         }
+        if (launchListener != null) {
+            launchListener.launching();
+        }
         step.launch(index);
         launches++;
+        if (launchListener != null) {
+            launchListener.launched();
+        }
         sendAhead(index + 1);
     }
 
