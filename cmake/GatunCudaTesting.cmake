@@ -77,7 +77,16 @@ foreach(operation ${GATUN_CUDA_OPERATIONS})
     gatun_nvcc_test(${file})
   endforeach()
 endforeach()
+
+# The border's own cases, with an operation to launch.
+gatun_cuda_host(memory_cuda_test "${border}/memory_test.cpp")
+target_include_directories(memory_cuda_test SYSTEM PRIVATE "${GATUN_DOCTEST_INCLUDE}")
+foreach(build ${GATUN_EMULATION_BUILDS})
+  gatun_emulated_test(memory_cuda ${build} $<TARGET_OBJECTS:memory_cuda_test> $<TARGET_OBJECTS:elementwise_kernels_${build}>
+    $<TARGET_OBJECTS:elementwise_cuda_border> $<TARGET_OBJECTS:context_kernels_${build}> $<TARGET_OBJECTS:gatun_cuda_base>)
+endforeach()
 gatun_nvcc_test(context)
+gatun_nvcc_test(memory)
 
 if(GATUN_NVCC)
   # Fails where a kernel spills registers.

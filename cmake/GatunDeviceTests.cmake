@@ -10,7 +10,7 @@ function(gatun_nvcc_host name source)  # host code that calls the CUDA runtime i
     DEPENDS "${source}" DEPFILE "${object}.d" COMMENT "nvcc ${name}.cpp" VERBATIM)
 endfunction()
 
-set(objects "")
+set(objects $<TARGET_OBJECTS:memory_cuda_test>)
 foreach(operation ${GATUN_CUDA_OPERATIONS})
   list(APPEND objects $<TARGET_OBJECTS:${operation}_cuda_test>)
 endforeach()

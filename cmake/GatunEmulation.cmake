@@ -39,7 +39,7 @@ function(gatun_emulated_kernels name)
   endforeach()
 endfunction()
 
-gatun_emulated_kernels(context "${GATUN_ROOT}/native/src/context.cu")
+gatun_emulated_kernels(context ${GATUN_CUDA_BASE})
 set(objects $<TARGET_OBJECTS:context_kernels_plain>)
 foreach(operation ${GATUN_CUDA_OPERATIONS})
   gatun_emulated_kernels(${operation} ${GATUN_CUDA_${operation}})

@@ -9,10 +9,20 @@
 
 namespace gatun::emulation {
 
-// Does the work, or puts it aside if the stream captures.
-cudaError_t submit(cudaStream_t stream, std::function<cudaError_t()> work);
+using Work = std::function<cudaError_t()>;
 
-// For what must not happen while a stream captures: cudaErrorStreamCaptureUnsupported then, and every capture under way is spoilt.
+// Does the work, puts it into the queue of a late stream, or aside if the stream captures.
+cudaError_t submit(cudaStream_t stream, Work work);
+
+// Everything that streams keep is done.
+void wait_for_device();
+
+// For what a thread must not do while a stream of its captures: cudaErrorStreamCaptureUnsupported then, and its captures are spoilt.
 cudaError_t refuse_in_capture();
+
+// Puts work aside if the stream captures; whether it does.
+bool captured(cudaStream_t stream, const Work& work);
+bool capturing(cudaStream_t stream);
+cudaError_t spoil(cudaStream_t stream, cudaError_t error);
 
 }  // namespace gatun::emulation

@@ -2,7 +2,6 @@
 // The life of a grid: its blocks run one after the other or, in a cooperative launch, live all at once. Then the running block changes
 // where a thread waits for others: at a poll, now and then at an atomic and, under the random schedules, at barriers.
 #include <algorithm>
-#include <mutex>
 #include <numeric>
 
 #include "kernels/emulation/host.h"
@@ -15,6 +14,7 @@ uint64_t launches = 0;
 bool cooperative = false;
 unsigned live_slots = 1;
 uint64_t idle = 0;
+thread_local bool runs_grid = false;
 
 namespace {
 
@@ -212,8 +212,7 @@ int resident_blocks(unsigned count, size_t shared_bytes) {
 }
 
 int run_grid(const void* kernel, dim3 grid, dim3 threads_of_block, size_t shared_bytes, bool all_at_once, Body body, const void* arguments) {
-  static std::recursive_mutex one_grid;
-  const std::lock_guard<std::recursive_mutex> lock(one_grid);
+  const Hold hold(device_lock);
   const uint64_t count = uint64_t{threads_of_block.x} * threads_of_block.y * threads_of_block.z;
   if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535 || count == 0 ||
       count > kMaxThreads || threads_of_block.z > 64 || !set_dynamic_shared(shared_bytes)) {
@@ -230,6 +229,7 @@ int run_grid(const void* kernel, dim3 grid, dim3 threads_of_block, size_t shared
   cooperative = all_at_once;
   idle = 0;
   clear_report();
+  runs_grid = true;
   protect_device_memory(true);
   race_begin_grid();
   const std::vector<uint3> order = order_of(grid);
@@ -242,6 +242,7 @@ int run_grid(const void* kernel, dim3 grid, dim3 threads_of_block, size_t shared
     }
   }
   protect_device_memory(false);
+  runs_grid = false;
   kernel_now = nullptr;
   cooperative = false;
   return last_report().empty() ? cudaSuccess : cudaErrorLaunchFailure;

@@ -1,33 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// Errors, streams, events and the device of the emulated runtime. Nothing is asynchronous, so a stream is only a handle that must be alive.
+// Errors and the device of the emulated runtime.
 #include "kernels/emulation/host.h"
 
-#include <chrono>
+#include <atomic>
 
-#include "kernels/emulation/graph.h"
 #include "kernels/emulation/internal.h"
-
-struct gatun_emulated_stream {
-  bool alive;
-};
-struct gatun_emulated_event {
-  std::chrono::steady_clock::time_point time;
-  bool recorded;
-};
 
 namespace gatun::emulation {
 namespace {
-cudaError_t last = cudaSuccess;
-}
+thread_local cudaError_t last = cudaSuccess;  // of a thread, but for
+std::atomic<bool> failed{false};              // a kernel that failed, which concerns all
+}  // namespace
 cudaError_t record(cudaError_t error) {
-  if (error != cudaSuccess && last != cudaErrorLaunchFailure) last = error;
+  if (error == cudaErrorLaunchFailure) failed = true;
+  if (error != cudaSuccess) last = error;
   return error;
 }
 }  // namespace gatun::emulation
 
+using gatun::emulation::failed;
 using gatun::emulation::last;
 using gatun::emulation::record;
-using gatun::emulation::refuse_in_capture;
 
 const char* cudaGetErrorName(cudaError_t error) {
   switch (error) {
@@ -41,6 +34,8 @@ const char* cudaGetErrorName(cudaError_t error) {
     case cudaErrorIllegalState: return "cudaErrorIllegalState";
     case cudaErrorStreamCaptureUnsupported: return "cudaErrorStreamCaptureUnsupported";
     case cudaErrorStreamCaptureInvalidated: return "cudaErrorStreamCaptureInvalidated";
+    case cudaErrorStreamCaptureIsolation: return "cudaErrorStreamCaptureIsolation";
+    case cudaErrorCapturedEvent: return "cudaErrorCapturedEvent";
     case cudaErrorNotReady: return "cudaErrorNotReady";
     case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
     case cudaErrorCooperativeLaunchTooLarge: return "cudaErrorCooperativeLaunchTooLarge";
@@ -51,59 +46,14 @@ const char* cudaGetErrorString(cudaError_t error) {
   if (error == cudaErrorLaunchFailure) return "a kernel failed on the emulated device; the report is on standard error";
   return cudaGetErrorName(error);
 }
+cudaError_t cudaPeekAtLastError() { return failed ? cudaErrorLaunchFailure : last; }
 cudaError_t cudaGetLastError() {
-  const cudaError_t error = last;
+  const cudaError_t error = cudaPeekAtLastError();
   last = cudaSuccess;
+  failed = false;
   return error;
 }
-cudaError_t cudaPeekAtLastError() { return last; }
 
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
-  if (stream == nullptr || flags > cudaStreamNonBlocking) return record(cudaErrorInvalidValue);
-  *stream = new gatun_emulated_stream{true};
-  return cudaSuccess;
-}
-cudaError_t cudaStreamCreate(cudaStream_t* stream) { return cudaStreamCreateWithFlags(stream, cudaStreamDefault); }
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  if (stream == nullptr) return record(cudaErrorInvalidResourceHandle);
-  delete stream;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t) {
-  const cudaError_t error = refuse_in_capture();
-  return error == cudaSuccess ? last : error;
-}
-cudaError_t cudaStreamQuery(cudaStream_t) { return last; }
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t event, unsigned) {
-  return event == nullptr ? record(cudaErrorInvalidResourceHandle) : cudaSuccess;
-}
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  if (event == nullptr) return record(cudaErrorInvalidValue);
-  *event = new gatun_emulated_event{};
-  return cudaSuccess;
-}
-cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, cudaEventDefault); }
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  if (event == nullptr) return record(cudaErrorInvalidResourceHandle);
-  delete event;
-  return cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
-  if (event == nullptr) return record(cudaErrorInvalidResourceHandle);
-  *event = {std::chrono::steady_clock::now(), true};
-  return cudaSuccess;
-}
-cudaError_t cudaEventSynchronize(cudaEvent_t event) { return event == nullptr ? record(cudaErrorInvalidResourceHandle) : cudaStreamSynchronize(nullptr); }
-cudaError_t cudaEventQuery(cudaEvent_t event) { return event == nullptr ? record(cudaErrorInvalidResourceHandle) : last; }
-cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
-  if (milliseconds == nullptr || start == nullptr || end == nullptr || !start->recorded || !end->recorded) {
-    return record(cudaErrorInvalidResourceHandle);
-  }
-  *milliseconds = std::chrono::duration<float, std::milli>(end->time - start->time).count();
-  return cudaSuccess;
-}
-
-cudaError_t cudaDeviceSynchronize() { return cudaStreamSynchronize(nullptr); }
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = 1;
   return cudaSuccess;
@@ -120,7 +70,7 @@ cudaError_t cudaDriverGetVersion(int* version) {
 cudaError_t cudaRuntimeGetVersion(int* version) { return cudaDriverGetVersion(version); }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (properties == nullptr || device != 0) return record(cudaErrorInvalidValue);
-  *properties = {"emulated", size_t{16} << 30, 8, 0, 0, 1 << 20};
+  *properties = {"emulated", gatun::emulation::kDeviceMemory, 8, 0, 0, 1 << 20};
   return cudaDeviceGetAttribute(&properties->multiProcessorCount, cudaDevAttrMultiProcessorCount, device);
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA runtime's host functions that Gatun uses, on the emulated device. Everything is done inside the call, in order; sizes,
-// directions and pointers are checked. A kernel that failed is an error of every synchronisation until cudaGetLastError takes it.
+// The CUDA runtime's host functions that Gatun uses, on the emulated device. Everything is done inside the call, in order, unless the stream
+// is late (streams.h); sizes, directions and pointers are checked. A kernel that failed is an error of every synchronisation until
+// cudaGetLastError takes it. Threads may call anything at once: the device does one thing at a time.
 #pragma once
 
 #include <cstddef>
@@ -21,6 +22,8 @@ enum cudaError_t : int {  // the runtime's own numbers
   cudaErrorLaunchFailure = 719,
   cudaErrorStreamCaptureUnsupported = 900,
   cudaErrorStreamCaptureInvalidated = 901,
+  cudaErrorStreamCaptureIsolation = 905,
+  cudaErrorCapturedEvent = 907,
   cudaErrorCooperativeLaunchTooLarge = 720,
 };
 enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
@@ -35,6 +38,11 @@ struct cudaDeviceProp {
   char name[256];
   size_t totalGlobalMem;
   int major, minor, multiProcessorCount, l2CacheSize;
+};
+enum cudaMemoryType { cudaMemoryTypeUnregistered, cudaMemoryTypeHost, cudaMemoryTypeDevice, cudaMemoryTypeManaged };
+struct cudaPointerAttributes {
+  cudaMemoryType type;
+  int device;
 };
 inline constexpr unsigned cudaStreamDefault = 0, cudaStreamNonBlocking = 1, cudaEventDefault = 0, cudaEventDisableTiming = 2;
 
@@ -54,13 +62,16 @@ cudaError_t cudaMalloc(void** memory, size_t bytes);
 cudaError_t cudaFree(void* memory);
 cudaError_t cudaMallocAsync(void** memory, size_t bytes, cudaStream_t stream);
 cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream);
-// Pinned memory: a kernel may read it.
+// Pinned memory: the host and kernels may touch it.
 cudaError_t cudaMallocHost(void** memory, size_t bytes);
 cudaError_t cudaFreeHost(void* memory);
 template <class T>
 cudaError_t cudaMalloc(T** memory, size_t bytes) { return cudaMalloc(reinterpret_cast<void**>(memory), bytes); }
 template <class T>
 cudaError_t cudaMallocHost(T** memory, size_t bytes) { return cudaMallocHost(reinterpret_cast<void**>(memory), bytes); }
+
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total);
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* memory);
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind);
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream = nullptr);
@@ -106,4 +117,6 @@ cudaError_t cudaFuncSetAttribute(void (*kernel)(P...), cudaFuncAttribute attribu
 
 namespace gatun::emulation {
 cudaError_t record(cudaError_t error);  // keeps it for cudaGetLastError
+// From now on a stream does nothing before somebody waits for it, which is as late as CUDA may be.
+void set_late(cudaStream_t stream, bool late);
 }

@@ -5,6 +5,7 @@
 #include <bit>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,7 @@ constexpr unsigned kWarps = kMaxThreads / 32;
 constexpr size_t kMaxShared = 227 * 1024;  // what a block may have on sm_90; sm_80 has 163 KiB
 // Multiprocessors, each with one block of a cooperative launch: few and odd, so that loops run and nothing divides evenly.
 constexpr unsigned kResident = 3;
+constexpr size_t kDeviceMemory = size_t{16} << 30;
 
 struct Range {
   uintptr_t low, high;
@@ -98,6 +100,12 @@ struct Named {
   std::vector<unsigned> arrived, waiting;
   int count = 0;
 };
+
+// Whoever launches, copies, allocates or looks holds it: the device does one thing at a time.
+using Hold = std::lock_guard<std::recursive_mutex>;
+extern std::recursive_mutex device_lock;
+// Whether this thread of the host is the one that runs a kernel: others may be in code that the race build instruments.
+extern thread_local bool runs_grid __attribute__((tls_model("initial-exec")));
 
 // A block that lives. There is more than one in a cooperative launch only.
 struct Resident {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Device and shared memory. All device memory lies in one reserved range, so that an address tells what it is; between allocations
 // there are red zones. Outside launches the plain build makes the range unreachable: host code that reads device memory faults,
-// as it does with a GPU.
+// as it does with a GPU. Pinned memory of the host lies at its end and stays open.
 #include "kernels/emulation/internal.h"
 
 #include <elf.h>
@@ -14,18 +14,21 @@
 #include <cstdio>
 #include <cstring>
 #include <map>
-#include <mutex>
 
 #include "kernels/emulation/graph.h"
 #include "kernels/emulation/host.h"
 
 namespace gatun::emulation {
+
+std::recursive_mutex device_lock;
+
 namespace {
 
 // Reserved, not used. The race build reserves 24 times as much again for its shadow.
 constexpr size_t kArena = size_t{GATUN_EMULATION_RACE ? 16 : 64} << 30;
 constexpr size_t kSlot = size_t{1} << 20;       // of dynamic shared memory for each resident block, in its middle
 constexpr size_t kWindow = kResident * kSlot;   // the first bytes of the range
+constexpr size_t kPinned = kArena / 8 * 7;      // where pinned memory begins
 constexpr size_t kRedZone = 256;                // cudaMalloc's alignment
 constexpr size_t kStep = size_t{2} << 20;       // the range grows by this
 
@@ -34,11 +37,16 @@ struct Allocation {
   bool pinned;
 };
 
-std::recursive_mutex lock;
+// A part of the range that grows.
+struct Region {
+  size_t top;       // next free byte
+  size_t open_end;  // what may be touched at all
+  size_t end;
+};
 unsigned char* arena = nullptr;
-size_t top = kWindow;        // next free byte
-size_t open_end = kWindow;   // what may be touched at all
+Region device{kWindow, kWindow, kPinned}, pinned{kPinned, kPinned, kArena};
 std::map<uintptr_t, Allocation> allocations;
+size_t in_use = 0;  // of the device's memory
 Range dynamic{};
 [[maybe_unused]] bool reachable = true;
 [[maybe_unused]] size_t reachable_from = kWindow;  // what is below has been freed, and stays closed
@@ -120,8 +128,8 @@ void protect_device_memory(bool open) {
   if (open == reachable) return;
   reachable = open;
   // Addresses are not used again: without this, each launch would cost as much as all that was ever allocated.
-  if (open) reachable_from = (allocations.empty() ? top : allocations.begin()->first - arena_base()) / 4096 * 4096;
-  if (open_end > reachable_from) mprotect(arena + reachable_from, open_end - reachable_from, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+  if (open) reachable_from = (allocations.empty() ? device.top : allocations.begin()->first - arena_base()) / 4096 * 4096;
+  if (device.open_end > reachable_from) mprotect(arena + reachable_from, device.open_end - reachable_from, open ? PROT_READ | PROT_WRITE : PROT_NONE);
 #else
   (void)open;
 #endif
@@ -179,7 +187,7 @@ bool device_range(uintptr_t address, size_t bytes) {
     return true;
   }
   if (generation == changes && address >= last.low && address + bytes <= last.high) return true;
-  const std::lock_guard<std::recursive_mutex> guard(lock);
+  const Hold hold(device_lock);
   const auto next = allocations.upper_bound(address);
   if (next == allocations.begin()) return false;
   const auto& [low, allocation] = *std::prev(next);
@@ -195,7 +203,7 @@ std::string address_name(const void* address) {
   const auto at = reinterpret_cast<uintptr_t>(address);
   if (at >= dynamic.low && at < dynamic.high + kMaxShared) return "byte " + std::to_string(at - dynamic.low) + " of dynamic shared memory";
   if (is_shared(address)) return "static shared memory";
-  const std::lock_guard<std::recursive_mutex> guard(lock);
+  const Hold hold(device_lock);
   const auto next = allocations.upper_bound(at);
   if (next == allocations.begin() || at - arena_base() >= kArena) return "memory that is not the device's";
   const auto& [low, allocation] = *std::prev(next);
@@ -204,22 +212,24 @@ std::string address_name(const void* address) {
 
 namespace {
 
-cudaError_t allocate(void** memory, size_t bytes, bool pinned) {
+cudaError_t allocate(void** memory, size_t bytes, bool of_host) {
   if (memory == nullptr) return record(cudaErrorInvalidValue);
-  const std::lock_guard<std::recursive_mutex> guard(lock);
+  const Hold hold(device_lock);
   make_arena();
   *memory = nullptr;
   if (bytes == 0) return cudaSuccess;
-  const size_t start = top + kRedZone, end = round_up(start + bytes + kRedZone, kRedZone);
-  if (bytes > kArena || end > kArena) return record(cudaErrorMemoryAllocation);
-  if (end > open_end) {
+  Region& region = of_host ? pinned : device;
+  const size_t start = region.top + kRedZone, end = round_up(start + bytes + kRedZone, kRedZone);
+  if (bytes > kArena || end > region.end || (!of_host && bytes > kDeviceMemory - in_use)) return record(cudaErrorMemoryAllocation);
+  if (end > region.open_end) {
     const size_t next = round_up(end, kStep);
-    if (mprotect(arena + open_end, next - open_end, PROT_READ | PROT_WRITE) != 0) return record(cudaErrorMemoryAllocation);
-    ASAN_POISON_MEMORY_REGION(arena + open_end, next - open_end);
-    open_end = next;
+    if (mprotect(arena + region.open_end, next - region.open_end, PROT_READ | PROT_WRITE) != 0) return record(cudaErrorMemoryAllocation);
+    ASAN_POISON_MEMORY_REGION(arena + region.open_end, next - region.open_end);
+    region.open_end = next;
   }
-  top = end;
-  allocations[reinterpret_cast<uintptr_t>(arena + start)] = {bytes, pinned};
+  region.top = end;
+  allocations[reinterpret_cast<uintptr_t>(arena + start)] = {bytes, of_host};
+  if (!of_host) in_use += bytes;
   protect_device_memory(true);
   ASAN_UNPOISON_MEMORY_REGION(arena + start, bytes);
   device_range(0, 0);
@@ -230,15 +240,17 @@ cudaError_t allocate(void** memory, size_t bytes, bool pinned) {
 }
 
 // Addresses are not used again: whoever keeps a freed pointer is found out. Only its pages go back.
-cudaError_t release(void* memory, bool pinned) {
+cudaError_t release(void* memory, bool of_host) {
   if (memory == nullptr) return cudaSuccess;
-  const std::lock_guard<std::recursive_mutex> guard(lock);
+  wait_for_device();
+  const Hold hold(device_lock);
   const auto found = allocations.find(reinterpret_cast<uintptr_t>(memory));
-  if (found == allocations.end() || found->second.pinned != pinned) {
+  if (found == allocations.end() || found->second.pinned != of_host) {
     append_report("emulation: free of a pointer that was not allocated, or was freed before\n");
     return record(cudaErrorInvalidValue);
   }
   const size_t bytes = found->second.bytes;
+  if (!of_host) in_use -= bytes;
   ASAN_POISON_MEMORY_REGION(memory, bytes);
   const uintptr_t low = round_up(found->first, 4096), high = (found->first + bytes) / 4096 * 4096;
   if (high > low) madvise(reinterpret_cast<void*>(low), high - low, MADV_DONTNEED);
@@ -250,11 +262,11 @@ cudaError_t release(void* memory, bool pinned) {
 bool in_arena(const void* address) { return reinterpret_cast<uintptr_t>(address) - arena_base() < kArena; }
 
 // A pointer of a copy: device memory inside one allocation, or host memory.
-bool allowed(const void* address, size_t bytes, bool device, const char* which) {
-  const bool ok = in_arena(address) ? is_device(address, bytes) && (device || allocations.at(std::prev(allocations.upper_bound(
+bool allowed(const void* address, size_t bytes, bool on_device, const char* which) {
+  const bool ok = in_arena(address) ? is_device(address, bytes) && (on_device || allocations.at(std::prev(allocations.upper_bound(
                                           reinterpret_cast<uintptr_t>(address)))->first).pinned)
-                                    : !device;
-  if (!ok) append_report(std::string("emulation: the ") + which + " of a copy is not " + (device ? "device" : "host") + " memory, or too short: " + address_name(address) + "\n");
+                                    : !on_device;
+  if (!ok) append_report(std::string("emulation: the ") + which + " of a copy is not " + (on_device ? "device" : "host") + " memory, or too short: " + address_name(address) + "\n");
   return ok;
 }
 
@@ -262,7 +274,7 @@ cudaError_t copy(void* to, size_t to_pitch, const void* from, size_t from_pitch,
   if (width == 0 || height == 0) return cudaSuccess;
   if (height > 1 && (width > to_pitch || width > from_pitch)) return record(cudaErrorInvalidValue);
   if (to == nullptr || from == nullptr) return record(cudaErrorInvalidValue);
-  const std::lock_guard<std::recursive_mutex> guard(lock);
+  const Hold hold(device_lock);
   const bool to_device = kind == cudaMemcpyDefault ? in_arena(to) : kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
   const bool from_device = kind == cudaMemcpyDefault ? in_arena(from) : kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
   if (!allowed(to, (height - 1) * to_pitch + width, to_device, "destination") ||
@@ -296,11 +308,34 @@ cudaError_t cudaMallocHost(void** memory, size_t bytes) {
   const cudaError_t error = refuse_in_capture();
   return error == cudaSuccess ? allocate(memory, bytes, true) : error;
 }
-cudaError_t cudaFreeHost(void* memory) { return release(memory, true); }
+cudaError_t cudaFreeHost(void* memory) {
+  const cudaError_t error = memory == nullptr ? cudaSuccess : refuse_in_capture();
+  return error == cudaSuccess ? release(memory, true) : error;
+}
+
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
+  if (free == nullptr || total == nullptr) return record(cudaErrorInvalidValue);
+  const Hold hold(device_lock);
+  *total = kDeviceMemory;
+  *free = kDeviceMemory - in_use;
+  return cudaSuccess;
+}
+
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* memory) {
+  if (attributes == nullptr) return record(cudaErrorInvalidValue);
+  const Hold hold(device_lock);
+  *attributes = {cudaMemoryTypeUnregistered, -2};
+  if (is_device(memory, 1)) {
+    const auto found = std::prev(allocations.upper_bound(reinterpret_cast<uintptr_t>(memory)));
+    *attributes = {found->second.pinned ? cudaMemoryTypeHost : cudaMemoryTypeDevice, 0};
+  }
+  return cudaSuccess;
+}
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
-  const cudaError_t error = refuse_in_capture();
-  return error == cudaSuccess ? copy(to, bytes, from, bytes, bytes, 1, kind) : error;
+  if (const cudaError_t error = refuse_in_capture(); error != cudaSuccess) return error;
+  wait_for_device();
+  return copy(to, bytes, from, bytes, bytes, 1, kind);
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
   return submit(stream, [=] { return copy(to, bytes, from, bytes, bytes, 1, kind); });
@@ -311,6 +346,7 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
 }
 static cudaError_t set(void* memory, int value, size_t bytes) {
   if (bytes == 0) return cudaSuccess;
+  const Hold hold(device_lock);
   if (!allowed(memory, bytes, true, "destination")) return record(cudaErrorInvalidValue);
   protect_device_memory(true);
   std::memset(memory, value, bytes);
@@ -318,8 +354,9 @@ static cudaError_t set(void* memory, int value, size_t bytes) {
   return cudaSuccess;
 }
 cudaError_t cudaMemset(void* memory, int value, size_t bytes) {
-  const cudaError_t error = refuse_in_capture();
-  return error == cudaSuccess ? set(memory, value, bytes) : error;
+  if (const cudaError_t error = refuse_in_capture(); error != cudaSuccess) return error;
+  wait_for_device();
+  return set(memory, value, bytes);
 }
 cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t stream) {
   return submit(stream, [=] { return set(memory, value, bytes); });

@@ -197,7 +197,7 @@ void check(uintptr_t address, size_t bytes, Access access, Kind kind, uintptr_t 
 }
 
 void kernel_access(const void* address, size_t bytes, Access access, const void* code) {
-  if (inside || current < 0) return;
+  if (!runs_grid || inside || current < 0) return;
   const Inside guard;
   check(reinterpret_cast<uintptr_t>(address), bytes, access, kOrdinary, reinterpret_cast<uintptr_t>(code), nullptr);
 }

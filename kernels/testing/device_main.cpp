@@ -55,7 +55,7 @@ bool asks_only(int argc, char** argv) {
 int main(int argc, char** argv) {
   doctest::Context tests(argc, argv);
   if (asks_only(argc, argv)) return tests.run();
-  const gatun_context_desc desc{sizeof desc, 1, 0, 0};
+  const gatun_context_desc desc{sizeof desc, 1, 0, 0, 0};
   gatun_error error{};
   const gatun_status status = gatun_context_create(&desc, &device, &error);
   if (status != GATUN_OK) {

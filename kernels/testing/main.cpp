@@ -9,7 +9,7 @@
 #include "gatun.h"
 
 int main(int argc, char** argv) {
-  const gatun_context_desc desc{sizeof desc, 1, 0, 0};
+  const gatun_context_desc desc{sizeof desc, 1, 0, 0, 0};
   gatun_context* context = nullptr;
   gatun_error error{};
   if (gatun_context_create(&desc, &context, &error) != GATUN_OK) {

@@ -36,7 +36,7 @@ inline std::vector<gatun_stream*>& streams() {
 class Device {
  public:
   explicit Device(int threads = 2) {
-    gatun_context_desc desc{sizeof(gatun_context_desc), threads, 0, 0};
+    gatun_context_desc desc{sizeof(gatun_context_desc), threads, 0, 0, 0};
     gatun_error error{};
     const gatun_status status = gatun_context_create(&desc, &context_, &error);
     REQUIRE_MESSAGE(status == GATUN_OK, std::string(error.message));

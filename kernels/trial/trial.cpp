@@ -40,7 +40,7 @@ Device::Device(int threads) {
   kind_ = member(info_, "device");
   if (cpu()) cache_bytes_ = std::max<int64_t>(sysconf(_SC_LEVEL3_CACHE_SIZE), int64_t{32} << 20);
   else cache_bytes_ = std::atoll(member(info_, "l2_bytes").c_str());
-  const gatun_context_desc desc{sizeof desc, threads, 0, 0};
+  const gatun_context_desc desc{sizeof desc, threads, 0, 0, 0};
   call([&](gatun_error* e) { return gatun_context_create(&desc, &context_, e); });
   call([&](gatun_error* e) { return gatun_stream_create(context_, &stream_, e); });
 }

@@ -7,6 +7,7 @@
 #define GATUN_H
 
 #include "gatun/base.h"
+#include "gatun/memory.h"
 #include "gatun/group_norm.h"
 #include "gatun/layer_norm.h"
 #include "gatun/cross_entropy.h"

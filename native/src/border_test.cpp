@@ -10,12 +10,12 @@ TEST_CASE("errors name the operation and fit their struct") {
   CHECK(sizeof(gatun_error) == 512);
   gatun_context* context = nullptr;
   gatun_error error{};
-  gatun_context_desc desc{sizeof(gatun_context_desc), 5000, 0, 0};
+  gatun_context_desc desc{sizeof(gatun_context_desc), 5000, 0, 0, 0};
   CHECK(gatun_context_create(&desc, &context, &error) == GATUN_INVALID_ARGUMENT);
   CHECK(std::string(error.operation) == "context_create");
   CHECK(std::string(error.message) == "threads is 5000, allowed are 0 (all) to 1024");
   CHECK(context == nullptr);
-  desc = {sizeof(gatun_context_desc), 1, 3, 0};
+  desc = {sizeof(gatun_context_desc), 1, 3, 0, 0};
   CHECK(gatun_context_create(&desc, &context, &error) == GATUN_INVALID_ARGUMENT);
   CHECK(std::string(error.message) == "device is 3, the CPU is device 0");
   // The error is optional.

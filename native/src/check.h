@@ -29,10 +29,18 @@ void check_descriptor(const Desc* desc) {
   }
 }
 
+#if defined(GATUN_CUDA)
+// What this thread launches goes to the stream's device, whichever it used before.
+void enter(const gatun_stream* stream);
+#endif
+
 // As check_descriptor, and the stream is there.
 template <class Desc>
 void check_call(const gatun_stream* stream, const Desc* desc) {
   if (stream == nullptr) invalid("stream is NULL");
+#if defined(GATUN_CUDA)
+  enter(stream);
+#endif
   check_descriptor(desc);
 }
 

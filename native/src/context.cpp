@@ -1,20 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Contexts, streams and memory of the CPU device.
+// Contexts, streams and events of the CPU device.
 #include <omp.h>
-#include <sys/mman.h>
 
 #include <chrono>
-#include <cstdlib>
-#include <cstring>
 
-#include "check.h"
+#include "context.h"
 #include "device_info.h"
 #include "kernels/common/isa.h"
 #include "kernels/common/stream.h"
-
-struct gatun_context {
-  int threads;
-};
 
 struct gatun_event {
   std::chrono::steady_clock::time_point time;
@@ -24,7 +17,6 @@ struct gatun_event {
 namespace {
 
 constexpr int kMaxThreads = 1024;
-constexpr size_t kHugePage = size_t{2} << 20;
 
 using gatun::require;
 
@@ -46,7 +38,8 @@ gatun_status gatun_context_create(const gatun_context_desc* desc, gatun_context*
       gatun::invalid("threads is %d, allowed are 0 (all) to %d", desc->threads, kMaxThreads);
     }
     if (desc->device != 0) gatun::invalid("device is %d, the CPU is device 0", desc->device);
-    *context = new gatun_context{desc->threads > 0 ? desc->threads : omp_get_num_procs()};
+    if (desc->flags != 0) gatun::invalid("flags is %u, the CPU has none", desc->flags);
+    *context = new gatun_context(desc->threads > 0 ? desc->threads : omp_get_num_procs(), desc->memory_limit);
   });
 }
 
@@ -93,48 +86,6 @@ gatun_status gatun_graph_destroy(gatun_graph* graph, gatun_error* error) {
   return graph == nullptr ? GATUN_OK : no_graphs("graph_destroy", error);
 }
 
-gatun_status gatun_memory_allocate(gatun_context* context, size_t bytes, void** memory, gatun_error* error) {
-  return gatun::border("memory_allocate", error, [&] {
-    require(context, "context");
-    require(memory, "memory");
-    const size_t alignment = bytes >= kHugePage ? kHugePage : 64;
-    const size_t size = (bytes + alignment - 1) / alignment * alignment;
-    void* block = size < bytes ? nullptr : std::aligned_alloc(alignment, size == 0 ? 64 : size);
-    if (block == nullptr) throw gatun::Error(GATUN_OUT_OF_MEMORY, "cannot allocate " + std::to_string(bytes) + " bytes");
-#if defined(MADV_HUGEPAGE)
-    // Fresh 4 KiB pages cost more than most kernels that fill them; advice may be refused, which costs only speed.
-    if (bytes >= kHugePage) madvise(block, size, MADV_HUGEPAGE);
-#endif
-    *memory = block;
-  });
-}
-
-gatun_status gatun_memory_free(gatun_context* context, void* memory, gatun_error* error) {
-  return gatun::border("memory_free", error, [&] {
-    require(context, "context");
-    std::free(memory);
-  });
-}
-
-gatun_status gatun_memory_copy(gatun_stream* stream, void* destination, const void* source, size_t bytes, gatun_error* error) {
-  return gatun::border("memory_copy", error, [&] {
-    require(stream, "stream");
-    if (bytes == 0) return;
-    require(destination, "destination");
-    require(source, "source");
-    std::memcpy(destination, source, bytes);
-  });
-}
-
-gatun_status gatun_memory_clear(gatun_stream* stream, void* memory, size_t bytes, gatun_error* error) {
-  return gatun::border("memory_clear", error, [&] {
-    require(stream, "stream");
-    if (bytes == 0) return;
-    require(memory, "memory");
-    std::memset(memory, 0, bytes);
-  });
-}
-
 gatun_status gatun_event_create(gatun_context* context, gatun_event** event, gatun_error* error) {
   return gatun::border("event_create", error, [&] {
     require(context, "context");
@@ -152,6 +103,26 @@ gatun_status gatun_event_record(gatun_stream* stream, gatun_event* event, gatun_
     require(stream, "stream");
     require(event, "event");
     *event = {std::chrono::steady_clock::now(), true};
+  });
+}
+
+// What was submitted to a CPU stream is done.
+gatun_status gatun_event_synchronize(gatun_event* event, gatun_error* error) {
+  return gatun::border("event_synchronize", error, [&] { require(event, "event"); });
+}
+
+gatun_status gatun_event_query(gatun_event* event, int32_t* done, gatun_error* error) {
+  return gatun::border("event_query", error, [&] {
+    require(event, "event");
+    require(done, "done");
+    *done = 1;
+  });
+}
+
+gatun_status gatun_stream_wait_event(gatun_stream* stream, gatun_event* event, gatun_error* error) {
+  return gatun::border("stream_wait_event", error, [&] {
+    require(stream, "stream");
+    require(event, "event");
   });
 }
 

@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Contexts, streams and memory of the CUDA device.
-#include "check.h"
+// Contexts, streams, graphs and events of the CUDA device.
+#include "context.h"
 #include "device_info.h"
 #include "kernels/common/cuda.h"
-
-struct gatun_context {
-  int device;
-};
 
 struct gatun_graph {
   cudaGraphExec_t handle;
@@ -78,6 +74,8 @@ gatun::DeviceInfo gatun::device_info() {
   return {json, level};
 }
 
+void gatun::enter(const gatun_stream* stream) { use(stream->context); }
+
 extern "C" {
 
 gatun_status gatun_context_create(const gatun_context_desc* desc, gatun_context** context, gatun_error* error) {
@@ -90,9 +88,15 @@ gatun_status gatun_context_create(const gatun_context_desc* desc, gatun_context*
     if (desc->device < 0 || desc->device >= count) {
       gatun::invalid("device is %d, the CUDA devices of this machine are 0 to %d", desc->device, count - 1);
     }
+#if defined(__CUDACC__)
+    if (desc->flags != 0) gatun::invalid("flags is %u, a CUDA device has none", desc->flags);
+#else
+    if ((desc->flags & ~uint32_t{GATUN_CONTEXT_LATE}) != 0) gatun::invalid("flags is %u, allowed are 0 and %d", desc->flags, GATUN_CONTEXT_LATE);
+#endif
     gatun::check_cuda(cudaSetDevice(desc->device));
     gatun::check_cuda(cudaFree(nullptr));  // creates what CUDA creates late: here, not inside the first operation
-    *context = new gatun_context{desc->device};
+    *context = new gatun_context(desc->device, desc->memory_limit);
+    (*context)->late = (desc->flags & GATUN_CONTEXT_LATE) != 0;
   });
 }
 
@@ -115,6 +119,9 @@ gatun_status gatun_stream_create(gatun_context* context, gatun_stream** stream, 
     use(context);
     cudaStream_t handle = nullptr;
     gatun::check_cuda(cudaStreamCreateWithFlags(&handle, cudaStreamNonBlocking));
+#if !defined(__CUDACC__)
+    gatun::emulation::set_late(handle, context->late);
+#endif
     *stream = new gatun_stream{context, handle};
   });
 }
@@ -145,6 +152,7 @@ gatun_status gatun_stream_handle(gatun_stream* stream, void** handle, gatun_erro
 gatun_status gatun_stream_begin_capture(gatun_stream* stream, gatun_error* error) {
   return gatun::border("stream_begin_capture", error, [&] {
     require(stream, "stream");
+    gatun::enter(stream);
     // Thread-local: another thread may allocate meanwhile, for instance for the next batch.
     gatun::check_cuda(cudaStreamBeginCapture(handle_of(stream), cudaStreamCaptureModeThreadLocal));
   });
@@ -172,6 +180,7 @@ gatun_status gatun_graph_launch(gatun_graph* graph, gatun_stream* stream, gatun_
   return gatun::border("graph_launch", error, [&] {
     require(graph, "graph");
     require(stream, "stream");
+    gatun::enter(stream);
     gatun::check_cuda(cudaGraphLaunch(graph->handle, handle_of(stream)));
   });
 }
@@ -181,47 +190,6 @@ gatun_status gatun_graph_destroy(gatun_graph* graph, gatun_error* error) {
     if (graph == nullptr) return;
     gatun::check_cuda(cudaGraphExecDestroy(graph->handle));
     delete graph;
-  });
-}
-
-gatun_status gatun_memory_allocate(gatun_context* context, size_t bytes, void** memory, gatun_error* error) {
-  return gatun::border("memory_allocate", error, [&] {
-    require(context, "context");
-    require(memory, "memory");
-    use(context);
-    const cudaError_t status = cudaMalloc(memory, bytes == 0 ? 1 : bytes);
-    if (status == cudaErrorMemoryAllocation) {
-      (void)cudaGetLastError();  // not sticky, and the next launch must not report it
-      throw gatun::Error(GATUN_OUT_OF_MEMORY, "cannot allocate " + std::to_string(bytes) + " bytes");
-    }
-    gatun::check_cuda(status);
-  });
-}
-
-gatun_status gatun_memory_free(gatun_context* context, void* memory, gatun_error* error) {
-  return gatun::border("memory_free", error, [&] {
-    require(context, "context");
-    use(context);
-    gatun::check_cuda(cudaFree(memory));
-  });
-}
-
-gatun_status gatun_memory_copy(gatun_stream* stream, void* destination, const void* source, size_t bytes, gatun_error* error) {
-  return gatun::border("memory_copy", error, [&] {
-    require(stream, "stream");
-    if (bytes == 0) return;
-    require(destination, "destination");
-    require(source, "source");
-    gatun::check_cuda(cudaMemcpyAsync(destination, source, bytes, cudaMemcpyDefault, handle_of(stream)));
-  });
-}
-
-gatun_status gatun_memory_clear(gatun_stream* stream, void* memory, size_t bytes, gatun_error* error) {
-  return gatun::border("memory_clear", error, [&] {
-    require(stream, "stream");
-    if (bytes == 0) return;
-    require(memory, "memory");
-    gatun::check_cuda(cudaMemsetAsync(memory, 0, bytes, handle_of(stream)));
   });
 }
 
@@ -248,8 +216,39 @@ gatun_status gatun_event_record(gatun_stream* stream, gatun_event* event, gatun_
   return gatun::border("event_record", error, [&] {
     require(stream, "stream");
     require(event, "event");
+    gatun::enter(stream);
     gatun::check_cuda(cudaEventRecord(event->handle, handle_of(stream)));
     event->recorded = true;
+  });
+}
+
+gatun_status gatun_event_synchronize(gatun_event* event, gatun_error* error) {
+  return gatun::border("event_synchronize", error, [&] {
+    require(event, "event");
+    if (event->recorded) gatun::check_cuda(cudaEventSynchronize(event->handle));
+  });
+}
+
+gatun_status gatun_event_query(gatun_event* event, int32_t* done, gatun_error* error) {
+  return gatun::border("event_query", error, [&] {
+    require(event, "event");
+    require(done, "done");
+    const cudaError_t status = event->recorded ? cudaEventQuery(event->handle) : cudaSuccess;
+    if (status == cudaErrorNotReady) {
+      (void)cudaGetLastError();  // an answer, which the next launch must not report
+    } else {
+      gatun::check_cuda(status);
+    }
+    *done = status == cudaSuccess;
+  });
+}
+
+gatun_status gatun_stream_wait_event(gatun_stream* stream, gatun_event* event, gatun_error* error) {
+  return gatun::border("stream_wait_event", error, [&] {
+    require(stream, "stream");
+    require(event, "event");
+    gatun::enter(stream);
+    if (event->recorded) gatun::check_cuda(cudaStreamWaitEvent(handle_of(stream), event->handle, 0));
   });
 }
 

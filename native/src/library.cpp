@@ -6,6 +6,7 @@
 #include "abi.h"
 #include "device_info.h"
 #include "error.h"
+#include "gatun/memory.h"
 
 namespace gatun {
 
@@ -82,13 +83,24 @@ GATUN_ABI_FUNCTION(gatun_graph_launch);
 GATUN_ABI_FUNCTION(gatun_graph_destroy);
 GATUN_ABI_FUNCTION(gatun_memory_allocate);
 GATUN_ABI_FUNCTION(gatun_memory_free);
+GATUN_ABI_FUNCTION(gatun_memory_allocate_host);
+GATUN_ABI_FUNCTION(gatun_memory_free_host);
+GATUN_ABI_FUNCTION(gatun_memory_get_usage);
+GATUN_ABI_FUNCTION(gatun_memory_query);
 GATUN_ABI_FUNCTION(gatun_memory_copy);
 GATUN_ABI_FUNCTION(gatun_memory_clear);
 GATUN_ABI_FUNCTION(gatun_event_create);
 GATUN_ABI_FUNCTION(gatun_event_destroy);
 GATUN_ABI_FUNCTION(gatun_event_record);
+GATUN_ABI_FUNCTION(gatun_event_synchronize);
+GATUN_ABI_FUNCTION(gatun_event_query);
 GATUN_ABI_FUNCTION(gatun_event_elapsed);
+GATUN_ABI_FUNCTION(gatun_stream_wait_event);
 GATUN_ABI_STRUCT(gatun_context_desc, GATUN_ABI_FIELD(gatun_context_desc, struct_size), GATUN_ABI_FIELD(gatun_context_desc, threads),
-                 GATUN_ABI_FIELD(gatun_context_desc, device), GATUN_ABI_FIELD(gatun_context_desc, reserved));
+                 GATUN_ABI_FIELD(gatun_context_desc, device), GATUN_ABI_FIELD(gatun_context_desc, flags), GATUN_ABI_FIELD(gatun_context_desc, memory_limit));
+GATUN_ABI_STRUCT(gatun_memory_usage, GATUN_ABI_FIELD(gatun_memory_usage, struct_size), GATUN_ABI_FIELD(gatun_memory_usage, reserved),
+                 GATUN_ABI_FIELD(gatun_memory_usage, allocated), GATUN_ABI_FIELD(gatun_memory_usage, host_allocated),
+                 GATUN_ABI_FIELD(gatun_memory_usage, limit), GATUN_ABI_FIELD(gatun_memory_usage, device_free),
+                 GATUN_ABI_FIELD(gatun_memory_usage, device_total));
 GATUN_ABI_STRUCT(gatun_random_key, GATUN_ABI_FIELD(gatun_random_key, seed), GATUN_ABI_FIELD(gatun_random_key, step),
                  GATUN_ABI_FIELD(gatun_random_key, stream), GATUN_ABI_FIELD(gatun_random_key, reserved));

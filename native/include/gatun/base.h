@@ -10,7 +10,10 @@
  *    A field `reserved` must be 0.
  *  - Workspaces belong to the caller: ask `gatun_X_workspace`, pass at least that many bytes. No operation allocates.
  *  - What changes from step to step (learning rate, random key, flags) is read through a pointer, never from a descriptor.
- *  - Operations on one stream run in order. A CPU stream runs an operation inside the call.
+ *  - Operations on one stream run in order. A CPU stream runs an operation inside the call. Streams of one device know nothing of each other
+ *    but what gatun_stream_wait_event tells them: memory that one has written and another reads, or that changes hands, needs an event.
+ *  - Threads: different threads may use different streams, contexts and events at once, of one device as of several, and may allocate and
+ *    free. One stream, event or graph belongs to one thread at a time. The emulated device does one thing at a time, whoever asks.
  */
 #ifndef GATUN_BASE_H
 #define GATUN_BASE_H
@@ -29,7 +32,7 @@ extern "C" {
 #endif
 
 /** Raised whenever a struct or a signature changes; checked when a library is loaded. */
-#define GATUN_ABI_VERSION 2
+#define GATUN_ABI_VERSION 3
 
 /** Largest number of dimensions a layout can have. */
 #define GATUN_MAX_RANK 5
@@ -88,8 +91,17 @@ typedef struct gatun_context_desc {
   uint32_t struct_size;
   int32_t threads;  /**< CPU: number of OpenMP threads, 1 to 1024; 0 means all that the process may use. CUDA: not looked at */
   int32_t device;   /**< CUDA: ordinal of the device, from 0. CPU: 0 */
-  uint32_t reserved;
+  uint32_t flags;   /**< 0 or GATUN_CONTEXT_LATE */
+  uint64_t memory_limit; /**< bytes of gatun_memory_allocate that may be allocated at once; 0 means as many as the device has */
 } gatun_context_desc;
+
+enum {
+  /**
+   * The emulated device only: a stream does nothing before somebody waits for it, which is as late as CUDA may be. A program that forgets an
+   * event, or writes host memory too early, then computes something else on every run. Errors of kernels are those of the call that waits.
+   */
+  GATUN_CONTEXT_LATE = 1
+};
 
 /** Version of this interface: GATUN_ABI_VERSION of the library. */
 GATUN_API int32_t gatun_abi_version(void);
@@ -149,32 +161,29 @@ GATUN_API gatun_status gatun_graph_launch(gatun_graph* graph, gatun_stream* stre
 /** Destroys a graph that is not running. NULL is allowed. */
 GATUN_API gatun_status gatun_graph_destroy(gatun_graph* graph, gatun_error* error);
 
-/**
- * Allocates device memory, aligned to 64 bytes (2 MiB and asked to be huge pages when large). Contents are undefined.
- * @param bytes size; 0 gives a valid pointer that must not be read
- */
-GATUN_API gatun_status gatun_memory_allocate(gatun_context* context, size_t bytes, void** memory, gatun_error* error);
-
-/** Frees memory of gatun_memory_allocate. NULL is allowed. */
-GATUN_API gatun_status gatun_memory_free(gatun_context* context, void* memory, gatun_error* error);
-
-/**
- * Copies bytes on the stream, between device memory and host memory in any direction. Host memory must live, and not be written, until
- * the stream has been synchronized. The two ranges must not overlap.
- */
-GATUN_API gatun_status gatun_memory_copy(gatun_stream* stream, void* destination, const void* source, size_t bytes, gatun_error* error);
-
-/** Sets every byte of device memory to 0 on the stream. */
-GATUN_API gatun_status gatun_memory_clear(gatun_stream* stream, void* memory, size_t bytes, gatun_error* error);
-
-/** Creates an event: a point in a stream's work that can be timed. */
+/** Creates an event: a point in a stream's work that can be timed, and that the host and other streams can wait for. */
 GATUN_API gatun_status gatun_event_create(gatun_context* context, gatun_event** event, gatun_error* error);
 
 /** Destroys an event. NULL is allowed. */
 GATUN_API gatun_status gatun_event_destroy(gatun_event* event, gatun_error* error);
 
-/** The event happens when everything submitted to the stream so far is done. */
+/**
+ * The event happens when everything submitted to the stream so far is done. Recorded again, it forgets the time before. An event that is
+ * recorded while its stream captures is part of the graph: only that stream may wait for it.
+ */
 GATUN_API gatun_status gatun_event_record(gatun_stream* stream, gatun_event* event, gatun_error* error);
+
+/** The host waits until the event happens; not at all if it was never recorded. */
+GATUN_API gatun_status gatun_event_synchronize(gatun_event* event, gatun_error* error);
+
+/** Whether the event has happened, without waiting. One that was never recorded has. @param done receives 1 or 0 */
+GATUN_API gatun_status gatun_event_query(gatun_event* event, int32_t* done, gatun_error* error);
+
+/**
+ * What is submitted to the stream from now on is done after the event, as it was last recorded, on whichever stream of the same kind of device;
+ * the host does not wait. An event that was never recorded is not waited for. While the stream captures, an event from outside is refused.
+ */
+GATUN_API gatun_status gatun_stream_wait_event(gatun_stream* stream, gatun_event* event, gatun_error* error);
 
 /** Waits for both events, which must have been recorded, and gives the time between them. */
 GATUN_API gatun_status gatun_event_elapsed(gatun_event* start, gatun_event* end, double* seconds, gatun_error* error);

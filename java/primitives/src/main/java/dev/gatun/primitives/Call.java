@@ -23,6 +23,7 @@ final class Call implements AutoCloseable {
 
     private final Arena arena = Arena.ofConfined();
     private final NativeLibrary library;
+    private final GatunStream owner;
     private final MemorySegment stream;
     private final Downcall downcall;
     private final MemorySegment descriptor;
@@ -30,6 +31,7 @@ final class Call implements AutoCloseable {
 
     Call(GatunStream stream, Downcall downcall, Struct struct) {
         this.library = stream.library();
+        this.owner = stream;
         this.stream = stream.handle();
         this.downcall = downcall;
         this.descriptor = arena.allocate(struct.size(), 8);
@@ -118,6 +120,7 @@ final class Call implements AutoCloseable {
         if (!segment.isAccessibleBy(Thread.currentThread())) {
             throw GatunException.invalid(operation(), name + " belongs to the confined arena of another thread");
         }
+        DeviceRanges.requireReachable(owner, operation(), name, segment);
         return segment;
     }
 

@@ -14,20 +14,24 @@ public final class GatunContext implements AutoCloseable {
     private static final long THREADS = DESC.i32("threads");
     private static final long DEVICE = DESC.i32("device");
 
-    static {
-        DESC.u32("reserved");
-    }
+    private static final long FLAGS = DESC.u32("flags");
+    private static final long MEMORY_LIMIT = DESC.u64("memory_limit");
 
+    private static final int LATE = 1;
     private static final int MAX_THREADS = 1024;
 
     private final NativeLibrary library;
+    private final DeviceKind kind;
+    private final int ordinal;
     private final int threads;
     private MemorySegment handle;
 
-    private GatunContext(NativeLibrary library, MemorySegment handle, int threads) {
+    private GatunContext(DeviceKind kind, int ordinal, int threads, NativeLibrary library, MemorySegment handle) {
+        this.kind = kind;
+        this.ordinal = ordinal;
+        this.threads = threads;
         this.library = library;
         this.handle = handle;
-        this.threads = threads;
     }
 
     /**
@@ -36,9 +40,18 @@ public final class GatunContext implements AutoCloseable {
      * @param threads number of threads, 1 to 1024; 0 means all that the process may use
      */
     public static GatunContext cpu(int threads) {
+        return cpu(threads, 0);
+    }
+
+    /**
+     * As {@link #cpu(int)} with a limit.
+     *
+     * @param memoryLimit bytes of {@link NativeMemory#allocate} that may be allocated at once; 0 means as many as there are
+     */
+    public static GatunContext cpu(int threads, long memoryLimit) {
         // Asked of the JVM, which knows a container's share of the processors; OpenMP would count all that it sees.
         int count = threads == 0 ? Math.min(Runtime.getRuntime().availableProcessors(), MAX_THREADS) : threads;
-        return create(NativeLibrary.cpu(), count, 0);
+        return create(DeviceKind.CPU, 0, count, 0, memoryLimit);
     }
 
     /**
@@ -48,24 +61,45 @@ public final class GatunContext implements AutoCloseable {
      * @throws GatunException NO_DEVICE where there is no library for CUDA, no driver or no device; the message says which
      */
     public static GatunContext cuda(int ordinal) {
-        return create(NativeLibrary.of(DeviceKind.CUDA), 0, ordinal);
+        return cuda(ordinal, 0);
+    }
+
+    /** As {@link #cuda(int)} with a limit, as {@link #cpu(int, long)} has one. */
+    public static GatunContext cuda(int ordinal, long memoryLimit) {
+        return create(DeviceKind.CUDA, ordinal, 0, 0, memoryLimit);
     }
 
     /** The CUDA kernels on the emulated device: for tests. Its memory cannot be touched by the host but by {@link NativeMemory#copy}. */
     public static GatunContext emulated() {
-        return create(NativeLibrary.of(DeviceKind.EMULATED), 0, 0);
+        return emulated(0, false);
     }
 
-    private static GatunContext create(NativeLibrary library, int threads, int device) {
+    /**
+     * As {@link #emulated()} with a limit, as {@link #cpu(int, long)} has one.
+     *
+     * @param late whether a stream does nothing before somebody waits for it, which is as late as CUDA may be: a program that forgets an event,
+     *     or overwrites memory too early, then computes something else on every run
+     */
+    public static GatunContext emulated(long memoryLimit, boolean late) {
+        return create(DeviceKind.EMULATED, 0, 0, late ? LATE : 0, memoryLimit);
+    }
+
+    private static GatunContext create(DeviceKind kind, int ordinal, int threads, int flags, long memoryLimit) {
+        if (memoryLimit < 0) {
+            throw GatunException.invalid("context_create", "the limit of memory is " + memoryLimit + " bytes");
+        }
+        NativeLibrary library = NativeLibrary.of(kind);
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment desc = arena.allocate(DESC.size(), 8);
             desc.set(ValueLayout.JAVA_INT, 0, (int) DESC.size());
             desc.set(ValueLayout.JAVA_INT, THREADS, threads);
-            desc.set(ValueLayout.JAVA_INT, DEVICE, device);
+            desc.set(ValueLayout.JAVA_INT, DEVICE, ordinal);
+            desc.set(ValueLayout.JAVA_INT, FLAGS, flags);
+            desc.set(ValueLayout.JAVA_LONG, MEMORY_LIMIT, memoryLimit);
             MemorySegment result = arena.allocate(ValueLayout.ADDRESS);
             MemorySegment error = Call.newError(arena);
             Call.check(CREATE.invoke(library.address(CREATE), desc, result, error), error);
-            return new GatunContext(library, result.get(ValueLayout.ADDRESS, 0), threads);
+            return new GatunContext(kind, ordinal, threads, library, result.get(ValueLayout.ADDRESS, 0));
         }
     }
 
@@ -80,6 +114,21 @@ public final class GatunContext implements AutoCloseable {
     /** A new stream of this device. */
     public GatunStream stream() {
         return GatunStream.create(this);
+    }
+
+    /** What kind of device it is. */
+    public DeviceKind kind() {
+        return kind;
+    }
+
+    /** Which of its kind, from 0. */
+    public int ordinal() {
+        return ordinal;
+    }
+
+    /** The device in words: {@code cpu}, {@code cuda:0}, {@code emulated}. */
+    public String name() {
+        return kind == DeviceKind.CUDA ? kind + ":" + ordinal : kind.toString();
     }
 
     /** Number of threads an operation uses; 0 on a CUDA device. */

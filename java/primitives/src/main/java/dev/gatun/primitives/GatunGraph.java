@@ -36,10 +36,13 @@ public final class GatunGraph implements AutoCloseable {
             MemorySegment result = arena.allocate(ValueLayout.ADDRESS);
             Call.check(BEGIN.invoke(library.address(BEGIN), stream.handle(), error), error);
             RuntimeException failure = null;
+            stream.setRecording(true);
             try {
                 work.run();
             } catch (RuntimeException e) {
                 failure = e;
+            } finally {
+                stream.setRecording(false);
             }
             int status = END.invoke(library.address(END), stream.handle(), result, error);
             if (failure != null) {

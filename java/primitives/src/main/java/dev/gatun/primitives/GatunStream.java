@@ -4,6 +4,7 @@ package dev.gatun.primitives;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import org.jspecify.annotations.Nullable;
 
 /** Operations on one stream run in order. A CPU stream runs an operation inside the call. Not for use by two threads at once. */
 public final class GatunStream implements AutoCloseable {
@@ -11,9 +12,11 @@ public final class GatunStream implements AutoCloseable {
     private static final Downcall DESTROY = Downcall.pointers("gatun_stream_destroy", 2);
     private static final Downcall SYNCHRONIZE = Downcall.pointers("gatun_stream_synchronize", 2);
     private static final Downcall HANDLE = Downcall.pointers("gatun_stream_handle", 3);
+    private static final Downcall WAIT = Downcall.pointers("gatun_stream_wait_event", 3);
 
     private final GatunContext context;
     private MemorySegment handle;
+    private volatile @Nullable Thread recorder;
 
     private GatunStream(GatunContext context, MemorySegment handle) {
         this.context = context;
@@ -66,6 +69,26 @@ public final class GatunStream implements AutoCloseable {
             Call.check(HANDLE.invoke(library().address(HANDLE), handle(), result, error), error);
             return result.get(ValueLayout.ADDRESS, 0);
         }
+    }
+
+    /**
+     * What is submitted to this stream from now on is done after the event, as it was recorded last; the host does not wait. An event that was
+     * never recorded is not waited for.
+     */
+    public void waitFor(GatunEvent event) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment error = Call.newError(arena);
+            Call.check(WAIT.invoke(library().address(WAIT), handle(), event.handle(), error), error);
+        }
+    }
+
+    /** Whether the calling thread is recording a {@link GatunGraph} of this stream: what it submits is not done now. */
+    public boolean isRecording() {
+        return recorder == Thread.currentThread();
+    }
+
+    void setRecording(boolean recording) {
+        recorder = recording ? Thread.currentThread() : null;
     }
 
     @Override

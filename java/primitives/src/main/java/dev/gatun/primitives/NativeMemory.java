@@ -6,14 +6,29 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
 /**
- * Device memory by hand: aligned to 64 bytes, not zeroed, huge pages where large. For owners of pools; others use an {@link Arena}, whose
- * segments are operands just as well.
+ * Device memory by hand: aligned to 64 bytes, not zeroed, huge pages where large. For owners of pools; on the CPU others use an {@link Arena},
+ * whose segments are operands just as well.
  */
 public final class NativeMemory {
     private static final Downcall ALLOCATE = Downcall.of("gatun_memory_allocate", "i32(ptr,u64,ptr,ptr)");
     private static final Downcall FREE = Downcall.pointers("gatun_memory_free", 3);
+    private static final Downcall ALLOCATE_HOST = Downcall.of("gatun_memory_allocate_host", "i32(ptr,u64,ptr,ptr)");
+    private static final Downcall FREE_HOST = Downcall.pointers("gatun_memory_free_host", 3);
+    private static final Downcall GET_USAGE = Downcall.pointers("gatun_memory_get_usage", 3);
     private static final Downcall COPY = Downcall.of("gatun_memory_copy", "i32(ptr,ptr,ptr,u64,ptr)");
     private static final Downcall CLEAR = Downcall.of("gatun_memory_clear", "i32(ptr,ptr,u64,ptr)");
+
+    private static final Struct USAGE = Struct.descriptor("gatun_memory_usage");
+
+    static {
+        USAGE.u32("reserved");
+    }
+
+    private static final long ALLOCATED = USAGE.u64("allocated");
+    private static final long HOST_ALLOCATED = USAGE.u64("host_allocated");
+    private static final long LIMIT = USAGE.u64("limit");
+    private static final long DEVICE_FREE = USAGE.u64("device_free");
+    private static final long DEVICE_TOTAL = USAGE.u64("device_total");
 
     private static final long ALIGNMENT = 64;
 
@@ -22,40 +37,89 @@ public final class NativeMemory {
     /**
      * Allocates memory that lives until {@link #free}. Its content is undefined.
      *
-     * @throws GatunException with status OUT_OF_MEMORY when there is none
+     * @throws GatunException OUT_OF_MEMORY, with the bytes asked, allocated and left, when the device or the context's limit has no room
      */
     public static MemorySegment allocate(GatunContext context, long bytes) {
+        return allocate(ALLOCATE, "memory_allocate", context, bytes, false);
+    }
+
+    /**
+     * Allocates host memory from and to which copies go without a detour, so that they overlap what else the host and the device do. It lives
+     * until {@link #freeHost}; the host reads and writes it as any native memory. It is dear to make: for buffers that are used again.
+     *
+     * @throws GatunException OUT_OF_MEMORY when there is none
+     */
+    public static MemorySegment allocateHost(GatunContext context, long bytes) {
+        return allocate(ALLOCATE_HOST, "memory_allocate_host", context, bytes, true);
+    }
+
+    private static MemorySegment allocate(Downcall downcall, String operation, GatunContext context, long bytes, boolean pinned) {
         if (bytes < 0) {
-            throw GatunException.invalid("memory_allocate", "bytes is " + bytes);
+            throw GatunException.invalid(operation, "bytes is " + bytes);
         }
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment result = arena.allocate(ValueLayout.ADDRESS);
             MemorySegment error = Call.newError(arena);
-            MemorySegment function = context.library().address(ALLOCATE);
-            Call.check(Downcall.status(() -> (int) ALLOCATE.handle().invokeExact(function, context.handle(), bytes, result, error)), error);
-            return result.get(ValueLayout.ADDRESS, 0).reinterpret(bytes);
+            MemorySegment function = context.library().address(downcall);
+            Call.check(Downcall.status(() -> (int) downcall.handle().invokeExact(function, context.handle(), bytes, result, error)), error);
+            MemorySegment memory = result.get(ValueLayout.ADDRESS, 0).reinterpret(bytes);
+            DeviceRanges.add(context, memory, pinned);
+            return memory;
         }
     }
 
     /**
-     * Frees memory of {@link #allocate}; the segment must not be used or freed afterwards, which nothing can check. What cannot come from
-     * there (heap or arena memory, a slice that does not start with the block) is refused, for the C library would end the process.
+     * Frees memory of {@link #allocate}; the segment must not be used afterwards, which nothing can check.
+     *
+     * @throws GatunException INVALID_ARGUMENT if the context did not allocate it, or it was freed already
      */
     public static void free(GatunContext context, MemorySegment segment) {
+        free(FREE, "memory_free", context, segment);
+    }
+
+    /**
+     * Frees memory of {@link #allocateHost}, which no copy may be using.
+     *
+     * @throws GatunException INVALID_ARGUMENT if the context did not allocate it, or it was freed already
+     */
+    public static void freeHost(GatunContext context, MemorySegment segment) {
+        free(FREE_HOST, "memory_free_host", context, segment);
+    }
+
+    private static void free(Downcall downcall, String operation, GatunContext context, MemorySegment segment) {
         if (!segment.isNative() || !segment.scope().equals(Arena.global().scope()) || segment.address() % ALIGNMENT != 0) {
-            throw GatunException.invalid("memory_free", "the segment is not one that NativeMemory allocated: " + segment);
+            throw GatunException.invalid(operation, "the segment is not one that NativeMemory allocated: " + segment);
         }
+        DeviceRanges.remove(segment, () -> {
+            try (Arena arena = Arena.ofConfined()) {
+                MemorySegment error = Call.newError(arena);
+                Call.check(downcall.invoke(context.library().address(downcall), context.handle(), segment, error), error);
+            }
+        });
+    }
+
+    /** How much memory is in use. */
+    public static MemoryUsage usage(GatunContext context) {
         try (Arena arena = Arena.ofConfined()) {
+            MemorySegment usage = arena.allocate(USAGE.size(), 8);
+            usage.set(ValueLayout.JAVA_INT, 0, (int) USAGE.size());
             MemorySegment error = Call.newError(arena);
-            Call.check(FREE.invoke(context.library().address(FREE), context.handle(), segment, error), error);
+            Call.check(GET_USAGE.invoke(context.library().address(GET_USAGE), context.handle(), usage, error), error);
+            return new MemoryUsage(
+                    usage.get(ValueLayout.JAVA_LONG, ALLOCATED),
+                    usage.get(ValueLayout.JAVA_LONG, HOST_ALLOCATED),
+                    usage.get(ValueLayout.JAVA_LONG, LIMIT),
+                    usage.get(ValueLayout.JAVA_LONG, DEVICE_FREE),
+                    usage.get(ValueLayout.JAVA_LONG, DEVICE_TOTAL));
         }
     }
 
     /**
      * Copies on the stream, between device memory and host memory in any direction. A host segment must live, and not be written, until the
-     * stream has been synchronized.
+     * stream has come so far.
      *
-     * @throws GatunException INVALID_ARGUMENT if the sizes differ, a segment is on the Java heap or the destination is read-only
+     * @throws GatunException INVALID_ARGUMENT if the sizes differ, a segment is on the Java heap or of another device, or the destination is
+     *     read-only
      */
     public static void copy(GatunStream stream, MemorySegment destination, MemorySegment source) {
         if (destination.byteSize() != source.byteSize()) {
@@ -65,6 +129,8 @@ public final class NativeMemory {
         if (!destination.isNative() || !source.isNative() || destination.isReadOnly()) {
             throw GatunException.invalid("memory_copy", "destination and source must be native memory, destination not read-only");
         }
+        DeviceRanges.requireCopyable(stream, "memory_copy", "destination", destination);
+        DeviceRanges.requireCopyable(stream, "memory_copy", "source", source);
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment error = Call.newError(arena);
             MemorySegment function = stream.library().address(COPY);
@@ -80,6 +146,7 @@ public final class NativeMemory {
         if (!segment.isNative() || segment.isReadOnly()) {
             throw GatunException.invalid("memory_clear", "the segment must be native memory and not read-only");
         }
+        DeviceRanges.requireReachable(stream, "memory_clear", "the segment", segment);
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment error = Call.newError(arena);
             MemorySegment function = stream.library().address(CLEAR);
