@@ -37,6 +37,9 @@ class EmulatedDeviceTest {
         assertEquals(0, result.status(), result.err());
         JsonNode summary = JsonMapper.builder().build().readTree(Files.readString(run.resolve(Summary.FILE)));
         assertEquals("emulated", summary.path("device").asString());
+        assertEquals("f32", summary.path("precision").asString());
+        // an update is computed first to see whether the next can be recorded: the first, and the first after the prototypes' freeze
+        assertEquals(Tiny.TRAIN / 16 - 2, summary.path("launched_updates").asInt(), summary.toString());
         assertTrue(summary.path("scores").path("trained").path("knn").asDouble() > 0, summary.toString());
         assertTrue(Files.readString(run.resolve("report.html")).contains("emulated"));
     }
@@ -113,7 +116,7 @@ class EmulatedDeviceTest {
             }
         });
         assertEquals(
-                List.of("resumed with device.name cpu instead of emulated: the result is not that of one uninterrupted run"),
+                List.of("resumed with device cpu instead of emulated: the result is not that of one uninterrupted run"),
                 warnings.stream().filter(each -> each.startsWith("resumed")).toList());
         assertEquals(Tiny.TRAIN / 16, metrics(run).size());
     }

@@ -112,7 +112,7 @@ public final class Pretraining {
                 return Optional.empty();
             }
             Checkpoint.saveBackbone(folder.resolve(BACKBONE), experiment.parameters().sub(Experiment.BACKBONE));
-            return Optional.of(finish(experiment, resume, running.launches()));
+            return Optional.of(finish(experiment, running, resume));
         } catch (RuntimeException e) {
             Optional<String> line = pipeline.method().provider().explain(e);
             if (line.isPresent()) {
@@ -124,12 +124,14 @@ public final class Pretraining {
         }
     }
 
-    private Summary finish(Experiment experiment, boolean resumed, long launches) {
-        // of a resumed run nobody knows what the part before needed
-        OptionalLong peak = resumed ? OptionalLong.empty() : OptionalLong.of(experiment.device().peakBytes());
+    private Summary finish(Experiment experiment, Trainer trainer, boolean resumed) {
+        Summary.Training training = new Summary.Training(
+                resumed ? OptionalLong.empty() : OptionalLong.of(experiment.device().peakBytes()),
+                !experiment.device().records() ? OptionalLong.empty() : OptionalLong.of(trainer.launches()),
+                trainer.refusal());
         Results results = Evaluation.results(experiment, floors, listener);
         List<Map<String, Double>> metrics = Metrics.read(folder);
-        Summary summary = Summary.of(experiment, metrics, results, peak, launches);
+        Summary summary = Summary.of(experiment, metrics, results, training);
         summary.write(folder);
         listener.phase("report", 0);
         Report.write(experiment, summary, metrics, results, folder);

@@ -21,6 +21,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Trains an experiment's method. A step's tensors live in a scope of the step; after the first steps nothing is asked from
@@ -55,6 +56,7 @@ public final class Trainer {
     private long liveBytes = Long.MAX_VALUE;
     private int growing;
     private long launches;
+    private @Nullable String refusal;
 
     /**
      * Makes a trainer.
@@ -73,6 +75,11 @@ public final class Trainer {
     /** Asks the training to end after the current step, with a checkpoint. May be called from any thread. */
     public void requestStop() {
         stop = true;
+    }
+
+    /** Why updates are not recorded and launched as a whole, where the device could; one line. */
+    public Optional<String> refusal() {
+        return Optional.ofNullable(refusal);
     }
 
     /** How many updates were launched as a whole, recorded before ({@link dev.gatun.tensor.CapturedStep}); none on a CPU. */
@@ -111,6 +118,7 @@ public final class Trainer {
                 watchMemory();
                 report(metrics, clock, step, result.loss(), logged);
                 launches = updates.launches();
+                refusal = updates.refusal();
                 boolean last = step + 1 == experiment.steps();
                 if (due(step + 1) || last || stop) {
                     metrics.flush();

@@ -51,6 +51,12 @@ public record DeviceSettings(String name, int threads, boolean capture, Products
         threads = threads == 0 ? Runtime.getRuntime().availableProcessors() : threads;
     }
 
+    /** Whose rounding it has, in words: two runs that differ in it differ in their bits. */
+    String arithmetic() {
+        String products = gemm == Products.GATUN ? "cuda with gatun's products" : tf32 ? "cuda in tf32" : "cuda";
+        return name.startsWith("cuda") ? products : name;
+    }
+
     /**
      * Opens the device.
      *

@@ -107,7 +107,7 @@ public record Pipeline(
         });
         identity.remove("data.path");
         // the same formulas, but other sums: another device rounds otherwise
-        identity.put("device.name", device.name().replaceFirst(":.*", ""));
+        identity.put("device", device.arithmetic());
         return identity;
     }
 

@@ -14,6 +14,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalLong;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.SerializationFeature;
@@ -34,17 +35,24 @@ public record Summary(Map<String, Object> values) {
     private static final int WINDOW = 20;
 
     /**
+     * What only the training itself knows.
+     *
+     * @param peakBytes of tensors that it held at most; empty for a resumed run: of the part before nobody knows
+     * @param launches updates of this process that were recorded and launched as a whole; empty on a CPU
+     * @param refusal why they were not, where the device could
+     */
+    public record Training(OptionalLong peakBytes, OptionalLong launches, Optional<String> refusal) {}
+
+    /**
      * Collects the summary of a finished run.
      *
      * @param experiment the run's experiment
      * @param metrics the lines of its metrics
      * @param results what its end measured
-     * @param trainingPeak bytes of tensors that the training held at most, if known
-     * @param launches how many of this process's updates were recorded and launched as a whole
+     * @param training what the training knows
      */
     public static Summary of(
-            Experiment experiment, List<Map<String, Double>> metrics, Results results, OptionalLong trainingPeak,
-            long launches) {
+            Experiment experiment, List<Map<String, Double>> metrics, Results results, Training training) {
         Pipeline pipeline = experiment.pipeline();
         Map<String, Double> first = metrics.isEmpty() ? Map.of() : metrics.getFirst();
         Map<String, Double> last = metrics.isEmpty() ? Map.of() : metrics.getLast();
@@ -73,10 +81,9 @@ public record Summary(Map<String, Object> values) {
         values.put("parameters", experiment.parameters().count());
         values.put("peak_memory_bytes", peakMemory());
         values.put("peak_tensor_bytes", experiment.device().peakBytes());
-        if (experiment.device().records()) {
-            values.put("launched_updates", launches);
-        }
-        trainingPeak.ifPresent(bytes -> values.put("peak_training_bytes", bytes));
+        training.peakBytes().ifPresent(bytes -> values.put("peak_training_bytes", bytes));
+        training.launches().ifPresent(launches -> values.put("launched_updates", launches));
+        training.refusal().ifPresent(reason -> values.put("not_recorded", reason));
         logged(metrics).forEach((metric, value) -> {
             if (!values.containsKey(metric)) {
                 put(values, metric, value);

@@ -95,6 +95,14 @@ class PipelineReaderTest {
     }
 
     @Test
+    void theIdentityNamesWhoRounds() {
+        assertEquals("cpu", parse(WHOLE).identity().get("device"));
+        assertEquals("cuda", parse(WHOLE, "device.name=cuda:1", "device.threads=2").identity().get("device"));
+        assertEquals("cuda in tf32", parse(WHOLE, "device.name=cuda", "device.tf32=true").identity().get("device"));
+        assertEquals("cuda with gatun's products", parse(WHOLE, "device.name=cuda", "device.gemm=gatun").identity().get("device"));
+    }
+
+    @Test
     void aCudaDeviceTakesItsLibrariesFromTheFile() {
         String yaml = WHOLE.replace("{name: cpu, threads: 1}", "{name: 'cuda:1', tf32: true}");
         assertTrue(parse(yaml).device().tf32());
