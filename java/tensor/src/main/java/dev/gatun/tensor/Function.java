@@ -22,8 +22,8 @@ public interface Function {
     /**
      * The gradients of the inputs, given the gradient of the result.
      *
-     * @param gradients one entry: the gradient of the result; it must not be modified
-     * @return one entry an input, of that input's shape; null where there is no gradient or where
+     * @param gradients one entry: the gradient of the result, of its dtype; it must not be modified
+     * @return one entry an input, of that input's shape and {@link FunctionContext#gradientType}; null where there is no gradient or where
      *     {@link FunctionContext#needsGradient} says none is wanted
      */
     @Nullable Tensor[] backward(FunctionContext context, Tensor... gradients);

@@ -29,6 +29,6 @@ public final class Linear implements Layer {
     public Tensor forward(Pass pass, Tensor x) {
         return bias == null
                 ? x.matmulTransposed(pass.use(weight, x.dtype()))
-                : x.linear(pass.use(weight, x.dtype()), pass.use(bias));
+                : x.linear(pass.use(weight, x.dtype()), pass.use(bias, x.dtype()));
     }
 }

@@ -7,7 +7,7 @@ import dev.gatun.tensor.Tensor;
 /**
  * The border of a part of a network that computes in its pass's precision ({@link Pass#precision}): what comes in is cast to that, what
  * comes out to f32, and gradients likewise on their way back. Inside, layers take their weights in the dtype of their input; norms'
- * parameters and statistics, biases and LayerScale stay f32. In an f32 pass nothing is cast.
+ * parameters and statistics, convolutions' biases and LayerScale stay f32. In an f32 pass nothing is cast.
  */
 public final class MixedPrecision {
     private MixedPrecision() {}
