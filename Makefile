@@ -62,6 +62,7 @@ gatun: $(BUILD)/java.stamp cmake/gatun.sh.in
 cuda emulated: $(BUILD)/native/libgatun.so
 	@if [ $@ = cuda ] && ! grep -q '^GATUN_NVCC:[A-Z]*=/' $(BUILD)/native/CMakeCache.txt; then \
 	  echo "make $@: no nvcc found: install the CUDA toolkit 13, or set CUDA_HOME to where it is" >&2; exit 1; fi
+	@echo "== library of device $@"
 	@cmake --build $(BUILD)/native --target gatun_$@ -j $(JOBS)
 
 trials: $(BUILD)/native/libgatun.so

@@ -31,18 +31,17 @@ std::string version(int number) { return std::to_string(number / 1000) + "." + s
 
 // How many devices can be used, and otherwise why none.
 int devices(std::string* problem) {
-  int driver = 0, count = 0;
+  int driver = 0, runtime = 0, count = 0;
+  (void)cudaRuntimeGetVersion(&runtime);
   if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
     (void)cudaGetLastError();
-    *problem = "there is no CUDA driver on this machine";
+    *problem = "there is no CUDA driver on this machine; this library needs one for CUDA " + version(runtime) + " or newer";
     return 0;
   }
   const cudaError_t status = cudaGetDeviceCount(&count);
   (void)cudaGetLastError();
   if (status == cudaErrorInsufficientDriver) {
-    int runtime = 0;
-    (void)cudaRuntimeGetVersion(&runtime);
-    *problem = "the CUDA driver is for CUDA " + version(driver) + ", this library needs one for CUDA " + version(runtime);
+    *problem = "the CUDA driver is for CUDA " + version(driver) + ", this library needs one for CUDA " + version(runtime) + " or newer";
   } else if (status != cudaSuccess) {
     *problem = std::string("CUDA reports ") + cudaGetErrorName(status) + ": " + cudaGetErrorString(status);
   } else if (count == 0) {

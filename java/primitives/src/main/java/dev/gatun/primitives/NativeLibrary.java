@@ -125,7 +125,8 @@ public final class NativeLibrary {
                 throw new GatunException(
                         GatunException.Status.NO_DEVICE,
                         "load",
-                        "no library of device " + kind + " for " + platform + ": add dev.gatun:gatun-native with classifier " + platform
+                        "no library of device " + kind + " for " + platform + ": in a checkout `make" + (kind == DeviceKind.CPU ? "" : " " + kind)
+                                + "` builds it; elsewhere add dev.gatun:gatun-native with classifier " + platform
                                 + ", or set -D" + kind.property() + "=/path/to/" + kind.file());
             }
             return extract(kind.file(), stream.readAllBytes());
