@@ -21,6 +21,8 @@ final class Block {
 
     /** Computes the same contents again, in a block of the given scope; null where nobody said how. */
     @Nullable Function<Scope, Block> remake;
+    /** What {@link #remake} computes from. */
+    @Nullable Block source;
 
     Block(MemorySegment memory, @Nullable Allocator allocator) {
         this.memory = memory;

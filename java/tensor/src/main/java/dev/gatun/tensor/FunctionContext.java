@@ -212,7 +212,7 @@ public final class FunctionContext {
      */
     public void recomputable(Tensor result, Tensor from, BiConsumer<Tensor, Tensor> fill) {
         int version = from.version();
-        from.block.saved = true;
+        result.block.source = from.block;
         result.block.remake = in -> {
             boolean released = !from.isLive() && from.block.remake != null;
             if (!released && !from.isLive() || from.version() != version) {

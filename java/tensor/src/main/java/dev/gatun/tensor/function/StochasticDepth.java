@@ -110,8 +110,9 @@ public final class StochasticDepth implements Function {
             dev.gatun.primitives.Activation.forward(c.stream(), RELU, y.operand(), y.operand());
         }
         if (in.length > 2) {
-            c.save(y, c.dense(in[1]), in[2]);
-        } else {
+            Tensor residual = c.dense(in[1]);
+            c.save(relu ? y : residual, residual, in[2]);
+        } else if (relu) {
             c.save(y);
         }
         return y;

@@ -74,8 +74,10 @@ public final class DropPath {
         Tensor residual = branch.forward(pass, some);
         Tensor y = StochasticDepth.joinSubset(shortcut, residual, kept, scale, relu);
         Scope.discard(residual, shortcut, x, some, y);
-        // the branch's first operation needs it once more in backward; until then x has the same rows
-        some.release();
+        if (relu) {
+            // x is the ReLU of the block before, which keeps it: the branch's first operation gets its rows from there once more in backward
+            some.release();
+        }
         return y;
     }
 

@@ -125,9 +125,14 @@ final class Vit implements Encoder {
             this.drop = drop;
         }
 
+        /** @param x not used any more by the caller */
         Tensor forward(Pass pass, Tensor x) {
-            x = drop.residual(pass, x, (p, y) -> attention.forward(p, norm1.forward(p, y)));
-            return drop.residual(pass, x, (p, y) -> fc2.forward(p, gelu.forward(p, fc1.forward(p, norm2.forward(p, y)))));
+            Tensor middle = drop.residual(pass, x, (p, y) -> attention.forward(p, norm1.forward(p, y)));
+            // of a subset's branch backward reads the subset only
+            Scope.discard(x, middle);
+            Tensor out = drop.residual(pass, middle, (p, y) -> fc2.forward(p, gelu.forward(p, fc1.forward(p, norm2.forward(p, y)))));
+            Scope.discard(middle, out);
+            return out;
         }
     }
 }
