@@ -140,14 +140,18 @@ __global__ void __launch_bounds__(kBlock, 3) columns_kernel(const T* __restrict_
     const T* const from = x + offset_of(plan.kept, 0, 1, matrix) + pack * N * plan.kept.stride[0][inner];
     Floats<N> total = filled<N>(Op::start());
     for (int64_t row = begin + slot; pack < packs && row < end; row += 4 * plan.slots) {
-      Floats<N> values[4];
+      Pack<T, N> stored[4];
       GATUN_UNROLL
       for (int k = 0; k < 4; ++k) {
         const int64_t at = row + k * plan.slots;
-        values[k] = at < end ? widen(*reinterpret_cast<const Pack<T, N>*>(from + offset_of(plan.reduced, 0, 0, at))) : filled<N>(Op::start());
+        stored[k] = at < end ? *reinterpret_cast<const Pack<T, N>*>(from + offset_of(plan.reduced, 0, 0, at)) : narrow<T>(filled<N>(Op::start()));
       }
+      GATUN_UNROLL
       for (int i = 0; i < N; ++i) {
-        total.at[i] = Op::combine(total.at[i], Op::combine(Op::combine(values[0].at[i], values[1].at[i]), Op::combine(values[2].at[i], values[3].at[i])));
+        float values[4];
+        GATUN_UNROLL
+        for (int k = 0; k < 4; ++k) values[k] = widen(Pack<T, 1>{{stored[k].at[i]}}).at[0];
+        total.at[i] = Op::combine(total.at[i], Op::combine(Op::combine(values[0], values[1]), Op::combine(values[2], values[3])));
       }
     }
     sums[threadIdx.x] = total;
