@@ -97,10 +97,14 @@ else()
 endif()
 add_dependencies(quick_tests gatun_emulated)
 
-# A stand-in for NVIDIA's libraries under each name that the Java binding links: the Java tests load them where there is no CUDA.
-foreach(library cuda.so.1 cudart.so.13 cublasLt.so.13 cublas.so.13)
+# Stand-ins for NVIDIA's libraries under each name that the Java binding links: the Java tests load them where there is no CUDA.
+foreach(library cuda.so.1 cudart.so.13 cublasLt.so.13 cublas.so.13 cudnn.so.9 cudnn_graph.so.9 cudnn_ops.so.9 cudnn_cnn.so.9 cudnn_adv.so.9)
   string(REGEX REPLACE "[.].*" "" target "double_${library}")
-  add_library(${target} SHARED "${GATUN_ROOT}/kernels/testing/cublas_double.cpp")
+  if(library MATCHES "cudnn")
+    add_library(${target} SHARED "${GATUN_ROOT}/kernels/testing/cudnn_double.cpp")
+  else()
+    add_library(${target} SHARED "${GATUN_ROOT}/kernels/testing/cublas_double.cpp")
+  endif()
   target_compile_options(${target} PRIVATE -O2 -Wall -Wextra -Werror)
   # The binding asks for symbols by version, which NVIDIA names after the library.
   file(CONFIGURE OUTPUT "${CMAKE_BINARY_DIR}/doubles/${target}.map" CONTENT "lib${library} { global: *; };\n")

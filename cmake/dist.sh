@@ -28,7 +28,7 @@ cp -a build/dist/runtime "$tree/runtime"
 
 # --- jars: of the presets' natives only what is loaded; no natives for other platforms
 "$jdk/bin/java" cmake/dist/Repack.java build/java/lib "$tree/jars" \
-  '^META-INF/native-image/|^org/bytedeco/.*/(include|lib)/|/lib(jni(?!cudart|cublas|javacpp)[a-z]*\.so|gomp\.so.*)$|^org/jline/nativ/(?!Linux/x86_64/).*\.(so|dll|jnilib)$'
+  '^META-INF/native-image/|^org/bytedeco/.*/(include|lib)/|/lib(jni(?!cudart|cublas|cudnn|javacpp)[a-z]*\.so|gomp\.so.*)$|^org/jline/nativ/(?!Linux/x86_64/).*\.(so|dll|jnilib)$'
 for jar in "$tree"/jars/*.jar; do
   artifact=$(basename "$jar" .jar | sed 's/-[0-9].*//')
   case "$artifact" in gatun-*) continue ;; esac

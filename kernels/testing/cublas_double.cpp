@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // A stand-in for the part of cuBLASLt that the Java side calls, on the host, for machines without CUDA: it multiplies by columns as the manual of
 // cublasLtMatmul says, from the descriptors it is given. Compiled once under each name that the JavaCPP binding links (libcublasLt.so.13 ...).
-#include <cstdint>
-#include <cstring>
+#include "library_double.h"
+
+using namespace library_double;
 
 namespace {
 
 enum Status { kSuccess = 0, kInvalidValue = 7, kExecutionFailed = 13, kNotSupported = 15 };
-enum Type { kF32 = 0, kF16 = 2, kBf16 = 14 };
 enum Epilogue { kNoEpilogue = 1, kBias = 4, kBiasGradientB = 512 };
 
 constexpr uint64_t kMagic = 0x6c7473616c627563;
@@ -37,35 +37,6 @@ struct Heuristic {
   float waves;
   int32_t reserved[4];
 };
-
-float half(uint16_t bits) {
-  const int exponent = bits >> 10 & 31;
-  const int fraction = bits & 1023;
-  const float magnitude = exponent == 0 ? static_cast<float>(fraction) * 0x1p-24F
-                                        : static_cast<float>(1024 + fraction) * 0x1p-25F * static_cast<float>(1U << exponent);
-  return bits >> 15 != 0 ? -magnitude : magnitude;
-}
-
-float load(int type, const void* data, size_t index) {
-  if (type == kF32) return static_cast<const float*>(data)[index];
-  const uint16_t bits = static_cast<const uint16_t*>(data)[index];
-  if (type == kF16) return half(bits);
-  const uint32_t wide = static_cast<uint32_t>(bits) << 16;
-  float value;
-  std::memcpy(&value, &wide, 4);
-  return value;
-}
-
-// To f32 and bf16 only: nothing is offered with a result in f16.
-void store(int type, void* data, size_t index, float value) {
-  if (type == kF32) {
-    static_cast<float*>(data)[index] = value;
-    return;
-  }
-  uint32_t bits;
-  std::memcpy(&bits, &value, 4);
-  static_cast<uint16_t*>(data)[index] = static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
 
 bool aligned(const void* pointer, uint64_t alignment) { return reinterpret_cast<uintptr_t>(pointer) % alignment == 0; }
 
@@ -188,6 +159,13 @@ int cublasLtMatmul(const void* handle, const Operation* operation, const void* a
                     (operation->transpose_b != 0 ? lb->columns : lb->rows) == k;
   if (!fits) return kInvalidValue;
   if (k == 7777) return kExecutionFailed;
+  const auto reach = [](const Layout* layout, const void* data) {
+    open(data, ((layout->columns - 1) * layout->leading + layout->rows) * (layout->type == kF32 ? 4 : 2));
+  };
+  reach(la, a);
+  reach(lb, b);
+  reach(ld, d);
+  if (operation->bias != nullptr) open(operation->bias, (operation->epilogue == kBias ? m : n) * (operation->bias_type == kF32 ? 4 : 2));
   const auto left = [&](uint64_t i, uint64_t l) {
     return load(la->type, a, operation->transpose_a != 0 ? l + i * la->leading : i + l * la->leading);
   };

@@ -24,7 +24,16 @@ enum CudaLibrary {
             "org.bytedeco.cuda.global.cublas",
             "cuBLAS of CUDA 13 (13.0 or newer)",
             "`gemm: gatun` in the device section of a pipeline file (in Java CudaSettings) takes Gatun's own kernel",
-            List.of("libcuda.so.1", "libcudart.so.13", "libcublasLt.so.13", "libcublas.so.13"));
+            List.of("libcuda.so.1", "libcudart.so.13", "libcublasLt.so.13", "libcublas.so.13")),
+    /** Convolutions, where they are asked of it. */
+    CUDNN(
+            "convolution",
+            "org.bytedeco.cuda.global.cudnn",
+            "cuDNN 9 (9.10 or newer) and cuBLAS of CUDA 13",
+            "without `convolution: cudnn` in the device section of a pipeline file (in Java CudaSettings) Gatun's own kernels do it",
+            List.of(
+                    "libcuda.so.1", "libcudart.so.13", "libcublasLt.so.13", "libcublas.so.13", "libcudnn.so.9", "libcudnn_graph.so.9",
+                    "libcudnn_ops.so.9", "libcudnn_cnn.so.9", "libcudnn_adv.so.9"));
 
     /** Where the presets look beside LD_LIBRARY_PATH and the system's folders. */
     private static final List<String> FOLDERS = List.of("/usr/local/cuda-13.1/lib64", "/usr/local/cuda/lib64", "/usr/lib64");
@@ -56,6 +65,16 @@ enum CudaLibrary {
         // before the class that is written against the binding
         CUBLAS.load();
         return CublasLt.open(stream, ordinal, tf32);
+    }
+
+    /**
+     * cuDNN on a device.
+     *
+     * @throws GatunException NO_DEVICE with what is missing
+     */
+    static ConvolutionLibrary convolution(int ordinal, boolean tf32) {
+        CUDNN.load();
+        return CudnnConvolution.open(ordinal, tf32);
     }
 
     /**

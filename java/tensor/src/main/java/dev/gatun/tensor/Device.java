@@ -24,21 +24,21 @@ public final class Device implements AutoCloseable {
     private final Allocator.Source source;
     private final Allocator.Usage usage = new Allocator.Usage();
     private final Allocator allocator;
-    private final Gemm gemm;
+    private final Libraries libraries;
     private final Scope root;
     private final Uploads uploads;
     private final int threads;
     private volatile @Nullable Recording recording;
     private boolean closed;
 
-    private Device(DeviceKind kind, int ordinal, GatunContext context, Function<GatunStream, Gemm> gemm) {
+    private Device(DeviceKind kind, int ordinal, GatunContext context, Function<GatunStream, Libraries> open) {
         this.kind = kind;
         this.ordinal = ordinal;
         this.context = context;
         this.stream = context.stream();
         this.threads = context.threads();
         try {
-            this.gemm = gemm.apply(stream);
+            this.libraries = open.apply(stream);
         } catch (RuntimeException e) {
             stream.close();
             context.close();
@@ -60,6 +60,30 @@ public final class Device implements AutoCloseable {
         this.uploads = new Uploads(this);
     }
 
+    /** What computes products and convolutions. */
+    private record Libraries(Gemm gemm, ConvolutionLibrary convolution) {
+        static Libraries cuda(GatunStream stream, int ordinal, CudaSettings settings) {
+            boolean own = settings.gemm() == CudaSettings.Products.GATUN;
+            Gemm gemm = own ? new KernelGemm() : CudaLibrary.gemm(stream, ordinal, settings.tf32());
+            try {
+                boolean cudnn = settings.convolution() == CudaSettings.Convolutions.CUDNN;
+                return new Libraries(gemm, cudnn ? CudaLibrary.convolution(ordinal, settings.tf32()) : new KernelConvolution());
+            } catch (RuntimeException e) {
+                gemm.close();
+                throw e;
+            }
+        }
+
+        static Libraries of(Gemm gemm) {
+            return new Libraries(gemm, new KernelConvolution());
+        }
+
+        void close() {
+            convolution.close();
+            gemm.close();
+        }
+    }
+
     /**
      * The CPU.
      *
@@ -72,7 +96,7 @@ public final class Device implements AutoCloseable {
 
     /** The CPU with another library of products. */
     static Device cpu(int threads, Gemm gemm) {
-        return new Device(DeviceKind.CPU, 0, GatunContext.cpu(threads), stream -> gemm);
+        return new Device(DeviceKind.CPU, 0, GatunContext.cpu(threads), stream -> Libraries.of(gemm));
     }
 
     /** A CUDA device with the libraries of {@link CudaSettings#DEFAULT}. */
@@ -88,17 +112,18 @@ public final class Device implements AutoCloseable {
      *     settings name; the message says which
      */
     public static Device cuda(int ordinal, CudaSettings settings) {
-        boolean own = settings.gemm() == CudaSettings.Products.GATUN;
         return new Device(
-                DeviceKind.CUDA,
-                ordinal,
-                GatunContext.cuda(ordinal),
-                stream -> own ? new KernelGemm() : CudaLibrary.gemm(stream, ordinal, settings.tf32()));
+                DeviceKind.CUDA, ordinal, GatunContext.cuda(ordinal), stream -> Libraries.cuda(stream, ordinal, settings));
     }
 
     /** The CUDA kernels on the emulated device: slow and strict, for tests. Its memory is its own, as a GPU's is. */
     public static Device emulated() {
-        return new Device(DeviceKind.EMULATED, 0, GatunContext.emulated(), stream -> new KernelGemm());
+        return new Device(DeviceKind.EMULATED, 0, GatunContext.emulated(), stream -> Libraries.of(new KernelGemm()));
+    }
+
+    /** The emulated device with the libraries of a CUDA device, or with what stands in for them. */
+    static Device emulated(CudaSettings settings) {
+        return new Device(DeviceKind.EMULATED, 0, GatunContext.emulated(), stream -> Libraries.cuda(stream, 0, settings));
     }
 
     /** Threads an operation uses. */
@@ -138,7 +163,12 @@ public final class Device implements AutoCloseable {
 
     /** Matrix multiplication on this device. */
     public Gemm gemm() {
-        return gemm;
+        return libraries.gemm;
+    }
+
+    /** Convolution on this device. */
+    public ConvolutionLibrary convolution() {
+        return libraries.convolution;
     }
 
     /** Copies from the host that overlap what the device computes. */
@@ -178,7 +208,7 @@ public final class Device implements AutoCloseable {
             closed = true;
             root.close();
             allocator.close();
-            gemm.close();
+            libraries.close();
             stream.close();
             context.close();
         }

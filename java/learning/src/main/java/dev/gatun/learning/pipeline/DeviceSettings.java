@@ -13,9 +13,10 @@ import dev.gatun.tensor.Device;
  *     is computed operation by operation, which is said
  * @param gemm whose matrix products: {@code library} (oneDNN on the CPU, cuBLASLt on a CUDA device) or on a CUDA device {@code gatun}, the
  *     kernel that needs no library. The emulated device has the kernel only
- * @param tf32 whether cuBLASLt may round f32 operands to TF32, which has 10 bits of fraction; CUDA devices only
+ * @param tf32 whether NVIDIA's libraries may round f32 operands to TF32, which has 10 bits of fraction; CUDA devices only
+ * @param convolution whose convolutions: {@code gatun} or on a CUDA device {@code cudnn}
  */
-public record DeviceSettings(String name, int threads, boolean capture, Products gemm, boolean tf32) {
+public record DeviceSettings(String name, int threads, boolean capture, Products gemm, boolean tf32, CudaSettings.Convolutions convolution) {
     /** Whose matrix products. */
     public enum Products {
         /** The device's library. */
@@ -29,9 +30,9 @@ public record DeviceSettings(String name, int threads, boolean capture, Products
         this("cpu", 0, true);
     }
 
-    /** With the device's library, without TF32. */
+    /** With the device's library of products, without TF32, with Gatun's convolutions. */
     public DeviceSettings(String name, int threads, boolean capture) {
-        this(name, threads, capture, Products.LIBRARY, false);
+        this(name, threads, capture, Products.LIBRARY, false, CudaSettings.Convolutions.GATUN);
     }
 
     /** Checks the values and resolves 0 threads. */
@@ -45,8 +46,13 @@ public record DeviceSettings(String name, int threads, boolean capture, Products
         if (gemm == Products.GATUN && name.equals("cpu")) {
             throw new IllegalArgumentException("gemm: gatun is the kernel of CUDA devices; the cpu has the library oneDNN");
         }
-        if (tf32 && (!name.startsWith("cuda") || gemm != Products.LIBRARY)) {
-            throw new IllegalArgumentException("tf32: only the library of a cuda device rounds to TF32");
+        boolean cuda = name.startsWith("cuda");
+        boolean cudnn = convolution == CudaSettings.Convolutions.CUDNN;
+        if (cudnn && !cuda) {
+            throw new IllegalArgumentException("convolution: cudnn is for cuda devices, the device is " + name);
+        }
+        if (tf32 && (!cuda || gemm != Products.LIBRARY && !cudnn)) {
+            throw new IllegalArgumentException("tf32: only the libraries of a cuda device round to TF32");
         }
         threads = threads == 0 ? Runtime.getRuntime().availableProcessors() : threads;
     }
@@ -68,7 +74,8 @@ public record DeviceSettings(String name, int threads, boolean capture, Products
             case "emulated" -> Device.emulated();
             default -> Device.cuda(
                     name.contains(":") ? Integer.parseInt(name.substring(name.indexOf(':') + 1)) : 0,
-                    new CudaSettings(gemm == Products.GATUN ? CudaSettings.Products.GATUN : CudaSettings.Products.CUBLASLT, tf32));
+                    new CudaSettings(
+                            gemm == Products.GATUN ? CudaSettings.Products.GATUN : CudaSettings.Products.CUBLASLT, tf32, convolution));
         };
     }
 }

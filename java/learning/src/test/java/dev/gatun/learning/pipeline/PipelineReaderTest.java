@@ -108,7 +108,9 @@ class PipelineReaderTest {
         assertTrue(parse(yaml).device().tf32());
         assertEquals(DeviceSettings.Products.LIBRARY, parse(yaml).device().gemm());
         assertEquals(DeviceSettings.Products.GATUN, parse(yaml, "device.tf32=false", "device.gemm=gatun").device().gemm());
-        assertTrue(parse(yaml, "device.tf32=false", "device.gemm=gatun").toYaml().contains("gemm: gatun"));
+        String written = parse(yaml, "device.tf32=false", "device.gemm=gatun", "device.convolution=cudnn").toYaml();
+        assertTrue(written.contains("gemm: gatun") && written.contains("convolution: cudnn"), written);
+        assertEquals(written, parse(written).toYaml());
     }
 
     @Test
@@ -125,7 +127,8 @@ class PipelineReaderTest {
             views.crops.0.rol=2   | some.yaml: views.crops.0.rol: unknown key; known keys: role, count
             model.width=wide      | some.yaml: model.width: expected an integer, got wide
             model.width=2.5       | some.yaml: model.width: expected an integer, got 2.5
-            device.tf32=true      | some.yaml: device: tf32: only the library of a cuda device rounds to TF32
+            device.tf32=true      | some.yaml: device: tf32: only the libraries of a cuda device round to TF32
+            device.convolution=cudnn | some.yaml: device: convolution: cudnn is for cuda devices, the device is cpu
             device.gemm=gatun     | some.yaml: device: gemm: gatun is the kernel of CUDA devices; the cpu has the library oneDNN
             device.gemm=mkl       | some.yaml: device.gemm: expected one of library, gatun, got mkl
             model.width=1e12      | some.yaml: model.width: expected an integer of at most 31 bits, got

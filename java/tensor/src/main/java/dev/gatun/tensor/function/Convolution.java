@@ -4,6 +4,7 @@ package dev.gatun.tensor.function;
 import dev.gatun.primitives.Convolution.Geometry;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Operand;
+import dev.gatun.tensor.ConvolutionLibrary;
 import dev.gatun.tensor.Function;
 import dev.gatun.tensor.FunctionContext;
 import dev.gatun.tensor.Scope;
@@ -56,10 +57,11 @@ public final class Convolution implements Function {
         }
         Tensor y = c.empty(x.dtype(), x.size(0), height, width, w.size(0));
         Operand bias = in.length > 2 ? in[2].operand() : Operand.NONE;
+        ConvolutionLibrary library = c.device().convolution();
         try (Scope work = c.scope().open()) {
-            long bytes = dev.gatun.primitives.Convolution.forwardWorkspace(
+            long bytes = library.forwardWorkspace(
                     c.stream(), x.operand(), w.operand(), bias, y.operand(), geometry);
-            dev.gatun.primitives.Convolution.forward(
+            library.forward(
                     c.stream(),
                     x.operand(),
                     w.operand(),
@@ -78,6 +80,7 @@ public final class Convolution implements Function {
         Tensor dw = null;
         Tensor db = null;
         boolean bias = c.inputs() > 2 && c.needsGradient(2);
+        ConvolutionLibrary library = c.device().convolution();
         // the weights first: their workspace, and an input that was computed again, are gone before dx needs memory
         if (c.needsGradient(1) || bias) {
             dw = c.empty(c.inputShape(1));
@@ -85,9 +88,9 @@ public final class Convolution implements Function {
             Tensor x = c.saved(0);
             Operand dbias = db == null ? Operand.NONE : db.operand();
             try (Scope work = c.scope().open()) {
-                long bytes = dev.gatun.primitives.Convolution.backwardWeightsWorkspace(
+                long bytes = library.backwardWeightsWorkspace(
                         c.stream(), x.operand(), dy.operand(), dw.operand(), dbias, geometry);
-                dev.gatun.primitives.Convolution.backwardWeights(
+                library.backwardWeights(
                         c.stream(),
                         x.operand(),
                         dy.operand(),
@@ -102,9 +105,9 @@ public final class Convolution implements Function {
             dx = c.empty(c.inputType(0), c.inputShape(0));
             Tensor w = c.saved(1);
             try (Scope work = c.scope().open()) {
-                long bytes = dev.gatun.primitives.Convolution.backwardDataWorkspace(
+                long bytes = library.backwardDataWorkspace(
                         c.stream(), dy.operand(), w.operand(), dx.operand(), geometry);
-                dev.gatun.primitives.Convolution.backwardData(
+                library.backwardData(
                         c.stream(), dy.operand(), w.operand(), dx.operand(), geometry, work.workspace(bytes));
             }
         }
