@@ -100,8 +100,10 @@ test-quick: $(BUILD)/setup-test.stamp gatun
 	ctest --test-dir $(BUILD)/native --output-on-failure -L quick -j $(JOBS)
 	$(MVN) -ntp -pl java/primitives,java/tensor -am test
 
-test-java: gatun data
+test-java: $(BUILD)/setup-test.stamp gatun data
 	@echo "== Java tests"
+	@$(call configure,ON)
+	@cmake --build $(BUILD)/native --target java_tests -j $(JOBS)
 	$(MVN) -ntp test
 
 test: test-native test-java

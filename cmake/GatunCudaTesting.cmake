@@ -95,7 +95,7 @@ else()
   add_test(NAME nvcc COMMAND "${CMAKE_COMMAND}" -E echo "skipped: no nvcc")
   set_tests_properties(nvcc PROPERTIES SKIP_REGULAR_EXPRESSION "skipped: no nvcc")
 endif()
-add_dependencies(quick_tests gatun_emulated)
+add_dependencies(java_tests gatun_emulated)
 
 # Stand-ins for NVIDIA's libraries under each name that the Java binding links: the Java tests load them where there is no CUDA.
 foreach(library cuda.so.1 cudart.so.13 cublasLt.so.13 cublas.so.13 cudnn.so.9 cudnn_graph.so.9 cudnn_ops.so.9 cudnn_cnn.so.9 cudnn_adv.so.9)
@@ -111,7 +111,7 @@ foreach(library cuda.so.1 cudart.so.13 cublasLt.so.13 cublas.so.13 cudnn.so.9 cu
   target_link_options(${target} PRIVATE "LINKER:--version-script=${CMAKE_BINARY_DIR}/doubles/${target}.map")
   set_target_properties(${target} PROPERTIES CXX_STANDARD 20 CXX_VISIBILITY_PRESET default SUFFIX "" PREFIX "" OUTPUT_NAME "lib${library}"
     LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/doubles")
-  add_dependencies(quick_tests ${target})
+  add_dependencies(java_tests ${target})
 endforeach()
 
 # The other libraries export what the CPU's does.
