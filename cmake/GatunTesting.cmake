@@ -25,7 +25,7 @@ endif()
 
 # What `make test-quick` builds and runs: the level that this processor would choose, and the emulated device without its detectors.
 # What the Java tests load.
-add_custom_target(java_tests DEPENDS gatun)
+add_custom_target(java_tests DEPENDS gatun gatun-trials-cpu)
 add_custom_target(quick_tests DEPENDS java_tests)
 set(GATUN_QUICK_LEVEL neon)
 if("avx2" IN_LIST GATUN_ISA_LEVELS)

@@ -14,6 +14,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.function.BiConsumer;
 import java.util.function.LongPredicate;
+import java.util.function.Supplier;
 
 /** What a method knows of the current update: where it is in the run, the pass to compute with, and a log for metrics. */
 public final class Step {
@@ -99,11 +100,21 @@ public final class Step {
      * @param condition on the global step
      */
     public boolean when(LongPredicate condition) {
-        return device().decide(() -> condition.test(index));
+        return decide(() -> condition.test(index));
     }
 
-    /** The device that computes. */
-    public Device device() {
+    /**
+     * A value that the host knows without reading the device, to decide what the step does: a recorded step is recorded anew where it is
+     * another.
+     *
+     * @param value from fields that {@link Method#restored} and {@link Method#beforeEpoch} set, or that writers of
+     *     {@link Scope#fromHost} count along
+     */
+    public <T> T decide(Supplier<T> value) {
+        return device().decide(value);
+    }
+
+    private Device device() {
         return scope().device();
     }
 

@@ -100,7 +100,7 @@ public final class DeepCluster implements Method {
 
     @Override
     public Tensor loss(Batch batch, Step step) {
-        int count = step.device().decide(() -> this.count);
+        int count = step.decide(() -> this.count);
         Tensor w = step.pass().use(weight).slice(0, 0, count);
         Tensor b = step.pass().use(bias).slice(0, 0, count);
         Tensor features = MultiView.encode(this::features, batch, step.pass());

@@ -73,7 +73,7 @@ public final class Swav implements PrototypeMethod {
 
     @Override
     public void beforeStep(Step step) {
-        queues.forEach(queue -> queue.beforeStep(step.scope()));
+        queues.forEach(queue -> queue.beforeStep(step));
         prototypes.value().copyFrom(L2Normalize.apply(step.scope().attach(prototypes.value())));
     }
 

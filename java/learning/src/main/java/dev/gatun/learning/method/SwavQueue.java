@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.learning.method;
 
+import dev.gatun.learning.Step;
 import dev.gatun.primitives.DType;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
@@ -41,8 +42,8 @@ final class SwavQueue {
     }
 
     /** Decides whether a step uses the queue: only when every row holds an embedding. */
-    void beforeStep(Scope scope) {
-        full = ring != null && scope.device().decide(() -> enqueued >= ring.shape()[0]);
+    void beforeStep(Step step) {
+        full = ring != null && step.decide(() -> enqueued >= ring.shape()[0]);
     }
 
     /** Whether this step uses the queue. */

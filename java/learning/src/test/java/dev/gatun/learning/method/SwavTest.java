@@ -285,12 +285,13 @@ class SwavTest {
     void theQueueIsARingOfTheLatestBatches() {
         Parameters parameters = Parameters.create();
         SwavQueue queue = new SwavQueue(parameters, 4, 2, 1);
+        Step step = run(settings(0, 0), global(4), global(4)).step(device.scope(), 0);
         parameters.build(device, 1);
-        queue.beforeStep(device.scope());
+        queue.beforeStep(step);
         assertFalse(queue.full());
         for (int i = 0; i < 3; i++) {
             queue.enqueue(device.scope().of(new float[] {2 * i, 2 * i + 1}, 2, 1));
-            queue.beforeStep(device.scope());
+            queue.beforeStep(step);
             assertEquals(i >= 1, queue.full());
         }
         assertArrayEquals(new float[] {4, 5, 2, 3}, queue.rows(device.scope()).toArray());
