@@ -8,8 +8,8 @@
 
 Whole training steps likewise (torch_steps.py):
 
-  gatun bench-steps configs/steps/*.yaml --list > steps.json
-  python3 torch_cuda.py --steps steps.json --json torch-steps.json
+  gatun bench-steps configs/steps/*.yaml --device cuda --list > pipelines.json
+  python3 torch_cuda.py --steps pipelines.json --json torch-steps.json
   gatun bench-steps configs/steps/*.yaml --device cuda --compare torch-steps.json
 
 No shape is written here: rows are read, their shapes parsed. What a row is in PyTorch stands in torch_peers.py, one function an operation.

@@ -81,6 +81,15 @@ if command -v python3 > /dev/null && [ -e "$root/lib/gatun-trials-emulated" ]; t
   if python3 "$root/torch_cuda.py" rows.json --dry-run > log 2>&1; then outcome "torch_cuda.py --dry-run" ok; else fail "torch_cuda.py --dry-run"; fi
 fi
 
+if command -v python3 > /dev/null; then
+  bare gatun bench-steps "$root"/configs/steps/*.yaml --device cuda --list && cp log pipelines.json
+  if python3 "$root/torch_cuda.py" --steps pipelines.json --dry-run > log 2>&1 && grep -q "swav-vit-s16" log; then
+    outcome "torch_cuda.py --steps --dry-run" ok
+  else
+    fail "torch_cuda.py --steps --dry-run"
+  fi
+fi
+
 if grep -rlF "$checkout" "$root" > log; then fail "names where it was built"; else outcome "does not name where it was built" ok; fi
 if [ "$(find "$folder/home" -maxdepth 1 -name '.*' | wc -l)" -le 2 ]; then outcome "home" ok; else ls -A "$folder/home" > log; fail "home"; fi
 exit "$failed"

@@ -4,8 +4,9 @@
 # The order is that of what is learned first: do the kernels run, do they touch what is not theirs, are they right, how fast are they.
 # A part that fails or runs out of time does not stop the next ones. Exit status 0 only if every part passed.
 #   GATUN_SECONDS   for everything together, 520 by default
-#   GATUN_PARTS     which parts, "info tests memcheck racecheck selftest bench torch compare train" by default; there are also
-#                   synccheck and initcheck
+#   GATUN_PARTS     which parts, "info tests memcheck racecheck selftest bench steps torch compare train torch-steps compare-steps" by
+#                   default; there are also synccheck and initcheck. What torch.compile compiles takes minutes: for all of it,
+#                   GATUN_PARTS="steps torch-steps compare-steps" in a run of its own
 set -u
 here=$(cd "$(dirname "$0")" && pwd -P)
 tests="$here/lib/gatun-tests-cuda"
@@ -28,7 +29,7 @@ fi
 
 mkdir -p "${1:-results}"
 results=$(cd "${1:-results}" && pwd -P)
-parts=${GATUN_PARTS:-info tests memcheck racecheck selftest bench torch compare train}
+parts=${GATUN_PARTS:-info tests memcheck racecheck selftest bench steps torch compare train torch-steps compare-steps}
 seconds=${GATUN_SECONDS:-520}
 summary="$results/summary.txt"
 : > "$summary"
@@ -103,6 +104,19 @@ for part in $parts; do
     initcheck) sanitize initcheck 90 ;;
     selftest) run selftest 60 "$here/bin/gatun" selftest --device cuda --json "$results/selftest.json" ;;
     bench) run bench 90 "$here/bin/gatun" bench --device cuda --json "$results/gatun.json" ;;
+    steps) # the batch of the pipelines first: should the time be up, the largest ones are missing
+      run steps 120 "$here/bin/gatun" bench-steps "$here"/configs/steps/*.yaml --device cuda --json "$results/steps.json" --batch 128 --batch largest
+      ;;
+    torch-steps)
+      if ! has python3 || ! python3 -c 'import torch' 2> /dev/null; then skip torch-steps "no python3 with PyTorch"; continue; fi
+      "$here/bin/gatun" bench-steps "$here"/configs/steps/*.yaml --device cuda --list > "$results/pipelines.json"
+      run torch-steps 400 python3 "$here/torch_cuda.py" --steps "$results/pipelines.json" --json "$results/torch-steps.json"
+      ;;
+    compare-steps)
+      if [ ! -s "$results/steps.json" ] || [ ! -s "$results/torch-steps.json" ]; then skip compare-steps "no steps of both"; continue; fi
+      run compare-steps 20 "$here/bin/gatun" bench-steps --timed "$results/steps.json" --compare "$results/torch-steps.json"
+      cat "$results/compare-steps.log"
+      ;;
     torch)
       if ! has python3 || ! python3 -c 'import torch' 2> /dev/null; then skip torch "no python3 with PyTorch"; continue; fi
       "$here/bin/gatun" bench --device cuda --list > "$results/rows.json" 2> /dev/null

@@ -39,7 +39,8 @@ import tools.jackson.databind.node.ObjectNode;
         footer = {
             "",
             "  gatun bench-steps configs/steps/*.yaml --device cuda --json steps.json",
-            "  gatun bench-steps configs/steps/*.yaml --device cuda --batch 128 --batch largest --compare torch-steps.json",
+            "  gatun bench-steps configs/steps/*.yaml --device cuda --batch 128 --batch largest --json steps.json",
+            "  gatun bench-steps --timed steps.json --compare torch-steps.json",
         })
 final class BenchStepsCommand implements Callable<Integer> {
     private static final String LARGEST = "largest";
@@ -50,8 +51,8 @@ final class BenchStepsCommand implements Callable<Integer> {
     @Spec
     CommandSpec spec;
 
-    @Parameters(paramLabel = "CONFIG.yaml", arity = "1..*", description = "Pipeline files.")
-    List<Path> configs;
+    @Parameters(paramLabel = "CONFIG.yaml", arity = "0..*", description = "Pipeline files.")
+    List<Path> configs = List.of();
 
     @Option(names = "--device", paramLabel = "NAME", description = "Where it computes: cpu, cuda, cuda:N or emulated; default the file's.")
     @Nullable String device;
@@ -79,6 +80,9 @@ final class BenchStepsCommand implements Callable<Integer> {
     @Option(names = "--json", paramLabel = "FILE", description = "Also write what was timed.")
     @Nullable Path json;
 
+    @Option(names = "--timed", paramLabel = "FILE", description = "Instead of timing, show what --json wrote before.")
+    @Nullable Path timed;
+
     @Option(names = "--compare", paramLabel = "FILE", description = "Steps of a peer, from benchmarks/peers/torch_cuda.py --steps --json.")
     @Nullable Path compare;
 
@@ -87,7 +91,14 @@ final class BenchStepsCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
+        if (configs.isEmpty() == (timed == null)) {
+            throw new ParameterException(spec.commandLine(), "which pipeline files? (or one --timed file)");
+        }
         List<StepRow> peers = compare == null ? List.of() : StepRow.read(compare);
+        if (timed != null) {
+            new StepTable(StepRow.read(timed), peers).print(spec.commandLine().getOut());
+            return 0;
+        }
         for (Path config : configs) {
             read(config, List.of());  // what is wrong with the last file is said before the first is timed
         }
@@ -96,8 +107,8 @@ final class BenchStepsCommand implements Callable<Integer> {
             out.println(descriptions());
             return 0;
         }
-        for (Path config : configs) {
-            for (String batch : batches.isEmpty() ? Set.of("") : new LinkedHashSet<>(batches)) {
+        for (String batch : batches.isEmpty() ? Set.of("") : new LinkedHashSet<>(batches)) {
+            for (Path config : configs) {
                 time(config, batch);
             }
         }

@@ -12,7 +12,7 @@ import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.CsvSource;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -39,7 +39,7 @@ class BenchStepsTest {
         } else {
             settings.addAll(List.of("model.depth=1", "model.width=16", "model.heads=2", "model.patch=8"));
             settings.addAll(name.startsWith("swav")
-                    ? List.of("views.crops.1.size=8", "method.prototypes=8", "method.hidden=[16]", "method.output=8")
+                    ? List.of("views.crops.1.size=8", "views.crops.1.count=1", "method.prototypes=8", "method.hidden=[16]", "method.output=8")
                     : List.of("data.classes=5"));
         }
         return settings;
@@ -57,12 +57,12 @@ class BenchStepsTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"swav-vit-s16", "vit-s16-drop-path-mask", "vit-s16-drop-path-subset", "resnet50"})
-    void aStepIsTimedOnTheEmulatedDevice(String name) throws IOException {
+    @CsvSource({"swav-vit-s16, f32", "swav-vit-s16, bf16", "vit-s16-drop-path-mask, f32", "vit-s16-drop-path-subset, bf16", "resnet50, bf16"})
+    void aStepIsTimedOnTheEmulatedDevice(String name, String precision) throws IOException {
         Path json = folder.resolve("steps.json");
-        Gatun.Result result = bench(name, "--device", "emulated", "--steps", "2", "--warm-up", "2", "--json", json.toString());
+        Gatun.Result result = bench(name, "--device", "emulated", "--set", "precision=" + precision, "--steps", "2", "--warm-up", "2", "--json", json.toString());
         assertEquals(0, result.status(), result.err());
-        assertTrue(result.out().contains(name + " f32 batch 4"), result.out());
+        assertTrue(result.out().contains(name + " " + precision + " batch 4"), result.out());
         JsonNode document = read(json);
         assertEquals("emulated", document.path("device").asString());
         assertEquals(0, document.path("failed").size());
@@ -86,8 +86,12 @@ class BenchStepsTest {
                 {"steps": [{"step": "resnet50", "precision": "f32", "form": "eager", "batch": 2, "largest": false, "seconds": 1e-9, "peak_bytes": 1},
                            {"step": "resnet50", "precision": "f32", "form": "compile default", "batch": 64, "largest": false, "seconds": 1, "peak_bytes": 1}]}
                 """);
-        Gatun.Result result = bench("resnet50", "--steps", "1", "--warm-up", "2", "--batch", "2", "--compare", torch.toString());
+        Path json = folder.resolve("ours.json");
+        Gatun.Result result = bench(
+                "resnet50", "--steps", "1", "--warm-up", "2", "--batch", "2", "--json", json.toString(), "--compare", torch.toString());
         assertEquals(0, result.status(), result.err());
+        // the same table later, without timing again
+        assertEquals(result.out(), Gatun.here("bench-steps", "--timed", json.toString(), "--compare", torch.toString()).out());
         assertTrue(result.out().lines().anyMatch(line -> line.matches("resnet50 f32 batch 2 .*1\\.00 ns, 2000000000 images/s.*")), result.out());
         assertTrue(result.out().lines().anyMatch(line -> line.matches("resnet50 f32 batch 64 +not measured +not measured +not measured .*\\(default\\)")),
                 result.out());
@@ -112,6 +116,8 @@ class BenchStepsTest {
         assertEquals(2, wrong.status());
         assertTrue(wrong.err().contains("--batch: many is neither a number nor largest"), wrong.err());
         bench("resnet50", "--compare", folder.resolve("none.json").toString()).failsInOneLine("none.json");
+        assertTrue(Gatun.here("bench-steps").err().contains("which pipeline files?"));
+        assertTrue(bench("resnet50", "--form", "graph").err().contains("--form: graph is none of captured, eager"));
         bench("resnet50", "--steps", "0").failsInOneLine("steps");
     }
 }
