@@ -4,7 +4,8 @@ package dev.gatun.primitives;
 /**
  * One operation on every element, with broadcasting. Inputs may have any strides (transposed, sliced, stride 0). An input broadcasts to
  * y: dimensions are aligned at the last one; a missing dimension, or one of extent 1, repeats. y may be an input itself (same memory and
- * layout); any other overlap of y with an input gives undefined values. A NaN in an input is a NaN in the output.
+ * layout); any other overlap of y with an input gives undefined values. A NaN in an input is a NaN in the output. On CUDA bf16 and f16 may
+ * stand wherever f32 does, for each operand by itself: the result is computed in f32 and rounded once.
  */
 public final class Elementwise {
     /** A function of one element. */

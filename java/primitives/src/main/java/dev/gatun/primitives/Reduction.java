@@ -60,8 +60,8 @@ public final class Reduction {
     /**
      * Reduces x to y.
      *
-     * @param x f32, any strides
-     * @param y f32, written
+     * @param x f32, on CUDA also bf16 or f16, any strides
+     * @param y f32 or the dtype of x, written
      * @param workspace of {@link #workspace} bytes, aligned to 64; {@link MemorySegment#NULL} where that is 0
      */
     public static void reduce(GatunStream stream, Kind kind, Operand x, Operand y, MemorySegment workspace) {
@@ -74,7 +74,7 @@ public final class Reduction {
     /**
      * count = how many elements of x are NaN or infinite (at most 2³¹ − 1).
      *
-     * @param x f32, any strides
+     * @param x f32, on CUDA also bf16 or f16, any strides
      * @param count i32 (1), written
      */
     public static void countNonfinite(GatunStream stream, Operand x, Operand count) {

@@ -178,16 +178,6 @@ public final class Tensor extends TensorArithmetic {
         return isContiguous() ? this : Views.copy(this);
     }
 
-    /**
-     * The values of a floating tensor in another floating type, each rounded once; itself where it has the type. Recorded: the gradient is
-     * cast back.
-     *
-     * @throws TensorException if this or the type is not f32, bf16 or f16, or the device computes in f32 only
-     */
-    public Tensor to(DType type) {
-        return Cast.apply(this, type);
-    }
-
     /** The elements of a u8, i32 or i64 tensor as f32, not recorded; of a floating tensor {@link #to}(f32). */
     public Tensor toFloat() {
         if (dtype.floating()) {

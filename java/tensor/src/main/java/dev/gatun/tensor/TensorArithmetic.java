@@ -1,9 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor;
 
+import dev.gatun.primitives.DType;
+
 /** What is computed from tensors, under the names it has in formulas; recorded where an input is tracked. */
 abstract sealed class TensorArithmetic permits Tensor {
     abstract Tensor self();
+
+    /**
+     * The values of a floating tensor in another floating type, each rounded once; itself where it has the type. Recorded: the gradient is
+     * cast back.
+     *
+     * @throws TensorException if this or the type is not f32, bf16 or f16, or the device computes in f32 only
+     */
+    public Tensor to(DType type) {
+        return Cast.apply(self(), type);
+    }
 
     /** Sum, with broadcasting: sizes are equal or 1, shapes aligned at the right. */
     public Tensor add(Tensor other) {
