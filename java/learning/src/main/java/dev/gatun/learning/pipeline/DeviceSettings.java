@@ -59,8 +59,12 @@ public record DeviceSettings(String name, int threads, boolean capture, Products
 
     /** Whose rounding it has, in words: two runs that differ in it differ in their bits. */
     String arithmetic() {
-        String products = gemm == Products.GATUN ? "cuda with gatun's products" : tf32 ? "cuda in tf32" : "cuda";
-        return name.startsWith("cuda") ? products : name;
+        if (!name.startsWith("cuda")) {
+            return name;
+        }
+        return "cuda" + (gemm == Products.GATUN ? " with gatun's products" : "")
+                + (convolution == CudaSettings.Convolutions.CUDNN ? " with cudnn's convolutions" : "")
+                + (tf32 ? " in tf32" : "");
     }
 
     /**

@@ -100,6 +100,8 @@ class PipelineReaderTest {
         assertEquals("cuda", parse(WHOLE, "device.name=cuda:1", "device.threads=2").identity().get("device"));
         assertEquals("cuda in tf32", parse(WHOLE, "device.name=cuda", "device.tf32=true").identity().get("device"));
         assertEquals("cuda with gatun's products", parse(WHOLE, "device.name=cuda", "device.gemm=gatun").identity().get("device"));
+        assertEquals("cuda with cudnn's convolutions in tf32", parse(
+                WHOLE, "device.name=cuda", "device.convolution=cudnn", "device.tf32=true").identity().get("device"));
     }
 
     @Test
