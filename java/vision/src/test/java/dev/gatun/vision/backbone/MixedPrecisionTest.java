@@ -22,6 +22,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.SplittableRandom;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -177,5 +178,32 @@ class MixedPrecisionTest {
         }
         // without one of its parts, or with the wrong sign, the gradient would be further off
         assertTrue(Math.sqrt(allowed) < whole * .75, "a bound of " + Math.sqrt(allowed) + " for a gradient of " + whole);
+    }
+
+    /** What a forward pass keeps for the backward one. */
+    private static long kept(Backbone backbone, DType precision) {
+        Parameters parameters = Parameters.create();
+        Encoder encoder = MixedPrecision.of(backbone.provider().create(backbone.settings(), parameters, new long[] {SIDE, SIDE, 3}));
+        try (Device device = Device.emulated(); Scope scope = device.scope().open()) {
+            parameters.build(scope, 5);
+            parameters.computeIn(precision);
+            Pass pass = Pass.training(Tape.on(scope), KEY).withPrecision(precision);
+            Tensor images = scope.of(images(backbone.side()), BATCH, backbone.side(), backbone.side(), 3);
+            long before = device.liveBytes();
+            encoder.forward(pass, images);
+            return device.liveBytes() - before;
+        }
+    }
+
+    @Test
+    void activationsTakeHalf() {
+        for (Backbone backbone : List.of(
+                new Backbone("vit", new VitProvider(), vit("token", 0, "mask"), 4 * SIDE),
+                new Backbone("resnet", new ResNetProvider(), resNet("basic", "small", 0, "mask"), 2 * SIDE))) {
+            long f32 = kept(backbone, DType.F32);
+            long bf16 = kept(backbone, DType.BF16);
+            // half, and what stays f32: statistics of norms, log-sum-exp, features; the images once more
+            assertTrue(bf16 < .6 * f32, backbone + ": " + bf16 + " of " + f32 + " bytes");
+        }
     }
 }
