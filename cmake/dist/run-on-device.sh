@@ -4,7 +4,7 @@
 # The order is that of what is learned first: do the kernels run, do they touch what is not theirs, are they right, how fast are they.
 # A part that fails or runs out of time does not stop the next ones. Exit status 0 only if every part passed.
 #   GATUN_SECONDS   for everything together, 520 by default
-#   GATUN_PARTS     which parts, "info tests memcheck racecheck selftest bench steps torch compare train torch-steps compare-steps" by
+#   GATUN_PARTS     which parts, "info tests memcheck racecheck selftest bench libraries steps torch compare train torch-steps compare-steps" by
 #                   default; there are also synccheck and initcheck. What torch.compile compiles takes minutes: for all of it,
 #                   GATUN_PARTS="steps torch-steps compare-steps" in a run of its own
 set -u
@@ -29,7 +29,7 @@ fi
 
 mkdir -p "${1:-results}"
 results=$(cd "${1:-results}" && pwd -P)
-parts=${GATUN_PARTS:-info tests memcheck racecheck selftest bench steps torch compare train torch-steps compare-steps}
+parts=${GATUN_PARTS:-info tests memcheck racecheck selftest bench libraries steps torch compare train torch-steps compare-steps}
 seconds=${GATUN_SECONDS:-520}
 summary="$results/summary.txt"
 : > "$summary"
@@ -90,6 +90,16 @@ if [ $? = 77 ]; then
   exit 77
 fi
 
+# Products are cuBLAS's, of the installed CUDA or of PyTorch's packages: after the folders that are searched anyway, the first that has each.
+for library in libcublasLt.so.13 libcudart.so.13 libcudnn.so.9; do
+  folder=$(find / -name "$library*" -not -path '/proc/*' -exec dirname {} \; 2> /dev/null | head -n 1)
+  case ":${LD_LIBRARY_PATH:-}:" in
+    *":$folder:"*) ;;
+    *) [ -z "$folder" ] || LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$folder ;;
+  esac
+done
+export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}"
+
 for part in $parts; do
   case "$part" in
     info)
@@ -104,6 +114,7 @@ for part in $parts; do
     initcheck) sanitize initcheck 90 ;;
     selftest) run selftest 60 "$here/bin/gatun" selftest --device cuda --json "$results/selftest.json" ;;
     bench) run bench 90 "$here/bin/gatun" bench --device cuda --json "$results/gatun.json" ;;
+    libraries) run libraries 60 "$here/bin/gatun" bench-libraries --device cuda --json "$results/libraries.json" ;;
     steps) # the batch of the pipelines first: should the time be up, the largest ones are missing
       run steps 120 "$here/bin/gatun" bench-steps "$here"/configs/steps/*.yaml --device cuda --json "$results/steps.json" --batch 128 --batch largest
       ;;

@@ -51,6 +51,20 @@ class MainTest {
     }
 
     @Test
+    void librariesAreTimedBesideGatunsKernels() throws Exception {
+        Path file = folder.resolve("libraries.json");
+        Gatun.Result result = Gatun.here("bench-libraries", "--device", "emulated", "--quick", "--json", file.toString());
+        assertEquals(0, result.status(), result.err());
+        assertTrue(result.out().contains("no library"), result.out());
+        JsonNode rows = JsonMapper.builder().build().readTree(Files.readString(file));
+        assertEquals(12, rows.size());
+        rows.forEach(row -> assertTrue(row.path("seconds").asDouble() > 0, row.toString()));
+        assertEquals(2 * 64 * 48 * 32, rows.get(0).path("flops").asDouble());
+        assertEquals(2, Gatun.here("bench-libraries", "--device", "cpu").status());
+        Gatun.here("bench-libraries", "--device", "cuda:999").failsInOneLine("cuda");
+    }
+
+    @Test
     void wrongUseIsExplained() {
         assertEquals(2, Gatun.here("pretrain").status());
         assertEquals(2, Gatun.here("nonsense").status());

@@ -29,7 +29,7 @@ enum CudaLibrary {
     CUDNN(
             "convolution",
             "org.bytedeco.cuda.global.cudnn",
-            "cuDNN 9 (9.10 or newer) and cuBLAS of CUDA 13",
+            "cuDNN 9 and cuBLAS, both for CUDA 13",
             "without `convolution: cudnn` in the device section of a pipeline file (in Java CudaSettings) Gatun's own kernels do it",
             List.of(
                     "libcuda.so.1", "libcudart.so.13", "libcublasLt.so.13", "libcublas.so.13", "libcudnn.so.9", "libcudnn_graph.so.9",
