@@ -205,11 +205,13 @@ class Runner:
         return row, lacking
 
     def time(self, description, form, batch):
+        left = {"peak": self.torch.cuda.memory_allocated(), "reserved": self.torch.cuda.memory_reserved()}  # of rows before: nothing, usually
         step = Step(self.torch, description, batch, form, "cuda")
         measured = times(self.torch, step, self.seconds)
         median = statistics.median(measured)
         # what graphs reuse between replays is reserved but not allocated
-        peak = {"peak_bytes": self.torch.cuda.max_memory_allocated(), "reserved_bytes": self.torch.cuda.max_memory_reserved()}
+        peak = {"peak_bytes": self.torch.cuda.max_memory_allocated() - left["peak"],
+                "reserved_bytes": self.torch.cuda.max_memory_reserved() - left["reserved"]}
         work = busy(self.torch, step)
         return {"seconds": median, "timed": len(measured), "images_per_second": batch / median, "busy_seconds": work,
                 "idle": max(0.0, 1 - work / median), **peak}
