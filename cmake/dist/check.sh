@@ -60,6 +60,21 @@ class Jpeg {
 JAVA
 works "JPEG" "twelvemonkeys.* 32" "$root/runtime/bin/java" -cp "$root/jars/*" Jpeg.java
 
+# What was left of the binding of NVIDIA's libraries, over the stand-ins that the Java tests use.
+if [ -e "$checkout/build/native/doubles/libcublasLt.so.13" ]; then
+  cat > Binding.java <<'JAVA'
+class Binding {
+    public static void main(String[] arguments) {
+        org.bytedeco.javacpp.Loader.loadProperties().setProperty("platform.linkpath", System.getenv("LD_LIBRARY_PATH"));
+        System.out.println("cuBLASLt " + org.bytedeco.cuda.global.cublas.cublasLtGetVersion());
+        System.out.println("cuDNN " + org.bytedeco.cuda.global.cudnn.cudnnGetVersion());
+    }
+}
+JAVA
+  works "NVIDIA's libraries through their binding" "cuDNN 9" env "LD_LIBRARY_PATH=$checkout/build/native/doubles" "$root/runtime/bin/java" \
+    -Dorg.bytedeco.javacpp.cachedir="$folder/home/javacpp" --module-path "$root/jars" --add-modules ALL-MODULE-PATH Binding.java
+fi
+
 if [ -e "$root/bin/gatun-tests-cuda" ]; then
   works "gatun-tests-cuda --help" "test-case" "$root/bin/gatun-tests-cuda" --help
   works "gatun-tests-cuda has the operations" "l2_normalize" "$root/bin/gatun-tests-cuda" --list-test-cases

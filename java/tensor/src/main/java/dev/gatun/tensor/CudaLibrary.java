@@ -8,8 +8,12 @@ import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Properties;
+import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.Pointer;
 
@@ -24,7 +28,7 @@ enum CudaLibrary {
             "org.bytedeco.cuda.global.cublas",
             "cuBLAS of CUDA 13 (13.0 or newer)",
             "`gemm: gatun` in the device section of a pipeline file (in Java CudaSettings) takes Gatun's own kernel",
-            List.of("libcuda.so.1", "libcudart.so.13", "libcublasLt.so.13", "libcublas.so.13")),
+            List.of("libcudart.so.13", "libcublasLt.so.13", "libcublas.so.13")),
     /** Convolutions, where they are asked of it. */
     CUDNN(
             "convolution",
@@ -32,12 +36,13 @@ enum CudaLibrary {
             "cuDNN 9 and cuBLAS, both for CUDA 13",
             "without `convolution: cudnn` in the device section of a pipeline file (in Java CudaSettings) Gatun's own kernels do it",
             List.of(
-                    "libcuda.so.1", "libcudart.so.13", "libcublasLt.so.13", "libcublas.so.13", "libcudnn.so.9", "libcudnn_graph.so.9",
+                    "libcudart.so.13", "libcublasLt.so.13", "libcublas.so.13", "libcudnn.so.9", "libcudnn_graph.so.9",
                     "libcudnn_ops.so.9", "libcudnn_cnn.so.9", "libcudnn_adv.so.9"));
 
     /** Where the presets look beside LD_LIBRARY_PATH and the system's folders. */
     private static final List<String> FOLDERS = List.of("/usr/local/cuda-13.1/lib64", "/usr/local/cuda/lib64", "/usr/lib64");
 
+    private static final Pattern MISSED = Pattern.compile("(lib[\\w.]+\\.so[.\\d]*): cannot open");
     private static final String LINK_PATH = "platform.linkpath";
     private static final String NO_JAR = "org.bytedeco:cuda:13.1-9.19-1.5.13, also with classifier " + Loader.getPlatform()
             + ", is not on the class or module path (on the module path with --add-modules ALL-MODULE-PATH)";
@@ -119,14 +124,14 @@ enum CudaLibrary {
             said.append(e.getMessage()).append(' ');
         }
         List<Path> folders = folders(System.getenv("LD_LIBRARY_PATH"), System.getProperty("java.library.path"));
-        List<String> absent = files.stream()
-                .filter(file -> folders.stream().noneMatch(folder -> Files.exists(folder.resolve(file))))
-                .toList();
-        // the linker stops at the first; a file that it names itself is missing for certain
-        String first = files.stream().filter(file -> said.indexOf(file + ": cannot open") >= 0).findFirst().orElse("");
-        String what = first.isEmpty() && absent.isEmpty()
-                ? "cannot be loaded (" + said.toString().strip() + ")"
-                : "there is no " + (absent.isEmpty() ? first : String.join(", ", absent));
+        // the linker names the first that it misses; of the others it is known where they usually lie
+        Set<String> absent = new LinkedHashSet<>();
+        Matcher named = MISSED.matcher(said);
+        while (named.find()) {
+            absent.add(named.group(1));
+        }
+        files.stream().filter(file -> folders.stream().noneMatch(folder -> Files.exists(folder.resolve(file)))).forEach(absent::add);
+        String what = absent.isEmpty() ? "cannot be loaded (" + said.toString().strip() + ")" : "there is no " + String.join(", ", absent);
         String path = System.getenv("LD_LIBRARY_PATH");
         return what + " in LD_LIBRARY_PATH (" + (path == null ? "not set" : path) + "), " + String.join(", ", FOLDERS)
                 + " or the system's folders; set LD_LIBRARY_PATH to the folder that has them";

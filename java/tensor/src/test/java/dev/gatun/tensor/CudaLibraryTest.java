@@ -4,6 +4,7 @@ package dev.gatun.tensor;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -25,8 +26,13 @@ class CudaLibraryTest {
         assertTrue(said.matches("cuBLASLt 13\\.0\\.0 done \\d{4,}"), said);
     }
 
+    private static void assumeNone(String library) {
+        assumeTrue(CudaLibrary.folders().stream().noneMatch(folder -> Files.exists(folder.resolve(library))), "this machine has " + library);
+    }
+
     @Test
     void aMissingLibraryIsOneLineThatSaysWhatToDo() throws Exception {
+        assumeNone("libcublasLt.so.13");
         String said = Probes.run(CublasLtProbe.class, empty, jar -> true);
         assertEquals(1, said.lines().count(), said);
         assertTrue(said.startsWith("NO_DEVICE gemm: needs cuBLAS of CUDA 13 (13.0 or newer): there is no "), said);
@@ -43,12 +49,14 @@ class CudaLibraryTest {
 
     @Test
     void cudnnIsMissedOnlyWhereItIsAskedFor() throws Exception {
+        assumeNone("libcudnn.so.9");
         for (String file : new String[] {"libcuda.so.1", "libcudart.so.13", "libcublasLt.so.13", "libcublas.so.13"}) {
             Files.copy(Probes.doubles().resolve(file), empty.resolve(file));
         }
         String said = Probes.run(CudnnProbe.class, empty, jar -> true);
         assertEquals(1, said.lines().count(), said);
-        assertTrue(said.startsWith("NO_DEVICE convolution: needs cuDNN 9 and cuBLAS, both for CUDA 13: there is no libcudnn.so.9, "), said);
+        assertTrue(said.startsWith("NO_DEVICE convolution: needs cuDNN 9 and cuBLAS, both for CUDA 13: there is no libcudnn"), said);
+        assertTrue(said.contains("libcudnn.so.9"), said);
         assertTrue(said.contains("without `convolution: cudnn`"), said);
         said = Probes.run(CublasLtProbe.class, empty, jar -> true);
         assertTrue(said.startsWith("cuBLASLt 13.0.0 done"), said);
