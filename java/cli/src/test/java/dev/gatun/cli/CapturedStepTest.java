@@ -104,6 +104,43 @@ class CapturedStepTest {
     }
 
     @Test
+    void aMethodOfTheUsersMayKeepAMovingAverage() throws IOException {
+        Path source = Files.writeString(folder.resolve("Follower.java"), """
+                import dev.gatun.data.Batch;
+                import dev.gatun.learning.*;
+                import dev.gatun.tensor.Tensor;
+                import dev.gatun.tensor.layer.*;
+                import dev.gatun.tensor.optimizer.Ema;
+
+                public class Follower implements Method {
+                    private Encoder encoder, teacher;
+                    private Ema ema;
+
+                    public void build(MethodBuild build) {
+                        Parameters average = build.parameters().apart("teacher");
+                        encoder = build.encoder();
+                        teacher = build.encoders().apply(average);
+                        ema = new Ema(average, build.parameters());
+                    }
+
+                    public Tensor loss(Batch batch, Step step) {
+                        Tensor x = batch.views().get(0).images();
+                        Tensor z = teacher.forward(step.pass().withoutGradient(), batch.views().get(1).images());
+                        return encoder.forward(step.pass(), x).sub(z).square().mean();
+                    }
+
+                    @Override
+                    public void afterUpdate(Step step) {
+                        ema.update(.9f);
+                    }
+                }
+                """);
+        Path config = config("simclr", "convnet", 1, "f32");
+        Files.writeString(config, Files.readString(config).replaceAll("method: .*", "method: {name: " + source + "}"));
+        assertEquals(List.of(), both(config, STEPS - 1));
+    }
+
+    @Test
     void aMethodOfTheUsersThatCountsStepsIsComputedEagerly() throws IOException {
         Path source = Files.writeString(folder.resolve("Rising.java"), """
                 import dev.gatun.data.Batch;

@@ -2,6 +2,7 @@
 package dev.gatun.tensor.optimizer;
 
 import dev.gatun.primitives.Operand;
+import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
 import dev.gatun.tensor.layer.Parameter;
@@ -11,7 +12,6 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Exponential moving average of one network's parameters in another: θ′ ← τθ′ + (1 − τ)θ. Parameters belong together by name;
@@ -35,7 +35,6 @@ public final class Ema {
     private final Parameters values;
     private final List<Pair> pairs = new ArrayList<>();
     private List<Run> runs = List.of();
-    private @Nullable Tensor momentum;
 
     /**
      * @param average the target network's parameters, updated; usually made by {@link Parameters#apart(String)}. All are declared
@@ -62,10 +61,9 @@ public final class Ema {
 
     /** @param tau in [0, 1]: how much of the average is kept */
     public void update(float tau) {
-        if (momentum == null) {
-            momentum = average.values().scope().zeros(1);
+        try (Scope work = average.values().scope().open()) {
+            update(work.full(tau, 1));
         }
-        update(momentum.fill(tau));
     }
 
     /** @param tau f32 (1) on the device, in [0, 1]: how much of the average is kept */
