@@ -8,6 +8,7 @@ import dev.gatun.primitives.GatunStream;
 import dev.gatun.primitives.NativeMemory;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
@@ -57,7 +58,7 @@ public final class Device implements AutoCloseable {
         };
         this.allocator = new Allocator(source, usage);
         this.root = new Scope(this, null);
-        this.uploads = new Uploads(this);
+        this.uploads = new Uploads(this, context);
     }
 
     /** What computes products and convolutions. */
@@ -206,6 +207,7 @@ public final class Device implements AutoCloseable {
     public void close() {
         if (!closed) {
             closed = true;
+            uploads.close();
             root.close();
             allocator.close();
             libraries.close();
@@ -224,17 +226,15 @@ public final class Device implements AutoCloseable {
         send(host, memory);
     }
 
+    /** As {@link #upload}, of what {@code writer} writes. */
+    void upload(MemorySegment memory, Consumer<MemorySegment> writer) {
+        outsideRecords(() -> Recording.caller(false) + " writes values of the host's into a tensor");
+        uploads.write(memory, writer);
+    }
+
     /** As {@link #upload}, also for what a recorded step's launches need. */
     void send(MemorySegment host, MemorySegment memory) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment source = host;
-            if (!host.isNative()) {
-                source = arena.allocate(memory.byteSize(), Long.BYTES);
-                source.copyFrom(host);
-            }
-            NativeMemory.copy(stream, memory, source);
-            stream.synchronize();
-        }
+        uploads.send(host, memory);
     }
 
     /** Copies this device's memory to the host's once the stream has come so far. */
@@ -282,7 +282,7 @@ public final class Device implements AutoCloseable {
         return current == null ? decision.get() : current.decide(decision);
     }
 
-    private void outsideRecords(Supplier<String> reason) {
+    void outsideRecords(Supplier<String> reason) {
         Recording current = recording();
         if (current != null) {
             current.refuse(reason.get());

@@ -55,7 +55,7 @@ final class HostCopies {
         overwrite(to, values);
     }
 
-    /** Lets {@code writer} fill a contiguous tensor's own memory where the host reaches it, else memory that is uploaded then. */
+    /** Lets {@code writer} fill a contiguous tensor's own memory where the host reaches it, else pinned memory that is uploaded then. */
     static void write(Tensor to, Consumer<MemorySegment> writer) {
         to.requireContiguous();
         if (to.device().sharesHostMemory()) {
@@ -63,11 +63,8 @@ final class HostCopies {
             to.written();
             return;
         }
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment staging = arena.allocate(bytes(to), Long.BYTES);
-            writer.accept(staging);
-            overwrite(to, staging);
-        }
+        to.device().upload(to.memory(), writer);
+        to.written();
     }
 
     /** A copy on another device; straight where one of the two is the host, else by way of it. */

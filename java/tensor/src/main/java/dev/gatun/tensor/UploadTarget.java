@@ -2,6 +2,7 @@
 package dev.gatun.tensor;
 
 import dev.gatun.primitives.DType;
+import dev.gatun.primitives.GatunEvent;
 import java.lang.foreign.MemorySegment;
 import java.util.function.Consumer;
 
@@ -16,8 +17,9 @@ import java.util.function.Consumer;
  * target.release();                               // what was computed so far was the last to need them
  * }</pre>
  *
- * The host waits for nothing in between, the streams wait for each other. So a copy overlaps the computation wherever the next batch has a target
- * of its own: two that take turns.
+ * The host waits for nothing in between, the streams wait for each other. A copy overlaps the computation that was told after the release: a
+ * step that copies the tensor to a place of its own and releases it at once leaves it free for the next batch. A recorded step fills, uses and
+ * releases outside of what is recorded.
  */
 public final class UploadTarget implements AutoCloseable {
     private enum State {
@@ -27,13 +29,27 @@ public final class UploadTarget implements AutoCloseable {
         CLOSED
     }
 
+    private final Uploads uploads;
+    private final Device device;
     private final Scope scope;
     private final Tensor tensor;
+    /** Behind the last use by the computing stream. */
+    private final GatunEvent used;
+    /** Behind the last copy. */
+    private final GatunEvent filled;
+
     private State state = State.FREE;
 
-    UploadTarget(Device device, DType type, long... shape) {
+    UploadTarget(Uploads uploads, Device device, DType type, long... shape) {
+        this.uploads = uploads;
+        this.device = device;
+        refuseInRecords("makes");
         this.scope = device.scope().open();
         this.tensor = scope.empty(type, shape);
+        this.used = uploads.event();
+        this.filled = uploads.event();
+        // the memory may have been another tensor's, which the device still works on
+        used.record(device.stream());
     }
 
     /**
@@ -46,7 +62,13 @@ public final class UploadTarget implements AutoCloseable {
         if (state == State.USED || state == State.CLOSED) {
             throw new TensorException("an upload target is filled when it is free: this one is " + name());
         }
-        HostCopies.write(tensor, writer);
+        refuseInRecords("fills");
+        if (device.sharesHostMemory()) {
+            writer.accept(tensor.memory());
+        } else {
+            uploads.fill(tensor.memory(), writer, used, filled);
+        }
+        tensor.written();
         state = State.FILLED;
     }
 
@@ -59,6 +81,8 @@ public final class UploadTarget implements AutoCloseable {
         if (state != State.FILLED) {
             throw new TensorException("an upload target is used when it is filled: this one is " + name());
         }
+        refuseInRecords("uses");
+        device.stream().waitFor(filled);
         state = State.USED;
         return step.attach(tensor);
     }
@@ -72,6 +96,8 @@ public final class UploadTarget implements AutoCloseable {
         if (state != State.USED) {
             throw new TensorException("an upload target is released when it is in use: this one is " + name());
         }
+        refuseInRecords("releases");
+        used.record(device.stream());
         state = State.FREE;
     }
 
@@ -80,8 +106,17 @@ public final class UploadTarget implements AutoCloseable {
     public synchronized void close() {
         if (state != State.CLOSED) {
             state = State.CLOSED;
+            // whoever gets the memory next comes after a copy that nobody waited for
+            device.stream().waitFor(filled);
             scope.close();
+            used.close();
+            filled.close();
+            uploads.closed(this);
         }
+    }
+
+    private void refuseInRecords(String does) {
+        device.outsideRecords(() -> Recording.caller(false) + " " + does + " an upload target");
     }
 
     private String name() {
