@@ -90,12 +90,12 @@ gatun_status gatun_context_create(const gatun_context_desc* desc, gatun_context*
 #if defined(__CUDACC__)
     if (desc->flags != 0) gatun::invalid("flags is %u, a CUDA device has none", desc->flags);
 #else
-    if ((desc->flags & ~uint32_t{GATUN_CONTEXT_LATE}) != 0) gatun::invalid("flags is %u, allowed are 0 and %d", desc->flags, GATUN_CONTEXT_LATE);
+    if (desc->flags > (GATUN_CONTEXT_LATE_FIRST | GATUN_CONTEXT_LATE_OTHERS)) gatun::invalid("flags is %u, allowed are 0 to 3", desc->flags);
 #endif
     gatun::check_cuda(cudaSetDevice(desc->device));
     gatun::check_cuda(cudaFree(nullptr));  // creates what CUDA creates late: here, not inside the first operation
     *context = new gatun_context(desc->device, desc->memory_limit);
-    (*context)->late = (desc->flags & GATUN_CONTEXT_LATE) != 0;
+    (*context)->flags = desc->flags;
   });
 }
 
@@ -119,7 +119,7 @@ gatun_status gatun_stream_create(gatun_context* context, gatun_stream** stream, 
     cudaStream_t handle = nullptr;
     gatun::check_cuda(cudaStreamCreateWithFlags(&handle, cudaStreamNonBlocking));
 #if !defined(__CUDACC__)
-    gatun::emulation::set_late(handle, context->late);
+    gatun::emulation::set_late(handle, (context->flags & (context->streams++ == 0 ? GATUN_CONTEXT_LATE_FIRST : GATUN_CONTEXT_LATE_OTHERS)) != 0);
 #endif
     *stream = new gatun_stream{context, handle};
   });

@@ -2,6 +2,7 @@
 // What contexts of all devices have: an account of the memory they gave out.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <mutex>
 #include <string>
@@ -88,7 +89,8 @@ struct gatun_context {
 #if defined(GATUN_CUDA)
   gatun_context(int ordinal, uint64_t limit) : device(ordinal), memory(limit), host(0) {}
   const int device;
-  bool late = false;
+  uint32_t flags = 0;
+  std::atomic<int> streams{0};  // that were created
 #else
   gatun_context(int count, uint64_t limit) : threads(count), memory(limit), host(0) {}
   const int threads;

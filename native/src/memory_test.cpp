@@ -8,6 +8,8 @@ using namespace gatun::testing;
 
 namespace {
 
+constexpr uint32_t kAllLate = GATUN_CONTEXT_LATE_FIRST | GATUN_CONTEXT_LATE_OTHERS;
+
 #if defined(GATUN_CUDA)
 constexpr bool kCuda = true;
 #else
@@ -89,7 +91,7 @@ void wait(gatun_stream* stream, gatun_event* event) {
 // Streams can be late on the emulated device.
 bool emulated() {
   gatun_context* context = nullptr;
-  const gatun_context_desc desc{sizeof(gatun_context_desc), 1, 0, GATUN_CONTEXT_LATE, 0};
+  const gatun_context_desc desc{sizeof(gatun_context_desc), 1, 0, kAllLate, 0};
   const bool late = gatun_context_create(&desc, &context, nullptr) == GATUN_OK;
   gatun_context_destroy(context, nullptr);
   return late;
@@ -201,7 +203,7 @@ TEST_CASE("events that were not recorded, and those that happened") {
 
 TEST_CASE("a late stream does nothing before somebody waits for it") {
   if (!emulated()) return;
-  Context context(0, GATUN_CONTEXT_LATE);
+  Context context(0, kAllLate);
   gatun_stream *first = context.stream(), *second = context.stream();
   gatun_event* event = context.event();
   float* host = context.allocate_host(2);
@@ -246,6 +248,25 @@ TEST_CASE("a late stream does nothing before somebody waits for it") {
   context.free_host(host);
 }
 
+TEST_CASE("only the streams that are to be late are") {
+  if (!emulated()) return;
+  for (const uint32_t flags : {GATUN_CONTEXT_LATE_FIRST, GATUN_CONTEXT_LATE_OTHERS}) {
+    Context context(0, flags);
+    gatun_stream* streams[] = {context.stream(), context.stream()};
+    float* host = context.allocate_host(4);
+    for (int i = 0; i < 2; ++i) {
+      host[2 * i] = 1;
+      host[2 * i + 1] = 0;
+      copy(streams[i], host + 2 * i + 1, host + 2 * i, 1);
+      const bool late = i == (flags == GATUN_CONTEXT_LATE_FIRST ? 0 : 1);
+      CHECK(host[2 * i + 1] == (late ? 0 : 1));
+      synchronize(streams[i]);
+      CHECK(host[2 * i + 1] == 1);
+    }
+    context.free_host(host);
+  }
+}
+
 #if defined(GATUN_CUDA)
 TEST_CASE("a capture knows nothing of events from outside, and nothing of other threads") {
   Context context(0);
@@ -283,13 +304,13 @@ TEST_CASE("a capture knows nothing of events from outside, and nothing of other 
 
 TEST_CASE("flags that a device does not know are refused") {
   gatun_context* context = nullptr;
-  const gatun_context_desc desc{sizeof(gatun_context_desc), 1, 0, 2, 0};
-  refused("flags is 2", [&](gatun_error* e) { return gatun_context_create(&desc, &context, e); });
+  const gatun_context_desc desc{sizeof(gatun_context_desc), 1, 0, 4, 0};
+  refused("flags is 4", [&](gatun_error* e) { return gatun_context_create(&desc, &context, e); });
 }
 
 // Each thread has a stream, memory and pinned memory of its own, and launches, copies and allocates.
 TEST_CASE("two threads, of one device and of two") {
-  for (const uint32_t flags : {uint32_t{0}, uint32_t{GATUN_CONTEXT_LATE}}) {
+  for (const uint32_t flags : {uint32_t{0}, uint32_t{GATUN_CONTEXT_LATE_FIRST}, kAllLate}) {
     if (flags != 0 && !emulated()) return;
     Context shared(0, flags), another(0, flags);
     int failures[4] = {};

@@ -91,16 +91,18 @@ typedef struct gatun_context_desc {
   uint32_t struct_size;
   int32_t threads;  /**< CPU: number of OpenMP threads, 1 to 1024; 0 means all that the process may use. CUDA: not looked at */
   int32_t device;   /**< CUDA: ordinal of the device, from 0. CPU: 0 */
-  uint32_t flags;   /**< 0 or GATUN_CONTEXT_LATE */
+  uint32_t flags;   /**< a sum of GATUN_CONTEXT_..., or 0 */
   uint64_t memory_limit; /**< bytes of gatun_memory_allocate that may be allocated at once; 0 means as many as the device has */
 } gatun_context_desc;
 
+/**
+ * The emulated device only: a stream that is late does nothing before somebody waits for it, which is as late as CUDA may be. A program that
+ * forgets an event, or writes host memory too early, then computes something else on every run: what is missing shows where one of the two
+ * streams is late and the other is not. Errors of a late stream's kernels are those of the call that waits.
+ */
 enum {
-  /**
-   * The emulated device only: a stream does nothing before somebody waits for it, which is as late as CUDA may be. A program that forgets an
-   * event, or writes host memory too early, then computes something else on every run. Errors of kernels are those of the call that waits.
-   */
-  GATUN_CONTEXT_LATE = 1
+  GATUN_CONTEXT_LATE_FIRST = 1, /**< the stream of the context that was created first is late */
+  GATUN_CONTEXT_LATE_OTHERS = 2 /**< its other streams are */
 };
 
 /** Version of this interface: GATUN_ABI_VERSION of the library. */

@@ -20,6 +20,21 @@ public final class GatunContext implements AutoCloseable {
     private static final int LATE = 1;
     private static final int MAX_THREADS = 1024;
 
+    /**
+     * Streams of the emulated device that do nothing before somebody waits for them, which is as late as CUDA may be. A program that forgets an
+     * event, or overwrites memory too early, computes something else on every run where one of two streams is late and the other is not.
+     */
+    public enum Late {
+        /** A stream does its work inside the call. */
+        NONE,
+        /** The stream that is created first, on which a device computes. */
+        FIRST,
+        /** All but the first. */
+        OTHERS,
+        /** Every stream. */
+        ALL
+    }
+
     private final NativeLibrary library;
     private final DeviceKind kind;
     private final int ordinal;
@@ -71,17 +86,16 @@ public final class GatunContext implements AutoCloseable {
 
     /** The CUDA kernels on the emulated device: for tests. Its memory cannot be touched by the host but by {@link NativeMemory#copy}. */
     public static GatunContext emulated() {
-        return emulated(0, false);
+        return emulated(0, Late.NONE);
     }
 
     /**
      * As {@link #emulated()} with a limit, as {@link #cpu(int, long)} has one.
      *
-     * @param late whether a stream does nothing before somebody waits for it, which is as late as CUDA may be: a program that forgets an event,
-     *     or overwrites memory too early, then computes something else on every run
+     * @param late which of its streams are late: nothing that works must depend on it
      */
-    public static GatunContext emulated(long memoryLimit, boolean late) {
-        return create(DeviceKind.EMULATED, 0, 0, late ? LATE : 0, memoryLimit);
+    public static GatunContext emulated(long memoryLimit, Late late) {
+        return create(DeviceKind.EMULATED, 0, 0, late.ordinal(), memoryLimit);
     }
 
     private static GatunContext create(DeviceKind kind, int ordinal, int threads, int flags, long memoryLimit) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor;
 
+import dev.gatun.primitives.GatunException;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayDeque;
 import java.util.HashMap;
@@ -10,13 +11,24 @@ import java.util.Map;
  * A caching allocator: memory that scopes give back is kept by size class and handed out again, so a training step that
  * repeats its shapes asks the system for nothing after the first one. Safe for use from several threads (a loader may fill a
  * batch while the trainer steps).
+ *
+ * <p>It serves one stream, the device's: memory is handed out again as soon as the host gives it back, though the device may still work on
+ * it, because what its next owner is told comes after that on the same stream. Who lends memory to another stream puts events around the loan
+ * ({@link Uploads}).
  */
 final class Allocator {
     /** Where memory comes from. */
     interface Source {
+        /** @throws GatunException OUT_OF_MEMORY if there is none */
         MemorySegment allocate(long bytes);
 
         void free(MemorySegment memory);
+
+        /** Gives back what other allocators of the device cache and may do without. */
+        void trim();
+
+        /** The error of a request that failed again after everything was given back. */
+        GatunException refusal(long bytes, long trimmed, GatunException refused);
     }
 
     /** Bytes that all allocators of one device have handed out and obtained. */
@@ -24,11 +36,18 @@ final class Allocator {
         private long live;
         private long peak;
         private long held;
+        private long heldPeak;
 
         private synchronized void add(long handedOut, long obtained) {
             live += handedOut;
             held += obtained;
             peak = Math.max(peak, live);
+            heldPeak = Math.max(heldPeak, held);
+        }
+
+        synchronized void resetPeak() {
+            peak = live;
+            heldPeak = held;
         }
 
         synchronized long live() {
@@ -41,6 +60,10 @@ final class Allocator {
 
         synchronized long held() {
             return held;
+        }
+
+        synchronized long heldPeak() {
+            return heldPeak;
         }
     }
 
@@ -104,13 +127,19 @@ final class Allocator {
     private MemorySegment request(long size) {
         try {
             return source.allocate(size);
-        } catch (RuntimeException refused) {
-            // what the cache holds in other classes may be what the system lacks
-            if (held == live) {
+        } catch (GatunException refused) {
+            if (refused.status() != GatunException.Status.OUT_OF_MEMORY) {
                 throw refused;
             }
-            trim();
+        }
+        // what the caches hold in other classes may be what the device lacks
+        long before = usage.held();
+        trim();
+        source.trim();
+        try {
             return source.allocate(size);
+        } catch (GatunException refused) {
+            throw refused.status() == GatunException.Status.OUT_OF_MEMORY ? source.refusal(size, before - usage.held(), refused) : refused;
         }
     }
 

@@ -4,7 +4,9 @@ package dev.gatun.tensor;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.DeviceKind;
 import dev.gatun.primitives.GatunContext;
+import dev.gatun.primitives.GatunException;
 import dev.gatun.primitives.GatunStream;
+import dev.gatun.primitives.MemoryUsage;
 import dev.gatun.primitives.NativeMemory;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -55,6 +57,16 @@ public final class Device implements AutoCloseable {
             public void free(MemorySegment memory) {
                 NativeMemory.free(context, memory);
             }
+
+            @Override
+            public void trim() {
+                Device.this.trim();
+            }
+
+            @Override
+            public GatunException refusal(long bytes, long trimmed, GatunException refused) {
+                return outOfMemory(bytes, trimmed, refused);
+            }
         };
         this.allocator = new Allocator(source, usage);
         this.root = new Scope(this, null);
@@ -92,7 +104,17 @@ public final class Device implements AutoCloseable {
      *     kernels do not depend on it.
      */
     public static Device cpu(int threads) {
-        return cpu(threads, new OneDnn());
+        return cpu(threads, 0);
+    }
+
+    /**
+     * As {@link #cpu(int)} with a limit.
+     *
+     * @param memoryLimit bytes that tensors may take at once, the cache included; 0 means as many as there are. What goes beyond is a
+     *     {@link GatunException} OUT_OF_MEMORY, after which the device is as before
+     */
+    public static Device cpu(int threads, long memoryLimit) {
+        return new Device(DeviceKind.CPU, 0, GatunContext.cpu(threads, memoryLimit), stream -> Libraries.of(new OneDnn()));
     }
 
     /** The CPU with another library of products. */
@@ -113,13 +135,29 @@ public final class Device implements AutoCloseable {
      *     settings name; the message says which
      */
     public static Device cuda(int ordinal, CudaSettings settings) {
+        return cuda(ordinal, settings, 0);
+    }
+
+    /** As {@link #cuda(int, CudaSettings)} with a limit, as {@link #cpu(int, long)} has one: for a device that others use too. */
+    public static Device cuda(int ordinal, CudaSettings settings, long memoryLimit) {
         return new Device(
-                DeviceKind.CUDA, ordinal, GatunContext.cuda(ordinal), stream -> Libraries.cuda(stream, ordinal, settings));
+                DeviceKind.CUDA, ordinal, GatunContext.cuda(ordinal, memoryLimit), stream -> Libraries.cuda(stream, ordinal, settings));
     }
 
     /** The CUDA kernels on the emulated device: slow and strict, for tests. Its memory is its own, as a GPU's is. */
     public static Device emulated() {
-        return new Device(DeviceKind.EMULATED, 0, GatunContext.emulated(), stream -> Libraries.of(new KernelGemm()));
+        return emulated(0);
+    }
+
+    /** As {@link #emulated()} with a limit, as {@link #cpu(int, long)} has one. */
+    public static Device emulated(long memoryLimit) {
+        return emulated(memoryLimit, GatunContext.Late.NONE);
+    }
+
+    /** With late streams; the first is the computing one. */
+    static Device emulated(long memoryLimit, GatunContext.Late late) {
+        return new Device(
+                DeviceKind.EMULATED, 0, GatunContext.emulated(memoryLimit, late), stream -> Libraries.of(new KernelGemm()));
     }
 
     /** The emulated device with the libraries of a CUDA device, or with what stands in for them. */
@@ -182,12 +220,12 @@ public final class Device implements AutoCloseable {
         return allocator.requests();
     }
 
-    /** Bytes that open scopes own now. */
+    /** Bytes that open scopes own now, and recorded steps keep. */
     public long liveBytes() {
         return usage.live();
     }
 
-    /** The largest value {@link #liveBytes} has had. */
+    /** The largest value {@link #liveBytes} has had, since {@link #resetPeak} if it was called. */
     public long peakBytes() {
         return usage.peak();
     }
@@ -195,6 +233,22 @@ public final class Device implements AutoCloseable {
     /** Bytes obtained from the system and not given back: live plus cached. */
     public long heldBytes() {
         return usage.held();
+    }
+
+    /**
+     * The most device memory that this process's use of it through this object took at once, since {@link #resetPeak} if it was called: tensors,
+     * what the cache kept beside them, recorded steps, and the workspaces of libraries. What the driver takes for a context, its modules and
+     * its graphs is not counted, nor is pinned memory of the host.
+     */
+    public long peakHeldBytes() {
+        // workspaces are made once and stay
+        long beside = NativeMemory.usage(context).allocated() - usage.held();
+        return usage.heldPeak() + Math.max(0, beside);
+    }
+
+    /** From now on peaks are of what is yet to come. */
+    public void resetPeak() {
+        usage.resetPeak();
     }
 
     /** Gives cached memory back to the system, for instance between a training run and an evaluation of other shapes. */
@@ -214,6 +268,18 @@ public final class Device implements AutoCloseable {
             stream.close();
             context.close();
         }
+    }
+
+    private GatunException outOfMemory(long bytes, long trimmed, GatunException refused) {
+        MemoryUsage memory = NativeMemory.usage(context);
+        String room = memory.limit() > 0 && memory.limit() - memory.allocated() < bytes
+                ? "the limit is " + memory.limit()
+                : memory.deviceFree() + " of its " + memory.deviceTotal() + " are free";
+        GatunException error = new GatunException(
+                GatunException.Status.OUT_OF_MEMORY, "allocate", "device " + name() + " has no room for " + bytes + " bytes: " + usage.live()
+                        + " are in use, " + trimmed + " were cached and have been given back; " + room);
+        error.initCause(refused);
+        return error;
     }
 
     /** Copies host memory of any kind into this device's, behind what the stream does; the host memory may be written again at once. */

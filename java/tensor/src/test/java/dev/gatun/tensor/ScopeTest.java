@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gatun.primitives.GatunException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -155,13 +156,15 @@ class ScopeTest {
     void allocatorReusesAndFallsBackWhenRefused() {
         try (Arena arena = Arena.ofConfined()) {
             List<MemorySegment> freed = new ArrayList<>();
-            boolean[] refuse = {false};
+            int[] refusals = {0};
+            int[] elsewhere = {0};
+            GatunException.Status[] status = {GatunException.Status.OUT_OF_MEMORY};
             Allocator allocator = new Allocator(new Allocator.Source() {
                 @Override
                 public MemorySegment allocate(long bytes) {
-                    if (refuse[0]) {
-                        refuse[0] = false;
-                        throw new IllegalStateException("no memory");
+                    if (refusals[0] > 0) {
+                        refusals[0]--;
+                        throw new GatunException(status[0], "memory_allocate", "no memory");
                     }
                     return arena.allocate(bytes);
                 }
@@ -170,6 +173,16 @@ class ScopeTest {
                 public void free(MemorySegment memory) {
                     freed.add(memory);
                 }
+
+                @Override
+                public void trim() {
+                    elsewhere[0]++;
+                }
+
+                @Override
+                public GatunException refusal(long bytes, long trimmed, GatunException refused) {
+                    return new GatunException(refused.status(), "allocate", bytes + " after " + trimmed);
+                }
             }, new Allocator.Usage());
             MemorySegment a = allocator.allocate(300);
             allocator.release(a);
@@ -177,12 +190,21 @@ class ScopeTest {
             assertNotSame(a, allocator.allocate(290));
             assertEquals(2, allocator.requests());
             allocator.release(a);
-            refuse[0] = true;
-            // the cached block is given back before asking again
-            allocator.allocate(5000);
+            refusals[0] = 1;
+            // the cached block is given back before asking again, here and elsewhere
+            MemorySegment b = allocator.allocate(5000);
             assertEquals(List.of(a), freed);
-            refuse[0] = true;
-            assertThrows(IllegalStateException.class, () -> allocator.allocate(9000));
+            assertEquals(1, elsewhere[0]);
+            allocator.release(b);
+            refusals[0] = 2;
+            GatunException e = assertThrows(GatunException.class, () -> allocator.allocate(9000));
+            assertEquals("allocate: 10240 after 5120", e.getMessage());
+            assertEquals(List.of(a, b), freed);
+            status[0] = GatunException.Status.INTERNAL;
+            refusals[0] = 1;
+            e = assertThrows(GatunException.class, () -> allocator.allocate(9000));
+            assertEquals("memory_allocate: no memory", e.getMessage());
+            assertEquals(2, elsewhere[0]);
         }
     }
 }
