@@ -38,6 +38,7 @@ final class CublasLtProbe {
                 CublasLtProbe probe = new CublasLtProbe((CublasLt) gemm, stream);
                 probe.products();
                 probe.keysAndErrors();
+                probe.linear();
                 System.out.println(gemm.name() + " done " + probe.checked);
             }
             opensAgain(stream);
@@ -128,6 +129,43 @@ final class CublasLtProbe {
     private void close(double expected, double got, double rounding, String what) {
         require(Math.abs(expected - got) <= rounding * Math.abs(expected) + 1e-30, what + ": " + got + " instead of " + expected);
         checked++;
+    }
+
+    /** A linear layer on a device, forward and back into f32 buffers, through the library's epilogues and through Gatun's own kernel. */
+    private void linear() {
+        for (DType dtype : new DType[] {DType.F32, DType.BF16}) {
+            try (Device own = Device.emulated(); Device library = Device.emulated(CudaSettings.DEFAULT)) {
+                float[][] expected = linear(own, dtype, false);
+                float[][] got = linear(library, dtype, false);
+                // of magnitudes, every result is the sum of its terms' magnitudes
+                float[][] sizes = linear(own, dtype, true);
+                for (int i = 0; i < got.length; i++) {
+                    // a result in bf16 is rounded once on each side; sums of at most 37 terms and what was there, in any order
+                    double rounding = 2 * 40 * 0x1p-24 + (dtype == DType.BF16 && i < 2 ? 2.1 * 0x1p-8 : 0);
+                    for (int j = 0; j < got[i].length; j++) {
+                        require(Math.abs(expected[i][j] - got[i][j]) <= rounding * sizes[i][j], "linear: tensor " + i + " of " + dtype);
+                        checked++;
+                    }
+                }
+                require(((CublasLt) library.gemm()).plans() == 3, "a plan each for forward, the gradient of x, and those of the parameters");
+            }
+        }
+    }
+
+    private static float[][] linear(Device device, DType dtype, boolean magnitudes) {
+        try (Scope scope = device.scope().open()) {
+            Tape tape = Tape.on(scope);
+            Tensor gw = CudnnProbe.values(scope, DType.F32, magnitudes, 24, 16);
+            Tensor gb = CudnnProbe.values(scope, DType.F32, magnitudes, 24);
+            Tensor x = tape.watch(CudnnProbe.values(scope, dtype, magnitudes, 37, 16));
+            Tensor w = tape.watch(CudnnProbe.values(scope, dtype, magnitudes, 24, 16), gw);
+            Tensor b = tape.watch(CudnnProbe.values(scope, dtype, magnitudes, 24), gb);
+            Tensor y = x.linear(w, b);
+            tape.backward(y, CudnnProbe.values(scope, dtype, magnitudes, 37, 24));
+            return new float[][] {
+                CudnnProbe.floats(y.detach()), CudnnProbe.floats(tape.gradient(x)), gw.toArray(), gb.toArray()
+            };
+        }
     }
 
     private void keysAndErrors() {

@@ -94,11 +94,11 @@ final class CudnnProbe {
         }
     }
 
-    private static float[] floats(Tensor t) {
+    static float[] floats(Tensor t) {
         return t.to(DType.F32).toArray();
     }
 
-    private static Tensor values(Scope scope, DType dtype, boolean magnitudes, long... shape) {
+    static Tensor values(Scope scope, DType dtype, boolean magnitudes, long... shape) {
         float[] v = new float[(int) Shapes.elements(shape)];
         for (int i = 0; i < v.length; i++) {
             double t = (i + 3 + shape.length) * 0.7548776662466927;
