@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.cli;
 
+import static org.junit.jupiter.api.Assertions.assertThrows;
+
 import dev.gatun.learning.Experiment;
 import dev.gatun.learning.Metrics;
 import dev.gatun.learning.ProgressListener;
 import dev.gatun.learning.Trainer;
-import dev.gatun.learning.checkpoint.Checkpoint;
 import dev.gatun.learning.pipeline.Pipeline;
 import dev.gatun.primitives.DType;
 import dev.gatun.tensor.NamedTensor;
@@ -62,8 +63,7 @@ final class Steps {
 
     /** One update from a state that {@link #train(Experiment, Path, Path)} left; the state stays as it is. */
     static Result one(Experiment experiment, Path state, Path folder) {
-        copyState(state, folder);
-        return one(experiment, folder);
+        return one(experiment, state, folder, () -> {});
     }
 
     /** As {@link #one(Experiment, Path, Path)}, with every stored f32 value moved by one ulp. */
@@ -73,17 +73,37 @@ final class Steps {
 
     /** As {@link #one(Experiment, Path, Path)}, with every stored f32 value moved by this part of itself, by one ulp at least. */
     static Result moved(Experiment experiment, Path state, Path folder, long seed, double by) {
-        copyState(state, folder);
-        Path file = folder.resolve(Trainer.CHECKPOINT);
-        Checkpoint at = Checkpoint.load(file, experiment.parameters(), experiment.optimizers().state());
-        move(experiment.parameters(), seed, by);
-        Checkpoint.save(file, at, experiment.parameters(), experiment.optimizers().state());
-        return one(experiment, folder);
+        return one(experiment, state, folder, () -> move(experiment.parameters(), seed, by));
     }
 
-    private static Result one(Experiment experiment, Path folder) {
-        long done = Checkpoint.read(folder.resolve(Trainer.CHECKPOINT)).step();
-        return train(experiment, folder, true, done + 1).getFirst();
+    /** Ends a training like a kill: what follows is not looked at, and its checkpoint would be waited for. */
+    private static final class Seen extends RuntimeException {
+        private static final long serialVersionUID = 1;
+
+        final transient Result result;
+
+        Seen(Result result) {
+            super("one update has been seen");
+            this.result = result;
+        }
+    }
+
+    private static Result one(Experiment experiment, Path state, Path folder, Runnable restored) {
+        copyState(state, folder);
+        Trainer trainer = new Trainer(experiment, folder, new ProgressListener() {
+            @Override
+            public void phase(String name, long total) {
+                if (name.equals("training")) {
+                    restored.run();
+                }
+            }
+
+            @Override
+            public void step(Progress progress) {
+                throw new Seen(new Result(progress.loss(), gradients(experiment.parameters())));
+            }
+        });
+        return assertThrows(Seen.class, () -> trainer.train(true)).result;
     }
 
     /** Moves every f32 parameter and state to one of its two neighbours, at random. */
