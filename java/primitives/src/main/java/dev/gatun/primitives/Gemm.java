@@ -44,10 +44,10 @@ public final class Gemm {
     /**
      * c = alpha·a·b + beta·c.
      *
-     * @param sgemm of {@link #sgemm}
-     * @param a f32 (M, K), rows or columns contiguous (a transposed view)
-     * @param b f32 (K, N), likewise
-     * @param c f32 (M, N), rows contiguous, written; read too unless beta is 0; must not overlap a or b
+     * @param sgemm of {@link #sgemm}; not used on a CUDA device, which multiplies with Gatun's own kernel: NULL
+     * @param a f32, on a CUDA device also bf16 or f16 (M, K), rows or columns contiguous (a transposed view)
+     * @param b dtype of a (K, N), likewise
+     * @param c f32 or dtype of a (M, N), rows contiguous, written; read too unless beta is 0; must not overlap a or b
      */
     public static void multiply(GatunStream stream, MemorySegment sgemm, float alpha, Operand a, Operand b, float beta, Operand c) {
         try (Call call = new Call(stream, GEMM, DESC)) {
