@@ -72,7 +72,7 @@ public interface Method {
     default void beforeStep(Step step) {}
 
     /**
-     * Called when the gradients of an update are complete, before the optimizer.
+     * Called when the gradients of an update are complete, before the optimizer. What lay inside the networks is gone by then.
      *
      * @param step the current step
      */

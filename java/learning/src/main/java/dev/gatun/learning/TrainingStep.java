@@ -226,7 +226,7 @@ final class TrainingStep implements AutoCloseable {
         Tensor loss = method.loss(batch, step);
         requireLoss(loss);
         total.addInPlace(loss.detach().reshape(1), 1f / parts);
-        step.tape().backward(parts == 1 ? loss : loss.mul(1f / parts));
+        step.tape().lastBackward(parts == 1 ? loss : loss.mul(1f / parts));
         if (part < parts - 1) {
             return;
         }

@@ -16,8 +16,10 @@ final class Block {
     int index;
     /** Gradients in flight that use it, counted during one backward sweep only. */
     int uses;
-    /** Whether backward reads it. */
-    boolean saved;
+    /** Recorded functions whose backward reads it. */
+    int savers;
+    /** Whether nobody else uses it any more. */
+    boolean discarded;
 
     /** Computes the same contents again, in a block of the given scope; null where nobody said how. */
     @Nullable Function<Scope, Block> remake;

@@ -4,6 +4,7 @@ package dev.gatun.tensor;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.GatunStream;
 import java.util.Arrays;
+import java.util.List;
 import java.util.function.BiConsumer;
 import org.jspecify.annotations.Nullable;
 
@@ -137,7 +138,7 @@ public final class FunctionContext {
         recomputed = new Block[tensors.length];
         for (int i = 0; i < tensors.length; i++) {
             versions[i] = tensors[i].version();
-            tensors[i].block.saved |= needsGradient();
+            tensors[i].block.savers += needsGradient() ? 1 : 0;
         }
     }
 
@@ -232,6 +233,17 @@ public final class FunctionContext {
     /** In backward: whether what is computed is differentiated again, so that it must be written in tensor operations. */
     boolean createsGraph() {
         return graph;
+    }
+
+    /** After the last backward: what nobody else uses may go. {@code inFlight} are gradients that this backward gave. */
+    void done(List<Tensor> inFlight) {
+        for (Tensor t : saved) {
+            Block block = t.block;
+            boolean last = --block.savers == 0 && block.discarded && block.owner != null;
+            if (last && inFlight.stream().noneMatch(gradient -> gradient.block == block)) {
+                Scope.release(block);
+            }
+        }
     }
 
     Function function() {

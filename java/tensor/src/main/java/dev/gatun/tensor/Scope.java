@@ -170,15 +170,21 @@ public final class Scope implements AutoCloseable {
     }
 
     /**
-     * Says that a result is not used any more, nor its views: its memory is given back before its scope closes, unless backward needs it.
+     * Says that a result is not used any more, nor its views, but for the gradient: its memory is given back as soon as no backward needs it,
+     * now or in {@link Tape#lastBackward}, else with its scope.
      *
      * @param result what was computed in an open scope; of memory that belongs to an older scope nothing is given back
      * @param used tensors that are still used: where they share the result's memory, it stays
      */
     public static void discard(Tensor result, Tensor... used) {
         Block block = result.block;
-        if (block.owner == result.scope() && !block.saved && Arrays.stream(used).noneMatch(other -> other.block == block)) {
+        if (block.owner != result.scope() || Arrays.stream(used).anyMatch(other -> other.block == block)) {
+            return;
+        }
+        if (block.savers == 0) {
             release(block);
+        } else {
+            block.discarded = true;
         }
     }
 

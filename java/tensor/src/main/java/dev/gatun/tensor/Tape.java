@@ -42,6 +42,7 @@ public final class Tape {
     private final Scope scope;
     private final List<Node> nodes = new ArrayList<>();
     private boolean recording = true;
+    private boolean releasing;
     private boolean checkFinite;
 
     private Tape(Scope scope) {
@@ -184,6 +185,19 @@ public final class Tape {
         }
     }
 
+    /**
+     * As {@link #backward(Tensor)}, for the last time on this tape: what it has read and nobody else uses ({@link Scope#discard}) is given back
+     * on the way, so that the step's memory falls while gradients come up. Another backward through the same results is an error.
+     */
+    public void lastBackward(Tensor loss) {
+        releasing = true;
+        try {
+            backward(loss);
+        } finally {
+            releasing = false;
+        }
+    }
+
     /** As {@link #backward(Tensor)} for a result of any shape whose gradient is known. */
     public void backward(Tensor result, Tensor gradient) {
         own(result, "backward");
@@ -292,6 +306,9 @@ public final class Tape {
                     continue;
                 }
                 step(node, gradient, slots, useful, targets[i], intoLeaves, createGraph, sweep);
+                if (releasing) {
+                    node.context.done(Arrays.stream(node.inputs).filter(from -> from >= 0 && slots[from] != null).mapToObj(from -> slots[from]).toList());
+                }
                 if (!targets[i]) {
                     slots[i] = null;
                     if (!createGraph) {

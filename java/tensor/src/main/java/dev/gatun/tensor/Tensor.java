@@ -249,7 +249,7 @@ public final class Tensor extends TensorArithmetic {
         if (block.remake == null) {
             throw new TensorException("release: " + describe() + " cannot be computed again");
         }
-        block.source.saved = true;
+        block.source.savers++;
         Scope.release(block);
     }
 

@@ -402,4 +402,51 @@ class TapeTest {
         tape.backward(Function.apply(identity, x).mul(3).sum());
         assertArrayEquals(new float[] {-3, -3}, tape.gradient(x).toArray());
     }
+
+    @Test
+    void theLastBackwardGivesBackWhatNobodyElseUses() {
+        int links = 8;
+        long size = 64 * 64 * Float.BYTES;
+        try (Device device = Device.cpu(1)) {
+            Tensor w = device.scope().full(.01f, 64, 64);
+            Tensor input = device.scope().full(.5f, 64, 64);
+            float[][] gradients = new float[2][];
+            for (int last = 0; last < 2; last++) {
+                try (Scope scope = device.scope().open()) {
+                    Tape tape = Tape.on(scope);
+                    Tensor x = tape.watch(input);
+                    Tensor v = tape.watch(w);
+                    Tensor y = x;
+                    Tensor seen = x;
+                    for (int i = 0; i < links; i++) {
+                        Tensor next = y.matmul(v);
+                        if (i == 4) {
+                            seen = next;  // used by somebody else: it is not discarded
+                        }
+                        if (y != seen) {
+                            Scope.discard(y, next, x);
+                        }
+                        y = next;
+                    }
+                    Tensor loss = y.square().mean();
+                    long before = device.liveBytes();
+                    if (last == 0) {
+                        tape.backward(loss);
+                    } else {
+                        tape.lastBackward(loss);
+                    }
+                    gradients[last] = tape.gradient(x).toArray();
+                    // two gradients came up; of what the links between made, all but one that is used elsewhere and the last went
+                    long gone = last == 0 ? 0 : (links - 2) * size;
+                    assertEquals(before + 2 * size - gone, device.liveBytes());
+                    assertTrue(seen.finite());
+                    if (last == 1) {
+                        TensorException error = assertThrows(TensorException.class, () -> tape.backward(loss));
+                        assertTrue(error.getMessage().contains("closed before backward"), error.getMessage());
+                    }
+                }
+            }
+            assertArrayEquals(gradients[0], gradients[1]);
+        }
+    }
 }

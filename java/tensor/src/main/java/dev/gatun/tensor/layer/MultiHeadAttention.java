@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor.layer;
 
+import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
 import dev.gatun.tensor.function.Attention;
@@ -27,7 +28,8 @@ public final class MultiHeadAttention implements Layer {
 
     @Override
     public Tensor forward(Pass pass, Tensor x) {
-        return projection.forward(pass, Attention.self(qkv.forward(pass, x), heads, false));
+        Tensor parts = qkv.forward(pass, x);
+        return project(pass, parts, Attention.self(parts, heads, false));
     }
 
     /**
@@ -36,6 +38,14 @@ public final class MultiHeadAttention implements Layer {
      * @param offsets i32 (S + 1): where each sequence starts and the last ends
      */
     public Tensor forwardRagged(Pass pass, Tensor x, Tensor offsets) {
-        return projection.forward(pass, Attention.selfRagged(qkv.forward(pass, x), offsets, heads));
+        Tensor parts = qkv.forward(pass, x);
+        return project(pass, parts, Attention.selfRagged(parts, offsets, heads));
+    }
+
+    private Tensor project(Pass pass, Tensor parts, Tensor mixed) {
+        Scope.discard(parts, mixed);
+        Tensor y = projection.forward(pass, mixed);
+        Scope.discard(mixed, y);
+        return y;
     }
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor.layer;
 
+import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import java.util.List;
 
-/** One layer after the other. */
+/** One layer after the other; what one hands to the next is nobody else's. */
 public final class Sequential implements Layer {
     private final List<Layer> layers;
 
@@ -22,7 +23,9 @@ public final class Sequential implements Layer {
     public Tensor forward(Pass pass, Tensor x) {
         Tensor y = x;
         for (Layer layer : layers) {
-            y = layer.forward(pass, y);
+            Tensor next = layer.forward(pass, y);
+            Scope.discard(y, next, x);
+            y = next;
         }
         return y;
     }

@@ -13,6 +13,7 @@ import dev.gatun.tensor.layer.Layer;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.Pass;
 import dev.gatun.tensor.layer.Pool2d;
+import dev.gatun.tensor.layer.Sequential;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -21,20 +22,21 @@ final class ResNet implements Encoder {
     private static final int EXPANSION = 4;
 
     private final Pool2d mean = Pool2d.globalAverage();
-    private final Layer input;
-    private final Conv2d stem;
-    private final BatchNorm stemNorm;
-    private final List<Pool2d> stemPool;
+    private final Sequential beginning;
     private final List<Block> blocks = new ArrayList<>();
     private final int features;
 
     ResNet(ResNetSettings settings, Parameters parameters, int channels) {
-        input = settings.sobel() ? new Sobel(channels) : new Identity();
+        List<Layer> layers = new ArrayList<>();
+        layers.add(settings.sobel() ? new Sobel(channels) : new Identity());
         boolean small = settings.stem().equals("small");
         int in = settings.widths().getFirst();
-        stem = convolution(parameters.sub("conv1"), settings.sobel() ? Sobel.CHANNELS : channels, in, small ? 3 : 7, small ? 1 : 2);
-        stemNorm = new BatchNorm(parameters.sub("bn1"), in, true);
-        stemPool = small ? List.of() : List.of(Pool2d.max(3, 2, 1));
+        layers.add(convolution(parameters.sub("conv1"), settings.sobel() ? Sobel.CHANNELS : channels, in, small ? 3 : 7, small ? 1 : 2));
+        layers.add(new BatchNorm(parameters.sub("bn1"), in, true));
+        if (!small) {
+            layers.add(Pool2d.max(3, 2, 1));
+        }
+        beginning = new Sequential(layers);
         int count = settings.depths().stream().mapToInt(Integer::intValue).sum();
         for (int stage = 0; stage < settings.depths().size(); stage++) {
             Parameters layer = parameters.sub("layer" + (stage + 1));
@@ -61,14 +63,15 @@ final class ResNet implements Encoder {
 
     @Override
     public Tensor forward(Pass pass, Tensor x) {
-        x = stemNorm.forward(pass, stem.forward(pass, input.forward(pass, x)));
-        for (Pool2d pool : stemPool) {
-            x = pool.forward(pass, x);
-        }
+        Tensor y = beginning.forward(pass, x);
         for (Block block : blocks) {
-            x = block.forward(pass, x);
+            Tensor next = block.forward(pass, y);
+            Scope.discard(y, next, x);
+            y = next;
         }
-        return mean.forward(pass, x);
+        Tensor features = mean.forward(pass, y);
+        Scope.discard(y, features, x);
+        return features;
     }
 
     /**
@@ -77,54 +80,44 @@ final class ResNet implements Encoder {
      * all rows.
      */
     private final class Block {
-        private final List<Conv2d> convolutions = new ArrayList<>();
-        private final List<BatchNorm> norms = new ArrayList<>();
-        private final List<Conv2d> shortcut = new ArrayList<>();
-        private final List<BatchNorm> shortcutNorm = new ArrayList<>();
+        private final Sequential branch;
+        /** Nothing where the shape stays. */
+        private final Sequential shortcut;
         private final DropPath drop;
         private final int out;
 
         Block(ResNetSettings settings, Parameters parameters, int in, int width, int stride, DropPath drop) {
             boolean zero = settings.zeroGamma();
+            List<Layer> layers = new ArrayList<>();
             if (settings.block().equals("basic")) {
                 out = width;
-                add(parameters, in, width, 3, stride, false, zero);
-                add(parameters, width, out, 3, 1, true, zero);
+                add(layers, parameters, in, width, 3, stride, false, zero);
+                add(layers, parameters, width, out, 3, 1, true, zero);
             } else {
                 out = width * EXPANSION;
-                add(parameters, in, width, 1, 1, false, zero);
-                add(parameters, width, width, 3, stride, false, zero);
-                add(parameters, width, out, 1, 1, true, zero);
+                add(layers, parameters, in, width, 1, 1, false, zero);
+                add(layers, parameters, width, width, 3, stride, false, zero);
+                add(layers, parameters, width, out, 1, 1, true, zero);
             }
-            if (stride != 1 || in != out) {
-                shortcut.add(convolution(parameters.sub("downsample.0"), in, out, 1, stride));
-                shortcutNorm.add(new BatchNorm(parameters.sub("downsample.1"), out));
-            }
+            branch = new Sequential(layers);
+            shortcut = stride == 1 && in == out ? new Sequential()
+                    : new Sequential(convolution(parameters.sub("downsample.0"), in, out, 1, stride), new BatchNorm(parameters.sub("downsample.1"), out));
             this.drop = drop;
         }
 
-        private void add(Parameters parameters, int in, int out, int kernel, int stride, boolean last, boolean zeroGamma) {
-            int number = convolutions.size() + 1;
-            convolutions.add(convolution(parameters.sub("conv" + number), in, out, kernel, stride));
+        private void add(
+                List<Layer> layers, Parameters parameters, int in, int out, int kernel, int stride, boolean last, boolean zeroGamma) {
+            int number = layers.size() / 2 + 1;
+            layers.add(convolution(parameters.sub("conv" + number), in, out, kernel, stride));
             Initializer scale = last && zeroGamma ? Initializer.zeros() : Initializer.ones();
-            norms.add(new BatchNorm(parameters.sub("bn" + number), out, !last, scale));
+            layers.add(new BatchNorm(parameters.sub("bn" + number), out, !last, scale));
         }
 
         Tensor forward(Pass pass, Tensor x) {
-            Tensor identity = x;
-            for (int i = 0; i < shortcut.size(); i++) {
-                identity = shortcutNorm.get(i).forward(pass, shortcut.get(i).forward(pass, identity));
-            }
-            Tensor y = drop.residual(pass, identity, x, this::branch, null);
+            Tensor identity = shortcut.forward(pass, x);
+            Tensor y = drop.residual(pass, identity, x, branch, null);
             Scope.discard(identity, x, y);
             return y;
-        }
-
-        private Tensor branch(Pass pass, Tensor x) {
-            for (int i = 0; i < convolutions.size(); i++) {
-                x = norms.get(i).forward(pass, convolutions.get(i).forward(pass, x));
-            }
-            return x;
         }
     }
 }

@@ -18,6 +18,7 @@ import dev.gatun.tensor.layer.MultiHeadAttention;
 import dev.gatun.tensor.layer.Parameter;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.Pass;
+import dev.gatun.tensor.layer.Sequential;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -106,31 +107,30 @@ final class Vit implements Encoder {
 
     /** Attention and MLP, each behind a layer norm and added to its input. */
     private static final class Block {
-        private final LayerNorm norm1;
-        private final MultiHeadAttention attention;
-        private final LayerNorm norm2;
-        private final Linear fc1;
-        private final Gelu gelu = new Gelu();
-        private final Linear fc2;
+        private final Sequential attention;
+        private final Sequential mlp;
         private final DropPath drop;
 
         Block(VitSettings settings, Parameters parameters, DropPath drop) {
             int width = settings.width();
             int hidden = (int) (width * settings.mlpRatio());
-            norm1 = new LayerNorm(parameters.sub("norm1"), width, EPSILON);
-            attention = new MultiHeadAttention(parameters.sub("attn"), width, settings.heads(), true);
-            norm2 = new LayerNorm(parameters.sub("norm2"), width, EPSILON);
-            fc1 = new Linear(parameters.sub("mlp.fc1"), width, hidden, true, WEIGHTS, Initializer.zeros());
-            fc2 = new Linear(parameters.sub("mlp.fc2"), hidden, width, true, WEIGHTS, Initializer.zeros());
+            attention = new Sequential(
+                    new LayerNorm(parameters.sub("norm1"), width, EPSILON),
+                    new MultiHeadAttention(parameters.sub("attn"), width, settings.heads(), true));
+            mlp = new Sequential(
+                    new LayerNorm(parameters.sub("norm2"), width, EPSILON),
+                    new Linear(parameters.sub("mlp.fc1"), width, hidden, true, WEIGHTS, Initializer.zeros()),
+                    new Gelu(),
+                    new Linear(parameters.sub("mlp.fc2"), hidden, width, true, WEIGHTS, Initializer.zeros()));
             this.drop = drop;
         }
 
         /** @param x not used any more by the caller */
         Tensor forward(Pass pass, Tensor x) {
-            Tensor middle = drop.residual(pass, x, (p, y) -> attention.forward(p, norm1.forward(p, y)));
+            Tensor middle = drop.residual(pass, x, attention);
             // of a subset's branch backward reads the subset only
             Scope.discard(x, middle);
-            Tensor out = drop.residual(pass, middle, (p, y) -> fc2.forward(p, gelu.forward(p, fc1.forward(p, norm2.forward(p, y)))));
+            Tensor out = drop.residual(pass, middle, mlp);
             Scope.discard(middle, out);
             return out;
         }
