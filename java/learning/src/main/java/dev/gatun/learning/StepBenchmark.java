@@ -30,7 +30,7 @@ public final class StepBenchmark {
      * @param busy seconds that a launch of the recorded step takes on the device, the median; empty if steps were not recorded
      * @param images samples of a step
      * @param peakBytes the most device memory that tensors took at once, from the making of the parameters on
-     * @param heldBytes the device memory that was held at the end, what lies unused in allocators included
+     * @param heldBytes the most device memory that was held for them, what lies unused in allocators included
      */
     public record Times(double seconds, OptionalDouble busy, int images, long peakBytes, long heldBytes) {}
 
@@ -62,7 +62,7 @@ public final class StepBenchmark {
                 train(experiment, warmUp, steps, listener, ends, starts, stops);
                 return new Times(
                         median(ends.after(ends, 1)), recorded ? OptionalDouble.of(median(stops.after(starts, 0))) : OptionalDouble.empty(),
-                        pipeline.batch().batch() * pipeline.batch().accumulate(), device.peakBytes(), device.heldBytes());
+                        pipeline.batch().batch() * pipeline.batch().accumulate(), device.peakBytes(), device.peakHeldBytes());
             }
         }
     }
