@@ -229,6 +229,22 @@ def method(pipeline, channels, classes):
     return kinds[name](pipeline, encoder(pipeline, channels), classes)
 
 
+class Training(nn.Module):
+    """From bytes to the loss: what is compiled."""
+
+    def __init__(self, pipeline):
+        super().__init__()
+        data, views = pipeline["data"], pipeline["views"]
+        self.method = method(pipeline, data["shape"][2], data["classes"])
+        self.bf16 = pipeline["precision"] == "bf16"
+        self.register_buffer("mean", torch.tensor(views["mean"]).mul(255).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(views["std"]).mul(255).view(1, -1, 1, 1))
+
+    def forward(self, crops, labels):
+        with torch.autocast(labels.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            return self.method([(crop.float() - self.mean) / self.std for crop in crops], labels)
+
+
 def optimizer(pipeline, parameters, fused):
     """Fused; biases and norms do not decay."""
     settings = pipeline["optimizer"]

@@ -70,36 +70,28 @@ class Step:
         import torch_models
 
         pipeline = description.pipeline
-        data, views = pipeline["data"], pipeline["views"]
+        data = pipeline["data"]
         channels = data["shape"][2]
         torch.manual_seed(pipeline["seed"])
-        self.torch, self.device, self.batch = torch, device, batch
-        self.bf16 = description.precision == "bf16"
-        self.model = torch_models.method(pipeline, channels, data["classes"]).to(device)
+        self.torch = torch
+        self.model = torch_models.Training(pipeline).to(device)
         if pipeline["model"]["name"] == "resnet":
             self.model = self.model.to(memory_format=torch.channels_last)
         self.model.train()
         self.optimizer = torch_models.optimizer(pipeline, list(self.model.parameters()), device == "cuda")
         self.crops = []
-        for crop in views["crops"]:
+        for crop in pipeline["views"]["crops"]:
             shape = (crop["count"] * batch, channels, crop["size"], crop["size"])
             pixels = torch.randint(256, shape, dtype=torch.uint8, device=device)
             self.crops.append(pixels.contiguous(memory_format=torch.channels_last))
         self.labels = torch.randint(max(data["classes"], 1), (batch,), device=device)
-        self.mean = torch.tensor(views["mean"], device=device).mul(255).view(1, -1, 1, 1)
-        self.std = torch.tensor(views["std"], device=device).mul(255).view(1, -1, 1, 1)
         self.copies = torch.cuda.Stream() if device == "cuda" else None
         if self.copies:
             stored = (batch, *data["shape"])
-            self.pinned = torch.randint(256, stored, dtype=torch.uint8).pin_memory()
+            self.pinned = torch.zeros(stored, dtype=torch.uint8, pin_memory=True)
             self.arriving = torch.empty(stored, dtype=torch.uint8, device=device)
-        mode = form.removeprefix("compile ")
-        self.loss = self.compute if form == "eager" else torch.compile(self.compute, mode=mode, dynamic=False)
+        self.loss = self.model if form == "eager" else torch.compile(self.model, mode=form.removeprefix("compile "), dynamic=False)
         self.graphs = form in ("compile reduce-overhead", "compile max-autotune")
-
-    def compute(self):
-        with self.torch.autocast(self.device, dtype=self.torch.bfloat16, enabled=self.bf16):
-            return self.model([(crop.float() - self.mean) / self.std for crop in self.crops], self.labels)
 
     def __call__(self):
         if self.copies:
@@ -109,8 +101,8 @@ class Step:
                 self.arriving.copy_(self.pinned, non_blocking=True)
         if self.graphs:
             self.torch.compiler.cudagraph_mark_step_begin()
-        self.model.before()
-        loss = self.loss()
+        self.model.method.before()
+        loss = self.loss(self.crops, self.labels)
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
