@@ -126,7 +126,7 @@ for part in $parts; do
     compare-steps)
       if [ ! -s "$results/steps.json" ] || [ ! -s "$results/torch-steps.json" ]; then skip compare-steps "no steps of both"; continue; fi
       run compare-steps 20 "$here/bin/gatun" bench-steps --timed "$results/steps.json" --compare "$results/torch-steps.json"
-      cat "$results/compare-steps.log"
+      cut -c1-190 "$results/compare-steps.log" | tee -a "$summary"
       ;;
     torch)
       if ! has python3 || ! python3 -c 'import torch' 2> /dev/null; then skip torch "no python3 with PyTorch"; continue; fi
