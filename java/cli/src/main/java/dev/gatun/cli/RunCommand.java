@@ -84,6 +84,18 @@ abstract class RunCommand implements Callable<Integer> {
         }
     }
 
+    private static String memory(Summary summary) {
+        String device = String.valueOf(summary.values().get("device"));
+        return "memory: the training's tensors " + mib(summary, "peak_training_bytes")
+                + (device.equals("cpu") ? "" : ", all that it took of " + device + " " + mib(summary, "peak_device_bytes"))
+                + ", the process " + mib(summary, "peak_memory_bytes");
+    }
+
+    private static String mib(Summary summary, String key) {
+        double bytes = summary.number(key);
+        return Double.isFinite(bytes) ? String.format(Locale.ROOT, "%,.1f MiB", bytes / (1 << 20)) : "unknown, for the run was resumed";
+    }
+
     private void print(Summary summary, Path folder) {
         var out = spec.commandLine().getOut();
         out.println(ScoreTable.of(summary.values().get("scores")));
@@ -92,6 +104,7 @@ abstract class RunCommand implements Callable<Integer> {
             out.println(String.format(Locale.ROOT, "accuracy %.2f %% of the test images by the classifier itself, cross-entropy %.4f%n",
                     accuracy, summary.number("test_loss")));
         }
+        out.println(memory(summary));
         out.println("report: " + folder.resolve(Report.FILE).toAbsolutePath().normalize());
         out.flush();
     }

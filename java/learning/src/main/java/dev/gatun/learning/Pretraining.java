@@ -15,6 +15,7 @@ import dev.gatun.learning.pipeline.PipelineReader;
 import dev.gatun.learning.report.NpyWriter;
 import dev.gatun.learning.report.Report;
 import dev.gatun.learning.report.Summary;
+import dev.gatun.tensor.Device;
 import dev.gatun.tensor.Scope;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -125,9 +126,11 @@ public final class Pretraining {
     }
 
     private Summary finish(Experiment experiment, Trainer trainer, boolean resumed) {
+        Device device = experiment.device();
         Summary.Training training = new Summary.Training(
-                resumed ? OptionalLong.empty() : OptionalLong.of(experiment.device().peakBytes()),
-                !experiment.device().records() ? OptionalLong.empty() : OptionalLong.of(trainer.launches()),
+                resumed ? OptionalLong.empty() : OptionalLong.of(device.peakBytes()),
+                resumed || device.sharesHostMemory() ? OptionalLong.empty() : OptionalLong.of(device.peakHeldBytes()),
+                !device.records() ? OptionalLong.empty() : OptionalLong.of(trainer.launches()),
                 trainer.refusal());
         Results results = Evaluation.results(experiment, floors, listener);
         List<Map<String, Double>> metrics = Metrics.read(folder);

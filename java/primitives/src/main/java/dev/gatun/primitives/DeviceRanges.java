@@ -43,9 +43,10 @@ final class DeviceRanges {
     }
 
     /**
-     * Checks that an operation on a stream reaches memory.
+     * Checks that an operation on a stream reaches memory, and that the memory is of the stream's context: what another one works on, nothing
+     * orders.
      *
-     * @throws GatunException INVALID_ARGUMENT if the memory is another device's, or the host's and the stream's device has its own
+     * @throws GatunException INVALID_ARGUMENT if the memory is another context's, or the host's and the stream's device has its own
      */
     static void requireReachable(GatunStream stream, String operation, String name, MemorySegment memory) {
         if (memory.byteSize() == 0) {
@@ -53,18 +54,23 @@ final class DeviceRanges {
         }
         GatunContext context = stream.context();
         Range range = find(memory);
-        if (range != null) {
-            requireSameDevice(context, range, operation, name);
-        } else if (context.kind() != DeviceKind.CPU) {
-            query(context, operation, name, memory);
+        if (range == null) {
+            if (context.kind() != DeviceKind.CPU) {
+                query(context, operation, name, memory);
+            }
+        } else if (!range.pinned() && range.context() != context) {
+            String owner = range.context().name();
+            String whose = owner.equals(context.name()) ? "another context of device " : "device ";
+            throw GatunException.invalid(operation, name + " is memory of " + whose + owner + ", the stream is of device " + context.name());
         }
     }
 
-    /** As {@link #requireReachable} for a copy, one end of which may be the host's. */
+    /** As {@link #requireReachable} for a copy, one end of which may be the host's or another CUDA device's. */
     static void requireCopyable(GatunStream stream, String operation, String name, MemorySegment memory) {
         Range range = memory.byteSize() == 0 ? null : find(memory);
-        if (range != null) {
-            requireSameDevice(stream.context(), range, operation, name);
+        if (range != null && !range.pinned() && range.context().kind() != stream.context().kind()) {
+            throw GatunException.invalid(operation, name + " is memory of device " + range.context().name() + ", the stream is of device "
+                    + stream.context().name());
         }
     }
 
@@ -74,13 +80,6 @@ final class DeviceRanges {
         }
         Map.Entry<Long, Range> entry = RANGES.floorEntry(memory.address());
         return entry != null && memory.address() < entry.getValue().end() ? entry.getValue() : null;
-    }
-
-    private static void requireSameDevice(GatunContext context, Range range, String operation, String name) {
-        GatunContext owner = range.context();
-        if (!range.pinned() && (owner.kind() != context.kind() || owner.ordinal() != context.ordinal())) {
-            throw GatunException.invalid(operation, name + " is memory of device " + owner.name() + ", the stream is of device " + context.name());
-        }
     }
 
     /** Memory that came from elsewhere: another library's on the same device is as good, and only the driver knows it. */

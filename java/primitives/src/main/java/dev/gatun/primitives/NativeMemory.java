@@ -7,7 +7,7 @@ import java.lang.foreign.ValueLayout;
 
 /**
  * Device memory by hand: aligned to 64 bytes, not zeroed, huge pages where large. For owners of pools; on the CPU others use an {@link Arena},
- * whose segments are operands just as well.
+ * whose segments are operands just as well. What a context of a CUDA device allocated is operand of its own streams only.
  */
 public final class NativeMemory {
     private static final Downcall ALLOCATE = Downcall.of("gatun_memory_allocate", "i32(ptr,u64,ptr,ptr)");

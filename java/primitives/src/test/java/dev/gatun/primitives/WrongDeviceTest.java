@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.function.Function;
@@ -107,32 +108,38 @@ class WrongDeviceTest {
     }
 
     @Test
-    void whatSharesTheDeviceIsAllowed() {
+    void memoryIsItsContextsAndPinnedMemoryEverybodys() {
         try (GatunContext one = GatunContext.emulated();
                 GatunContext other = GatunContext.emulated();
                 GatunContext cpu = GatunContext.cpu(1);
+                GatunStream own = one.stream();
                 GatunStream stream = other.stream();
-                GatunStream onCpu = cpu.stream()) {
+                GatunStream onCpu = cpu.stream();
+                Arena arena = Arena.ofConfined()) {
             MemorySegment device = NativeMemory.allocate(one, 8);
             MemorySegment pinned = NativeMemory.allocateHost(one, 8);
             Layout two = Layout.of(DType.F32, 2);
-            // of another context on the same device; pinned memory is the device's and the host's
-            Elementwise.fill(stream, 1, new Operand(device, two));
             Elementwise.fill(stream, 2, new Operand(pinned, two));
             stream.synchronize();
             Elementwise.affine(onCpu, 1, new Operand(pinned, two), 1, new Operand(pinned, two));
-            assertEquals(3, pinned.get(java.lang.foreign.ValueLayout.JAVA_FLOAT, 4));
-            NativeMemory.freeHost(one, pinned);
-            NativeMemory.free(one, device);
-            // and what was freed is nobody's
+            assertEquals(3, pinned.get(ValueLayout.JAVA_FLOAT, 4));
+            // of another context on the same device; a copy may cross
             String message = assertThrows(GatunException.class, () -> Elementwise.fill(stream, 1, new Operand(device, two))).getMessage();
+            assertTrue(message.contains("y is memory of another context of device emulated"), message);
+            Elementwise.fill(own, 5, new Operand(device, two));
+            own.synchronize();
+            MemorySegment host = arena.allocate(8);
+            NativeMemory.copy(stream, host, device);
+            stream.synchronize();
+            assertEquals(5, host.get(ValueLayout.JAVA_FLOAT, 4));
+            // each context frees its own, once, and what was freed is nobody's
+            assertThrows(GatunException.class, () -> NativeMemory.free(other, device));
+            Elementwise.fill(own, 1, new Operand(device, two));
+            NativeMemory.free(one, device);
+            assertThrows(GatunException.class, () -> NativeMemory.free(one, device));
+            message = assertThrows(GatunException.class, () -> Elementwise.fill(own, 1, new Operand(device, two))).getMessage();
             assertTrue(message.contains("freed already"), message);
-            // each context frees its own
-            MemorySegment memory = NativeMemory.allocate(one, 8);
-            assertThrows(GatunException.class, () -> NativeMemory.free(other, memory));
-            NativeMemory.clear(stream, memory);
-            NativeMemory.free(one, memory);
-            assertThrows(GatunException.class, () -> NativeMemory.free(one, memory));
+            NativeMemory.freeHost(one, pinned);
         }
     }
 }

@@ -336,6 +336,7 @@ public final class Tensor extends TensorArithmetic {
 
     /** Overwrites the elements with another tensor's of the same shape and dtype. Not recorded. */
     public void copyFrom(Tensor source) {
+        Scope.youngest(scope, source.scope);
         if (!java.util.Arrays.equals(shape, source.shape) || dtype != source.dtype) {
             throw new TensorException("copyFrom: " + source.describe() + " does not fit into " + describe());
         }

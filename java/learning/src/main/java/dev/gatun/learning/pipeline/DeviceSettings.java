@@ -15,8 +15,10 @@ import dev.gatun.tensor.Device;
  *     kernel that needs no library. The emulated device has the kernel only
  * @param tf32 whether NVIDIA's libraries may round f32 operands to TF32, which has 10 bits of fraction; CUDA devices only
  * @param convolution whose convolutions: {@code gatun} or on a CUDA device {@code cudnn}
+ * @param memoryMib MiB that the run may take of the device at most, its cache included; 0 = as many as there are
  */
-public record DeviceSettings(String name, int threads, boolean capture, Products gemm, boolean tf32, CudaSettings.Convolutions convolution) {
+public record DeviceSettings(
+        String name, int threads, boolean capture, Products gemm, boolean tf32, CudaSettings.Convolutions convolution, int memoryMib) {
     /** Whose matrix products. */
     public enum Products {
         /** The device's library. */
@@ -30,9 +32,9 @@ public record DeviceSettings(String name, int threads, boolean capture, Products
         this("cpu", 0, true);
     }
 
-    /** With the device's library of products, without TF32, with Gatun's convolutions. */
+    /** With the device's library of products, without TF32, with Gatun's convolutions, without a limit. */
     public DeviceSettings(String name, int threads, boolean capture) {
-        this(name, threads, capture, Products.LIBRARY, false, CudaSettings.Convolutions.GATUN);
+        this(name, threads, capture, Products.LIBRARY, false, CudaSettings.Convolutions.GATUN, 0);
     }
 
     /** Checks the values and resolves 0 threads. */
@@ -54,6 +56,9 @@ public record DeviceSettings(String name, int threads, boolean capture, Products
         if (tf32 && (!cuda || gemm != Products.LIBRARY && !cudnn)) {
             throw new IllegalArgumentException("tf32: only the libraries of a cuda device round to TF32");
         }
+        if (memoryMib < 0) {
+            throw new IllegalArgumentException("memory_mib: expected 0 (no limit) or more, got " + memoryMib);
+        }
         threads = threads == 0 ? Runtime.getRuntime().availableProcessors() : threads;
     }
 
@@ -73,13 +78,15 @@ public record DeviceSettings(String name, int threads, boolean capture, Products
      * @throws dev.gatun.primitives.GatunException NO_DEVICE where this machine has none, or not the library that it needs; one line
      */
     public Device open() {
+        long limit = (long) memoryMib << 20;
         return switch (name) {
-            case "cpu" -> Device.cpu(threads);
-            case "emulated" -> Device.emulated();
+            case "cpu" -> Device.cpu(threads, limit);
+            case "emulated" -> Device.emulated(limit);
             default -> Device.cuda(
                     name.contains(":") ? Integer.parseInt(name.substring(name.indexOf(':') + 1)) : 0,
                     new CudaSettings(
-                            gemm == Products.GATUN ? CudaSettings.Products.GATUN : CudaSettings.Products.CUBLASLT, tf32, convolution));
+                            gemm == Products.GATUN ? CudaSettings.Products.GATUN : CudaSettings.Products.CUBLASLT, tf32, convolution),
+                    limit);
         };
     }
 }

@@ -38,10 +38,13 @@ public record Summary(Map<String, Object> values) {
      * What only the training itself knows.
      *
      * @param peakBytes of tensors that it held at most; empty for a resumed run: of the part before nobody knows
+     * @param peakHeldBytes of device memory that it took at most, {@link dev.gatun.tensor.Device#peakHeldBytes}; empty for a resumed run, and on a
+     *     CPU, whose memory is the process's
      * @param launches updates of this process that were recorded and launched as a whole; empty on a CPU
      * @param refusal why they were not, where the device could
      */
-    public record Training(OptionalLong peakBytes, OptionalLong launches, Optional<String> refusal) {}
+    public record Training(
+            OptionalLong peakBytes, OptionalLong peakHeldBytes, OptionalLong launches, Optional<String> refusal) {}
 
     /**
      * Collects the summary of a finished run.
@@ -82,6 +85,7 @@ public record Summary(Map<String, Object> values) {
         values.put("peak_memory_bytes", peakMemory());
         values.put("peak_tensor_bytes", experiment.device().peakBytes());
         training.peakBytes().ifPresent(bytes -> values.put("peak_training_bytes", bytes));
+        training.peakHeldBytes().ifPresent(bytes -> values.put("peak_device_bytes", bytes));
         training.launches().ifPresent(launches -> values.put("launched_updates", launches));
         training.refusal().ifPresent(reason -> values.put("not_recorded", reason));
         logged(metrics).forEach((metric, value) -> {
