@@ -84,7 +84,7 @@ final class StepTable {
 
     private void targets(PrintWriter out, int width) {
         out.println();
-        String row = "%-" + width + "s  %-30s %-30s %-22s %s";
+        String row = "%-" + width + "s  %-32s %-32s %-16s %s";
         line(out, row, "targets", "captured / torch.compile >= " + OVER_COMPILE, "captured / PyTorch eager >= " + OVER_EAGER,
                 "idle < " + percent(IDLE), "memory <= PyTorch eager's");
         for (Line line : lines) {
