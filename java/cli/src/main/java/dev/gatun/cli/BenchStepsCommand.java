@@ -173,24 +173,23 @@ final class BenchStepsCommand implements Callable<Integer> {
     // the last power of two times the file's batch that trains
     private int largest(Path config, String form) {
         Pipeline pipeline = read(config, List.of());
-        if (pipeline.device().name().equals("cpu")) {
-            throw new LearningException("--batch largest: a CPU has no memory of its own to fill; name a device");
+        if (pipeline.device().name().equals("cpu") && pipeline.device().memoryMib() == 0) {
+            throw new LearningException("--batch largest: a CPU has no memory of its own to fill; name a device, or set device.memory_mib");
         }
         int batch = pipeline.batch().batch();
-        while (fits(read(config, form, 2 * batch))) {
+        while (fits(name(config) + " " + form, read(config, form, 2 * batch))) {
             batch *= 2;
         }
         return batch;
     }
 
-    private static boolean fits(Pipeline pipeline) {
+    private boolean fits(String what, Pipeline pipeline) {
         try {
             StepBenchmark.run(pipeline, StepBenchmark.LEAST_WARM_UP, 1, ProgressListener.SILENT);
             return true;
-        } catch (GatunException e) {
-            if (e.status() != GatunException.Status.OUT_OF_MEMORY) {
-                throw e;
-            }
+        } catch (LearningException | GatunException e) {
+            // mostly memory; whatever it is, the batch before is the largest that trains
+            spec.commandLine().getErr().println(what + ", batch " + pipeline.batch().batch() + ": " + e.getMessage());
             return false;
         }
     }

@@ -99,6 +99,22 @@ class BenchStepsTest {
     }
 
     @Test
+    void theLargestBatchIsDoubledUntilMemoryIsFull() throws IOException {
+        Path json = folder.resolve("steps.json");
+        Gatun.Result result = bench("resnet50", "--steps", "1", "--warm-up", "2", "--batch", "largest", "--set", "device.memory_mib=1",
+                "--json", json.toString());
+        assertEquals(0, result.status(), result.err());
+        JsonNode row = read(json).path("steps").path(0);
+        int batch = row.path("batch").asInt();
+        assertTrue(row.path("largest").asBoolean() && batch >= 8 && Integer.bitCount(batch) == 1, row.toString());
+        // what the next batch lacked is said; this one takes less than the limit, and not so little that its double would surely fit
+        assertTrue(result.err().contains("resnet50 eager, batch " + 2 * batch + ": "), result.err());
+        assertTrue(row.path("peak_bytes").asLong() < 1 << 20, row.toString());
+        assertTrue(row.path("peak_bytes").asLong() > 1 << 18, row.toString());
+        assertTrue(result.out().contains("resnet50 f32 largest batch  " + batch + ": "), result.out());
+    }
+
+    @Test
     void thePeersGetTheWholePipeline() throws IOException {
         Gatun.Result result = bench("swav-vit-s16", "--list", "--set", "data.batch=32");
         assertEquals(0, result.status(), result.err());
