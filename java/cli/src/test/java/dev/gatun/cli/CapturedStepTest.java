@@ -69,6 +69,7 @@ class CapturedStepTest {
     @CsvSource(delimiter = '|', value = {
         "swav, prototypes: 8, hidden: [16], output: 8, freeze_epochs: 0, freeze_steps: 4 | convnet | 1 | f32 | 5",
         "swav, prototypes: 8, hidden: [16], output: 8, freeze_epochs: 0, queue: 16, queue_start_epoch: 0 | convnet | 1 | f32 | 5",
+        "swav, prototypes: 8, hidden: [16], output: 8, freeze_epochs: 0, queue: 16, queue_start_epoch: 0 | convnet | 2 | f32 | 5",
         "swav, prototypes: 8, hidden: [16], output: 8, freeze_epochs: 0 | mask | 2 | f32 | 6",
         "swav, prototypes: 8, hidden: [16], output: 8, freeze_epochs: 0 | subset | 1 | bf16 | 6",
         "byol, hidden: [16], output: 8, tau: 0.9 | subset | 1 | f32 | 6",

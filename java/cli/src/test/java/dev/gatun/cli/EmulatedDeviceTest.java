@@ -103,6 +103,22 @@ class EmulatedDeviceTest {
         assertEquals(Tiny.TRAIN / 16, metrics(part).size());
     }
 
+    /** CUDA may do what it is told at any time before somebody waits for it. */
+    @ParameterizedTest
+    @ValueSource(strings = {"first", "others", "all"})
+    void nothingDependsOnWhenStreamsWork(String late) throws IOException {
+        Path config = config("{name: convnet, widths: [4, 8]}");
+        train(config, "emulated", folder.resolve("prompt"), false, ProgressListener.SILENT);
+        System.setProperty("gatun.emulated.late", late);
+        try {
+            train(config, "emulated", folder.resolve("late"), false, ProgressListener.SILENT);
+        } finally {
+            System.clearProperty("gatun.emulated.late");
+        }
+        assertEquals(-1, Files.mismatch(folder.resolve("prompt").resolve(Trainer.CHECKPOINT), folder.resolve("late").resolve(Trainer.CHECKPOINT)));
+        assertEquals(metrics(folder.resolve("prompt")), metrics(folder.resolve("late")));
+    }
+
     @Test
     void anotherDeviceGoesOnWithAWarning() throws IOException {
         Path config = config("{name: convnet, widths: [4, 8]}");

@@ -133,7 +133,7 @@ final class TrainingStep implements AutoCloseable {
         Feed in = feed(index);
         in.take();
         steps.forEach(step -> step.moveTo(index));
-        if (captured != null && recorded && !captured.holds(index)) {
+        if (captured != null && rehearsed && !captured.holds(index)) {
             forget();
         }
         if (captured == null) {

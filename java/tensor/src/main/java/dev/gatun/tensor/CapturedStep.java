@@ -68,9 +68,9 @@ public final class CapturedStep implements AutoCloseable {
         }
     }
 
-    /** Whether a launch for this step does what the step would: the host decides as it did when the step was recorded. */
+    /** Whether a record, or a launch, for this step does what the step would: the host decides as it did when the step was rehearsed or recorded. */
     public boolean holds(long step) {
-        return graph != null && recording.holds(step);
+        return recording.holds(step);
     }
 
     /** Submits the step with the values of step {@code step}; what it reads besides must have been written to its tensors before. */

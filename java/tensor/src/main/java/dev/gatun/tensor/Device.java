@@ -10,6 +10,7 @@ import dev.gatun.primitives.MemoryUsage;
 import dev.gatun.primitives.NativeMemory;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Locale;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.Supplier;
@@ -144,6 +145,9 @@ public final class Device implements AutoCloseable {
                 DeviceKind.CUDA, ordinal, GatunContext.cuda(ordinal, memoryLimit), stream -> Libraries.cuda(stream, ordinal, settings));
     }
 
+    /** System property: which streams of emulated devices are late ({@link GatunContext.Late}, in lower case), for tests of whole programs. */
+    static final String LATE = "gatun.emulated.late";
+
     /** The CUDA kernels on the emulated device: slow and strict, for tests. Its memory is its own, as a GPU's is. */
     public static Device emulated() {
         return emulated(0);
@@ -151,7 +155,8 @@ public final class Device implements AutoCloseable {
 
     /** As {@link #emulated()} with a limit, as {@link #cpu(int, long)} has one. */
     public static Device emulated(long memoryLimit) {
-        return emulated(memoryLimit, GatunContext.Late.NONE);
+        GatunContext.Late late = GatunContext.Late.valueOf(System.getProperty(LATE, "none").toUpperCase(Locale.ROOT));
+        return emulated(memoryLimit, late);
     }
 
     /** With late streams; the first is the computing one. */
