@@ -161,7 +161,8 @@ public final class Step {
 
     /**
      * Logs a value of this step; it is written to {@code metrics.jsonl}. The constants of this class are names that the
-     * trainer knows: it warns when their values look wrong.
+     * trainer knows: it warns when their values look wrong. A recorded step logs the same number at every launch; what differs from step
+     * to step is logged as a tensor.
      *
      * @param metric its name
      * @param value its value; the last one counts
