@@ -43,7 +43,7 @@ final class TrainingStep implements AutoCloseable {
 
     /** Hears when a recorded update is submitted to the device. */
     interface LaunchListener {
-        /** Before anything of the launch is submitted. */
+        /** When the update's values have been sent: what follows is the device's work and not the host's. */
         void launching();
 
         /** When all of it is. */
@@ -133,7 +133,7 @@ final class TrainingStep implements AutoCloseable {
         Feed in = feed(index);
         in.take();
         steps.forEach(step -> step.moveTo(index));
-        if (captured != null && rehearsed && !captured.holds(index)) {
+        if (captured != null && !captured.holds(index)) {
             forget();
         }
         if (captured == null) {
@@ -157,10 +157,11 @@ final class TrainingStep implements AutoCloseable {
                 return;
             }
         }
-        if (launchListener != null) {
-            launchListener.launching();
-        }
-        step.launch(index);
+        step.launch(index, () -> {
+            if (launchListener != null) {
+                launchListener.launching();
+            }
+        });
         launches++;
         if (launchListener != null) {
             launchListener.launched();

@@ -5,7 +5,9 @@ import dev.gatun.primitives.GatunException;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayDeque;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.Map;
+import java.util.Set;
 
 /**
  * A caching allocator: memory that scopes give back is kept by size class and handed out again, so a training step that
@@ -74,9 +76,10 @@ final class Allocator {
     private final Usage usage;
     private final Map<Long, ArrayDeque<MemorySegment>> free = new HashMap<>();
     private long requests;
-    private long live;
     private long held;
     private boolean fixed;
+    /** Handed out while fixed, and not given back. */
+    private final Set<MemorySegment> lent = new HashSet<>();
     private boolean closed;
 
     /** @param usage of the device, beside its other allocators */
@@ -114,14 +117,24 @@ final class Allocator {
             held += size;
             usage.add(0, size);
         }
-        live += size;
         usage.add(size, 0);
+        if (fixed) {
+            lent.add(memory);
+        }
         return memory;
     }
 
-    /** Whether what is not cached is an error: memory cannot be obtained while a stream records. */
-    synchronized void fix(boolean on) {
-        fixed = on;
+    /** From now on what is not cached is an error: memory cannot be obtained while a stream records. */
+    synchronized void fix() {
+        fixed = true;
+    }
+
+    /** Ends {@link #fix}. @return bytes handed out since and not given back, though others may have been in their place */
+    synchronized long unfix() {
+        long left = lent.stream().mapToLong(MemorySegment::byteSize).sum();
+        lent.clear();
+        fixed = false;
+        return left;
     }
 
     private MemorySegment request(long size) {
@@ -145,8 +158,10 @@ final class Allocator {
 
     synchronized void release(MemorySegment memory) {
         long size = memory.byteSize();
-        live -= size;
         usage.add(-size, 0);
+        if (fixed) {
+            lent.remove(memory);
+        }
         if (closed) {
             giveBack(memory);
             return;
@@ -173,9 +188,5 @@ final class Allocator {
 
     synchronized long requests() {
         return requests;
-    }
-
-    synchronized long liveBytes() {
-        return live;
     }
 }

@@ -53,32 +53,45 @@ public final class CapturedStep implements AutoCloseable {
             throw new TensorException("the step has been recorded");
         }
         recording.begin(step, true);
-        long before = recording.pool().liveBytes();
-        recording.pool().fix(true);
+        recording.pool().fix();
+        long left = 0;
         try {
             graph = GatunGraph.record(device.stream(), () -> device.under(recording, work));
         } catch (GatunException e) {
             throw new TensorException(e.getMessage(), e);
         } finally {
-            recording.pool().fix(false);
+            left = recording.pool().unfix();
         }
-        long left = recording.pool().liveBytes() - before;
+        recording.end();
         if (left != 0) {
             throw new TensorException("it leaves " + left + " bytes behind in every step");
         }
     }
 
-    /** Whether a record, or a launch, for this step does what the step would: the host decides as it did when the step was rehearsed or recorded. */
+    /**
+     * Whether a record, or a launch, for this step does what the step would: the host decides as it did when the step was rehearsed or recorded, and the
+     * memory that the recorded step uses is still there.
+     */
     public boolean holds(long step) {
         return recording.holds(step);
     }
 
     /** Submits the step with the values of step {@code step}; what it reads besides must have been written to its tensors before. */
     public void launch(long step) {
+        launch(step, () -> {});
+    }
+
+    /**
+     * As {@link #launch(long)}.
+     *
+     * @param sent hears that the step's values have been sent, and that nothing but the recorded work is left to submit
+     */
+    public void launch(long step, Runnable sent) {
         if (graph == null) {
             throw new TensorException("launch: the step has not been recorded");
         }
         recording.prepare(step);
+        sent.run();
         graph.launch(device.stream());
     }
 

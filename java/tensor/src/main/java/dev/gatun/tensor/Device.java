@@ -366,6 +366,14 @@ public final class Device implements AutoCloseable {
         return current != null && current.concerns(Thread.currentThread()) ? current : null;
     }
 
+    /** What a step that is recorded reads or writes must be there when it is launched. */
+    void uses(Block block) {
+        Recording current = recording();
+        if (current != null) {
+            current.uses(block);
+        }
+    }
+
     /** Runs with memory from a recording's pool. */
     void under(Recording current, Runnable work) {
         recording = current;

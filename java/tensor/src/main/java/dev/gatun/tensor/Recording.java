@@ -5,7 +5,10 @@ import dev.gatun.primitives.RandomKey;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.LongUnaryOperator;
 import java.util.function.Supplier;
@@ -26,6 +29,8 @@ final class Recording {
 
     private record Decision(Supplier<?> now, Object then) {}
 
+    private record Drawn(RandomKey key, boolean ofStep) {}
+
     private final Device device;
     private final Allocator pool;
     private final Thread thread = Thread.currentThread();
@@ -33,9 +38,14 @@ final class Recording {
     private final List<Chunk> chunks = new ArrayList<>();
     private final List<Value> values = new ArrayList<>();
     private final List<Decision> decisions = new ArrayList<>();
+    /** What the step used; once it is recorded, of that what was there before it. */
+    private final Set<Block> used = Collections.newSetFromMap(new IdentityHashMap<>());
+    /** Of the rehearsal, in order. */
+    private final List<Drawn> drawn = new ArrayList<>();
+    private int draws;
     private LongUnaryOperator keySteps = LongUnaryOperator.identity();
     private int chunk;
-    private long used;
+    private long filled;
     private boolean recording;
     private boolean writing;
     private @Nullable String refusal;
@@ -64,8 +74,24 @@ final class Recording {
         refusal = null;
         values.clear();
         decisions.clear();
+        used.clear();
+        if (!records) {
+            drawn.clear();
+        }
+        draws = 0;
         chunk = 0;
-        used = 0;
+        filled = 0;
+    }
+
+    /** After a recording. */
+    void end() {
+        used.removeIf(block -> block.owner == null);
+    }
+
+    void uses(Block block) {
+        if (recording) {
+            used.add(block);
+        }
     }
 
     @Nullable String refusal() {
@@ -85,8 +111,8 @@ final class Recording {
     /** Device memory with what {@code writer} writes; it writes again before every launch. */
     MemorySegment value(long bytes, Consumer<MemorySegment> writer) {
         Chunk in = chunkFor(bytes);
-        long at = used;
-        used = (used + bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        long at = filled;
+        filled = (filled + bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
         MemorySegment host = in.host().asSlice(at, bytes);
         MemorySegment memory = in.device().asSlice(at, bytes);
         values.add(new Value(host, writer));
@@ -98,15 +124,15 @@ final class Recording {
     }
 
     private Chunk chunkFor(long bytes) {
-        while (chunk < chunks.size() && used + bytes > chunks.get(chunk).host().byteSize()) {
+        while (chunk < chunks.size() && filled + bytes > chunks.get(chunk).host().byteSize()) {
             chunk++;
-            used = 0;
+            filled = 0;
         }
         if (chunk == chunks.size()) {
             MemorySegment memory = pool.allocate(Math.max(CHUNK, bytes));
             MemorySegment host = arena.allocate(memory.byteSize(), ALIGNMENT);
             chunks.add(new Chunk(memory, host));
-            used = 0;
+            filled = 0;
         }
         return chunks.get(chunk);
     }
@@ -121,11 +147,31 @@ final class Recording {
         }
     }
 
-    /** The key of the step that a launch is for: a key of the recorded step moves with it, another stays. */
+    /**
+     * The key of the step that a launch is for: a key of the recorded step moves with it, another stays. Which it is shows in the rehearsal,
+     * which was of another step.
+     */
     MemorySegment key(RandomKey key) {
         LongUnaryOperator steps = keySteps;
-        boolean moves = key.step() == steps.applyAsLong(first);
+        boolean ofStep = key.step() == steps.applyAsLong(first);
+        if (!recording) {
+            drawn.add(new Drawn(key, ofStep));
+        }
+        boolean moves = recording ? moves(key, ofStep) : ofStep;
         return value(RandomKey.BYTES, target -> (moves ? key.step(steps.applyAsLong(now)) : key).write(target));
+    }
+
+    private boolean moves(RandomKey key, boolean ofStep) {
+        if (draws < drawn.size()) {
+            Drawn before = drawn.get(draws++);
+            if (before.ofStep() && ofStep && before.key().step(key.step()).equals(key)) {
+                return true;
+            }
+            if (before.key().equals(key)) {
+                return false;
+            }
+        }
+        throw new TensorException(caller(false) + " draws under " + key + ", which is neither the step's nor what it was in the step before");
     }
 
     void keySteps(LongUnaryOperator steps) {
@@ -148,10 +194,11 @@ final class Recording {
         }
     }
 
-    /** Whether the host decides now as it did then. */
+    /** Whether the host decides now as it did then, and the memory that the step uses is still there. */
     boolean holds(long step) {
         now = step;
-        return decisions.stream().allMatch(decision -> asWriter(decision.now()).equals(decision.then()));
+        return used.stream().allMatch(block -> block.owner != null)
+                && decisions.stream().allMatch(decision -> asWriter(decision.now()).equals(decision.then()));
     }
 
     /** Writes all values for a step and sends them to the device. */
@@ -160,7 +207,7 @@ final class Recording {
         values.forEach(value -> write(value.host(), value.writer()));
         for (int i = 0; i <= chunk && i < chunks.size(); i++) {
             Chunk c = chunks.get(i);
-            long bytes = i == chunk ? used : c.host().byteSize();
+            long bytes = i == chunk ? filled : c.host().byteSize();
             if (bytes > 0) {
                 device.send(c.host().asSlice(0, bytes), c.device().asSlice(0, bytes));
             }

@@ -149,6 +149,7 @@ public final class Tensor extends TensorArithmetic {
         if (block.owner == null) {
             throw new TensorException("a tensor of shape " + Shapes.text(shape) + " was used after its scope was closed");
         }
+        scope.device().uses(block);
     }
 
     // ------------------------------------------------------------------------------------------------------ views
