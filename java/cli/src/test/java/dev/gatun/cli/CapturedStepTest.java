@@ -142,6 +142,40 @@ class CapturedStepTest {
     }
 
     @Test
+    void whatTheFirstUpdateMakesForLaterOnesCostsOneMoreRehearsal() throws IOException {
+        Path source = Files.writeString(folder.resolve("Lazy.java"), """
+                import dev.gatun.data.Batch;
+                import dev.gatun.learning.*;
+                import dev.gatun.tensor.*;
+                import dev.gatun.tensor.layer.*;
+
+                public class Lazy implements Method {
+                    private Encoder encoder;
+                    private Tensor kept;
+
+                    public void build(MethodBuild build) {
+                        encoder = build.encoder();
+                    }
+
+                    public Tensor loss(Batch batch, Step step) {
+                        Tensor images = batch.views().get(0).images();
+                        try (Scope work = step.scope().open()) {
+                            work.zeros(100_000); // of a size that nothing else has
+                        }
+                        if (kept == null) {
+                            kept = images.device().scope().full(2f, 100_000);
+                        }
+                        Tensor factor = step.scope().attach(kept).slice(0, 0, 1).reshape();
+                        return encoder.forward(step.pass(), images).square().mean().mul(factor);
+                    }
+                }
+                """);
+        Path config = config("simclr", "convnet", 1, "f32");
+        Files.writeString(config, Files.readString(config).replaceAll("method: .*", "method: {name: " + source + "}"));
+        assertEquals(List.of(), both(config, STEPS - 2));
+    }
+
+    @Test
     void aMethodOfTheUsersThatCountsStepsIsComputedEagerly() throws IOException {
         Path source = Files.writeString(folder.resolve("Rising.java"), """
                 import dev.gatun.data.Batch;

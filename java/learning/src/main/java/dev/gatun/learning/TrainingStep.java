@@ -67,7 +67,7 @@ final class TrainingStep implements AutoCloseable {
     private @Nullable String refusal;
     private @Nullable Feed feed;
     private @Nullable CapturedStep captured;
-    private boolean rehearsed;
+    private int rehearsals;
     private boolean recorded;
     private long sent = -1;
     private long launches;
@@ -141,10 +141,8 @@ final class TrainingStep implements AutoCloseable {
         }
         CapturedStep step = captured;
         Runnable work = () -> compute(index, in.samples(), in);
-        if (!rehearsed) {
-            step.rehearse(index, work);
-            rehearsed = true;
-            step.refusal().ifPresent(this::refuse);
+        if (rehearsals == 0) {
+            rehearse(step, index, work);
             return;
         }
         if (!recorded) {
@@ -152,8 +150,13 @@ final class TrainingStep implements AutoCloseable {
                 step.record(index, work);
                 recorded = true;
             } catch (TensorException e) {
-                refuse(e.getMessage());
-                compute(index, in.samples(), in);
+                if (rehearsals == 1) {
+                    // what the first update alone does, such as making what stays, has left it another memory than the second needs
+                    rehearse(step, index, work);
+                } else {
+                    refuse(e.getMessage());
+                    compute(index, in.samples(), in);
+                }
                 return;
             }
         }
@@ -167,6 +170,12 @@ final class TrainingStep implements AutoCloseable {
             launchListener.launched();
         }
         sendAhead(index + 1);
+    }
+
+    private void rehearse(CapturedStep step, long index, Runnable work) {
+        step.rehearse(index, work);
+        rehearsals++;
+        step.refusal().ifPresent(this::refuse);
     }
 
     private Feed feed(long index) {
@@ -198,7 +207,7 @@ final class TrainingStep implements AutoCloseable {
             captured.close();
             captured = null;
         }
-        rehearsed = false;
+        rehearsals = 0;
         recorded = false;
     }
 

@@ -64,6 +64,8 @@ public final class CapturedStep implements AutoCloseable {
         }
         recording.end();
         if (left != 0) {
+            graph.close();
+            graph = null;
             throw new TensorException("it leaves " + left + " bytes behind in every step");
         }
     }
