@@ -84,6 +84,8 @@ target_include_directories(memory_cuda_test SYSTEM PRIVATE "${GATUN_DOCTEST_INCL
 foreach(build ${GATUN_EMULATION_BUILDS})
   gatun_emulated_test(memory_cuda ${build} $<TARGET_OBJECTS:memory_cuda_test> $<TARGET_OBJECTS:elementwise_kernels_${build}>
     $<TARGET_OBJECTS:elementwise_cuda_border> $<TARGET_OBJECTS:context_kernels_${build}> $<TARGET_OBJECTS:gatun_cuda_base>)
+  # A report of another thread's doing need not make a launch of this one fail.
+  set_tests_properties(emulation.memory_cuda.${build} PROPERTIES FAIL_REGULAR_EXPRESSION "emulation: ")
 endforeach()
 gatun_nvcc_test(context)
 gatun_nvcc_test(memory)

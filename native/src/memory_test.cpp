@@ -2,6 +2,7 @@
 // Memory, limits, pinned memory, events between streams, and threads: the same cases on every device.
 #include "kernels/testing/testing.h"
 
+#include <atomic>
 #include <thread>
 
 using namespace gatun::testing;
@@ -349,7 +350,14 @@ TEST_CASE("two threads, of one device and of two") {
         ok(gatun_memory_free_host(context.get(), pinned, nullptr));
       });
     }
+    // And one that is in the library's code, but never on the device.
+    std::atomic<bool> over{false};
+    std::thread idle([&over, event = shared.event()] {
+      for (int32_t answer = 0; !over;) gatun_event_query(event, &answer, nullptr);
+    });
     for (std::thread& thread : threads) thread.join();
+    over = true;
+    idle.join();
     for (const int failed : failures) CHECK(failed == 0);
   }
 }

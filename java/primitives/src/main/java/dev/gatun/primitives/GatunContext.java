@@ -17,7 +17,6 @@ public final class GatunContext implements AutoCloseable {
     private static final long FLAGS = DESC.u32("flags");
     private static final long MEMORY_LIMIT = DESC.u64("memory_limit");
 
-    private static final int LATE = 1;
     private static final int MAX_THREADS = 1024;
 
     /**
