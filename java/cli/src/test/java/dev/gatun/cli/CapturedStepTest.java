@@ -176,6 +176,44 @@ class CapturedStepTest {
     }
 
     @Test
+    void aMethodOfTheUsersThatKeepsTensorsIsComputedEagerly() throws IOException {
+        Path source = Files.writeString(folder.resolve("Remembering.java"), """
+                import dev.gatun.data.Batch;
+                import dev.gatun.learning.*;
+                import dev.gatun.tensor.*;
+                import dev.gatun.tensor.layer.*;
+
+                public class Remembering implements Method {
+                    private Encoder encoder;
+                    private Scope kept;
+                    private Tensor before;
+
+                    public void build(MethodBuild build) {
+                        encoder = build.encoder();
+                    }
+
+                    public Tensor loss(Batch batch, Step step) {
+                        Tensor z = encoder.forward(step.pass(), batch.views().get(0).images());
+                        Tensor target = before == null ? z.detach() : step.scope().attach(before).add(0f);
+                        Scope old = kept;
+                        kept = step.scope().device().scope().open();
+                        before = kept.attach(z.detach()).add(1f);
+                        if (old != null) {
+                            old.close();
+                        }
+                        return z.sub(target).square().mean();
+                    }
+                }
+                """);
+        Path config = config("simclr", "convnet", 1, "f32");
+        Files.writeString(config, Files.readString(config).replaceAll("method: .*", "method: {name: " + source + "}"));
+        List<String> messages = both(config, 0);
+        assertEquals(1, messages.size());
+        assertTrue(messages.getFirst().matches("the step is not recorded and launched as a whole: it leaves \\d+ bytes behind in every step"),
+                messages.getFirst());
+    }
+
+    @Test
     void aMethodOfTheUsersThatCountsStepsIsComputedEagerly() throws IOException {
         Path source = Files.writeString(folder.resolve("Rising.java"), """
                 import dev.gatun.data.Batch;

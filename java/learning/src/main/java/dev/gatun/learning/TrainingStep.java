@@ -16,6 +16,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.BiConsumer;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -141,7 +142,7 @@ final class TrainingStep implements AutoCloseable {
         }
         CapturedStep step = captured;
         Runnable work = () -> compute(index, in.samples(), in);
-        if (rehearsals == 0) {
+        if (rehearsals == 0 || step.leftBehind() > 0) {
             rehearse(step, index, work);
             return;
         }
@@ -175,7 +176,8 @@ final class TrainingStep implements AutoCloseable {
     private void rehearse(CapturedStep step, long index, Runnable work) {
         step.rehearse(index, work);
         rehearsals++;
-        step.refusal().ifPresent(this::refuse);
+        boolean leaves = rehearsals > 1 && step.leftBehind() > 0;
+        step.refusal().or(() -> leaves ? Optional.of(CapturedStep.leaves(step.leftBehind())) : Optional.empty()).ifPresent(this::refuse);
     }
 
     private Feed feed(long index) {

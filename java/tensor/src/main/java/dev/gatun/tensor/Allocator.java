@@ -78,7 +78,8 @@ final class Allocator {
     private long requests;
     private long held;
     private boolean fixed;
-    /** Handed out while fixed, and not given back. */
+    private boolean watched;
+    /** Handed out while watched, and not given back. */
     private final Set<MemorySegment> lent = new HashSet<>();
     private boolean closed;
 
@@ -118,21 +119,27 @@ final class Allocator {
             usage.add(0, size);
         }
         usage.add(size, 0);
-        if (fixed) {
+        if (watched) {
             lent.add(memory);
         }
         return memory;
     }
 
-    /** From now on what is not cached is an error: memory cannot be obtained while a stream records. */
-    synchronized void fix() {
-        fixed = true;
+    /**
+     * From now on it counts what is not given back.
+     *
+     * @param fix whether what is not cached is an error: memory cannot be obtained while a stream records
+     */
+    synchronized void watch(boolean fix) {
+        watched = true;
+        fixed = fix;
     }
 
-    /** Ends {@link #fix}. @return bytes handed out since and not given back, though others may have been in their place */
-    synchronized long unfix() {
+    /** Ends {@link #watch}. @return bytes handed out since and not given back, though others may have been in their place */
+    synchronized long unwatch() {
         long left = lent.stream().mapToLong(MemorySegment::byteSize).sum();
         lent.clear();
+        watched = false;
         fixed = false;
         return left;
     }
@@ -159,7 +166,7 @@ final class Allocator {
     synchronized void release(MemorySegment memory) {
         long size = memory.byteSize();
         usage.add(-size, 0);
-        if (fixed) {
+        if (watched) {
             lent.remove(memory);
         }
         if (closed) {

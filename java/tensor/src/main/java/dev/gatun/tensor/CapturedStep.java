@@ -21,6 +21,7 @@ public final class CapturedStep implements AutoCloseable {
     private final Device device;
     private final Recording recording;
     private @Nullable GatunGraph graph;
+    private long left;
 
     /** On a device that records: not a CPU. */
     public CapturedStep(Device device) {
@@ -34,7 +35,26 @@ public final class CapturedStep implements AutoCloseable {
     /** Runs a step as usual and sees whether it could be recorded. */
     public void rehearse(long step, Runnable work) {
         recording.begin(step, false);
-        device.under(recording, work);
+        long chunks = recording.chunkBytes();
+        recording.pool().watch(false);
+        try {
+            device.under(recording, work);
+        } finally {
+            left = recording.pool().unwatch() - (recording.chunkBytes() - chunks);
+        }
+    }
+
+    /**
+     * Bytes of tensors that the rehearsed step made and left behind. A first step may make what stays; a step that always leaves some must
+     * not be recorded, since the recording would leave tensors that nothing was computed into.
+     */
+    public long leftBehind() {
+        return left;
+    }
+
+    /** A refusal of a step that leaves tensors behind. */
+    public static String leaves(long bytes) {
+        return "it leaves " + bytes + " bytes behind in every step";
     }
 
     /** Why the rehearsed step cannot be recorded; empty if nothing is known against it. */
@@ -53,20 +73,20 @@ public final class CapturedStep implements AutoCloseable {
             throw new TensorException("the step has been recorded");
         }
         recording.begin(step, true);
-        recording.pool().fix();
-        long left = 0;
+        recording.pool().watch(true);
+        left = 0;
         try {
             graph = GatunGraph.record(device.stream(), () -> device.under(recording, work));
         } catch (GatunException e) {
             throw new TensorException(e.getMessage(), e);
         } finally {
-            left = recording.pool().unfix();
+            left = recording.pool().unwatch();
         }
         recording.end();
         if (left != 0) {
             graph.close();
             graph = null;
-            throw new TensorException("it leaves " + left + " bytes behind in every step");
+            throw new TensorException(leaves(left));
         }
     }
 

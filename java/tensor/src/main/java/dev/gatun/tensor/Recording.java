@@ -123,6 +123,11 @@ final class Recording {
         return memory;
     }
 
+    /** Of the pool, for values. */
+    long chunkBytes() {
+        return chunks.stream().mapToLong(c -> c.device().byteSize()).sum();
+    }
+
     private Chunk chunkFor(long bytes) {
         while (chunk < chunks.size() && filled + bytes > chunks.get(chunk).host().byteSize()) {
             chunk++;

@@ -164,6 +164,7 @@ class CapturedStepTest {
     @Test
     void aStepThatKeepsMemoryIsRefused() {
         step.rehearse(0, () -> inAScope(scope -> scope.zeros(100)));
+        assertEquals(0, step.leftBehind());
         String message = assertThrows(TensorException.class, () -> step.record(1, () -> device.scope().zeros(100))).getMessage();
         assertTrue(message.startsWith("it leaves ") && message.endsWith(" bytes behind in every step"), message);
     }
@@ -189,6 +190,7 @@ class CapturedStepTest {
             kept[0] = last[0].attach(state).add(1f);
         };
         step.rehearse(0, work);
+        assertEquals(256, step.leftBehind());
         assertEquals("", step.refusal().orElse(""));
         String message = assertThrows(TensorException.class, () -> step.record(1, work)).getMessage();
         assertEquals("it leaves 256 bytes behind in every step", message);
