@@ -166,7 +166,8 @@ class CompareTest {
 
     @Test
     void aComparisonThatWasEndedGoesOnWhereItWas() throws Exception {
-        String[] more = {with("supervised"), "--budget", "4800images", "--set", "evaluation.features=[trained]", "--set", "checkpoint.every_epochs=5"};
+        // long enough for a signal to arrive in time on a busy machine
+        String[] more = {with("supervised"), "--budget", "19200images", "--set", "evaluation.features=[trained]", "--set", "checkpoint.every_epochs=5"};
         Path second = out.resolve("tiny-supervised");
         Gatun running = Gatun.start(folder, command(out, more).toArray(String[]::new))
                 .until(out.resolve("tiny").resolve(Metrics.FILE));
