@@ -328,7 +328,7 @@ class BadInputTest {
         // within an address space that a JVM just fits in, so that no machine is brought down
         List<String> limited = List.of("bash", "-c", "ulimit -v 8000000; exec \"$0\" \"$@\"");
         String[] command = {"pretrain", config.toString(), "--out", "run", "--set", "method.prototypes=500000000"};
-        Gatun.start(folder, limited, command).end().failsInOneLine("cannot allocate");
+        Gatun.start(folder, limited, command).end().failsInOneLine("device cpu has no room for", "are free, in pieces or beyond a limit of the process");
         command[5] = "views.crops.0.count=500000000";
         Gatun.start(folder, limited, command).end().failsInOneLine("out of memory", "GATUN_HEAP");
         assertFalse(Files.exists(run.resolve(Summary.FILE)));

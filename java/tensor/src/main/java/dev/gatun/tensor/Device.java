@@ -279,7 +279,8 @@ public final class Device implements AutoCloseable {
         MemoryUsage memory = NativeMemory.usage(context);
         String room = memory.limit() > 0 && memory.limit() - memory.allocated() < bytes
                 ? "the limit is " + memory.limit()
-                : memory.deviceFree() + " of its " + memory.deviceTotal() + " are free";
+                : memory.deviceFree() + " of its " + memory.deviceTotal() + " are free"
+                        + (memory.deviceFree() >= bytes ? ", in pieces or beyond a limit of the process" : "");
         GatunException error = new GatunException(
                 GatunException.Status.OUT_OF_MEMORY, "allocate", "device " + name() + " has no room for " + bytes + " bytes: " + usage.live()
                         + " are in use, " + trimmed + " were cached and have been given back; " + room);
