@@ -169,7 +169,8 @@ class CompareTest {
         // long enough for a signal to arrive in time on a busy machine
         String[] more = {with("supervised"), "--budget", "19200images", "--set", "evaluation.features=[trained]", "--set", "checkpoint.every_epochs=5"};
         Path second = out.resolve("tiny-supervised");
-        Gatun running = Gatun.start(folder, command(out, more).toArray(String[]::new))
+        // a background job's children ignore what a terminal sends
+        Gatun running = Gatun.start(folder, List.of("env", "--default-signal=INT"), command(out, more).toArray(String[]::new))
                 .until(out.resolve("tiny").resolve(Metrics.FILE));
         running.signal("INT");
         Gatun.Result interrupted = running.end();
