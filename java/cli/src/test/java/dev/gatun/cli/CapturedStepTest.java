@@ -104,9 +104,16 @@ class CapturedStepTest {
                 + "reads batch\\.ids\\(\\) outside of Scope\\.fromHost\\(\\.\\.\\.\\)"), messages.getFirst());
     }
 
+    /** The configuration of a user's method. */
+    private Path ofOneFile(String name, String source) throws IOException {
+        Path file = Files.writeString(folder.resolve(name + ".java"), source);
+        Path config = config("simclr", "convnet", 1, "f32");
+        return Files.writeString(config, Files.readString(config).replaceAll("method: .*", "method: {name: " + file + "}"));
+    }
+
     @Test
     void aMethodOfTheUsersMayKeepAMovingAverage() throws IOException {
-        Path source = Files.writeString(folder.resolve("Follower.java"), """
+        Path config = ofOneFile("Follower", """
                 import dev.gatun.data.Batch;
                 import dev.gatun.learning.*;
                 import dev.gatun.tensor.Tensor;
@@ -136,14 +143,12 @@ class CapturedStepTest {
                     }
                 }
                 """);
-        Path config = config("simclr", "convnet", 1, "f32");
-        Files.writeString(config, Files.readString(config).replaceAll("method: .*", "method: {name: " + source + "}"));
         assertEquals(List.of(), both(config, STEPS - 1));
     }
 
     @Test
     void whatTheFirstUpdateMakesForLaterOnesCostsOneMoreRehearsal() throws IOException {
-        Path source = Files.writeString(folder.resolve("Lazy.java"), """
+        Path config = ofOneFile("Lazy", """
                 import dev.gatun.data.Batch;
                 import dev.gatun.learning.*;
                 import dev.gatun.tensor.*;
@@ -170,14 +175,12 @@ class CapturedStepTest {
                     }
                 }
                 """);
-        Path config = config("simclr", "convnet", 1, "f32");
-        Files.writeString(config, Files.readString(config).replaceAll("method: .*", "method: {name: " + source + "}"));
         assertEquals(List.of(), both(config, STEPS - 2));
     }
 
     @Test
     void aMethodOfTheUsersThatKeepsTensorsIsComputedEagerly() throws IOException {
-        Path source = Files.writeString(folder.resolve("Remembering.java"), """
+        Path config = ofOneFile("Remembering", """
                 import dev.gatun.data.Batch;
                 import dev.gatun.learning.*;
                 import dev.gatun.tensor.*;
@@ -205,8 +208,6 @@ class CapturedStepTest {
                     }
                 }
                 """);
-        Path config = config("simclr", "convnet", 1, "f32");
-        Files.writeString(config, Files.readString(config).replaceAll("method: .*", "method: {name: " + source + "}"));
         List<String> messages = both(config, 0);
         assertEquals(1, messages.size());
         assertTrue(messages.getFirst().matches("the step is not recorded and launched as a whole: it leaves \\d+ bytes behind in every step"),
@@ -215,7 +216,7 @@ class CapturedStepTest {
 
     @Test
     void aMethodOfTheUsersThatCountsStepsIsComputedEagerly() throws IOException {
-        Path source = Files.writeString(folder.resolve("Rising.java"), """
+        Path config = ofOneFile("Rising", """
                 import dev.gatun.data.Batch;
                 import dev.gatun.learning.*;
                 import dev.gatun.tensor.Tensor;
@@ -234,8 +235,6 @@ class CapturedStepTest {
                     }
                 }
                 """);
-        Path config = config("simclr", "convnet", 1, "f32");
-        Files.writeString(config, Files.readString(config).replaceAll("method: .*", "method: {name: " + source + "}"));
         List<String> messages = both(config, 0);
         assertEquals(1, messages.size());
         assertTrue(messages.getFirst().contains("Rising.loss (Rising.java:15) reads step.index(); use step.scalar(...) or step.when(...)"),

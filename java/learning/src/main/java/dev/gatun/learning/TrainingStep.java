@@ -69,7 +69,6 @@ final class TrainingStep implements AutoCloseable {
     private @Nullable Feed feed;
     private @Nullable CapturedStep captured;
     private int rehearsals;
-    private boolean recorded;
     private long sent = -1;
     private long launches;
 
@@ -146,10 +145,9 @@ final class TrainingStep implements AutoCloseable {
             rehearse(step, index, work);
             return;
         }
-        if (!recorded) {
+        if (!step.isRecorded()) {
             try {
                 step.record(index, work);
-                recorded = true;
             } catch (TensorException e) {
                 if (rehearsals == 1) {
                     // what the first update alone does, such as making what stays, has left it another memory than the second needs
@@ -210,7 +208,6 @@ final class TrainingStep implements AutoCloseable {
             captured = null;
         }
         rehearsals = 0;
-        recorded = false;
     }
 
     private void compute(long index, List<Samples> samples, @Nullable Feed in) {

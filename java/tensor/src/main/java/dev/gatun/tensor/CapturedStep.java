@@ -90,6 +90,11 @@ public final class CapturedStep implements AutoCloseable {
         }
     }
 
+    /** Whether it can be launched. */
+    public boolean isRecorded() {
+        return graph != null;
+    }
+
     /**
      * Whether a record, or a launch, for this step does what the step would: the host decides as it did when the step was rehearsed or recorded, and the
      * memory that the recorded step uses is still there.

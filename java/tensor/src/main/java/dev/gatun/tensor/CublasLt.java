@@ -107,8 +107,7 @@ final class CublasLt implements Gemm {
 
     @Override
     public String name() {
-        long version = cublasLtGetVersion();
-        return "cuBLASLt " + version / 10000 + "." + version / 100 % 100 + "." + version % 100 + (tf32 ? ", f32 as TF32" : "");
+        return CudaLibrary.name("cuBLASLt", cublasLtGetVersion(), tf32);
     }
 
     @Override
@@ -178,16 +177,7 @@ final class CublasLt implements Gemm {
 
     /** A thread has a current device, and CUDA takes a stream only where it is its own. */
     private void use() {
-        if (closed) {
-            throw new GatunException(GatunException.Status.INVALID_ARGUMENT, "gemm", "the device is closed");
-        }
-        int status = cudart.cudaSetDevice(ordinal);
-        if (status != 0) {
-            throw new GatunException(
-                    GatunException.Status.INTERNAL,
-                    "gemm",
-                    "CUDA cannot use device " + ordinal + ": " + cudart.cudaGetErrorName(status).getString());
-        }
+        CudaLibrary.CUBLAS.use(ordinal, closed);
     }
 
     private Lane lane(GatunStream stream) {

@@ -14,6 +14,7 @@ import java.util.Properties;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.bytedeco.cuda.global.cudart;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.Pointer;
 
@@ -154,6 +155,28 @@ enum CudaLibrary {
         folders.add(Path.of("/usr/lib/x86_64-linux-gnu"));
         folders.add(Path.of("/lib64"));
         return folders;
+    }
+
+    /**
+     * Makes a device the calling thread's current one: CUDA takes a stream only where it is the current device's.
+     *
+     * @param closed whether the device was closed, which is an error
+     */
+    void use(int ordinal, boolean closed) {
+        if (closed) {
+            throw new GatunException(GatunException.Status.INVALID_ARGUMENT, operation, "the device is closed");
+        }
+        int status = cudart.cudaSetDevice(ordinal);
+        if (status != 0) {
+            throw new GatunException(
+                    GatunException.Status.INTERNAL, operation,
+                    "CUDA cannot use device " + ordinal + ": " + cudart.cudaGetErrorName(status).getString());
+        }
+    }
+
+    /** A library as reports name it, from the number that it gives as its version. */
+    static String name(String library, long version, boolean tf32) {
+        return library + " " + version / 10000 + "." + version / 100 % 100 + "." + version % 100 + (tf32 ? ", f32 as TF32" : "");
     }
 
     /** Memory, or an opaque handle, as the presets take it. Its address may be set anew for each call, so that a call makes no garbage. */

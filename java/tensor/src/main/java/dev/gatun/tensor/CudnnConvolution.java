@@ -101,8 +101,7 @@ final class CudnnConvolution implements ConvolutionLibrary {
 
     @Override
     public String name() {
-        long version = cudnnGetVersion();
-        return "cuDNN " + version / 10000 + "." + version / 100 % 100 + "." + version % 100 + (tf32 ? ", f32 as TF32" : "");
+        return CudaLibrary.name("cuDNN", cudnnGetVersion(), tf32);
     }
 
     @Override
@@ -215,16 +214,7 @@ final class CudnnConvolution implements ConvolutionLibrary {
     }
 
     private void use() {
-        if (closed) {
-            throw invalid("the device is closed");
-        }
-        int status = cudart.cudaSetDevice(ordinal);
-        if (status != 0) {
-            throw new GatunException(
-                    GatunException.Status.INTERNAL,
-                    "convolution",
-                    "CUDA cannot use device " + ordinal + ": " + cudart.cudaGetErrorName(status).getString());
-        }
+        CudaLibrary.CUDNN.use(ordinal, closed);
     }
 
     private Kernel kernel(Key key) {

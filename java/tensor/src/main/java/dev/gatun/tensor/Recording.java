@@ -115,9 +115,10 @@ final class Recording {
         filled = (filled + bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
         MemorySegment host = in.host().asSlice(at, bytes);
         MemorySegment memory = in.device().asSlice(at, bytes);
-        values.add(new Value(host, writer));
+        Value value = new Value(host, writer);
+        values.add(value);
         if (!recording) {
-            write(host, writer);
+            write(value);
             device.send(host, memory);
         }
         return memory;
@@ -142,14 +143,11 @@ final class Recording {
         return chunks.get(chunk);
     }
 
-    private void write(MemorySegment host, Consumer<MemorySegment> writer) {
-        boolean before = writing;
-        writing = true;
-        try {
-            writer.accept(host);
-        } finally {
-            writing = before;
-        }
+    private void write(Value value) {
+        asWriter(() -> {
+            value.writer().accept(value.host());
+            return value;
+        });
     }
 
     /**
@@ -209,7 +207,7 @@ final class Recording {
     /** Writes all values for a step and sends them to the device. */
     void prepare(long step) {
         now = step;
-        values.forEach(value -> write(value.host(), value.writer()));
+        values.forEach(this::write);
         for (int i = 0; i <= chunk && i < chunks.size(); i++) {
             Chunk c = chunks.get(i);
             long bytes = i == chunk ? filled : c.host().byteSize();
