@@ -16,6 +16,7 @@ module dev.gatun.learning {
     exports dev.gatun.learning.method;
     exports dev.gatun.learning.optimizer;
     exports dev.gatun.learning.pipeline;
+    exports dev.gatun.learning.profile;
     exports dev.gatun.learning.report;
 
     opens dev.gatun.learning.comparison to

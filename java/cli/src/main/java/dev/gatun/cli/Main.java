@@ -28,6 +28,7 @@ import picocli.CommandLine.Spec;
             SelftestCommand.class,
             BenchCommand.class,
             BenchStepsCommand.class,
+            ProfileCommand.class,
             BenchLibrariesCommand.class,
         },
         footer = {

@@ -36,6 +36,7 @@ public final class Loader implements AutoCloseable {
     private int[] order = {};
     private long aheadStep = -1;
     private List<Future<Element>> ahead = List.of();
+    private long waited;
 
     /**
      * Opens a loader.
@@ -154,8 +155,16 @@ public final class Loader implements AutoCloseable {
      * @throws DataException if an element cannot be read; one line that names its file
      */
     public Samples samples(long step) {
+        long start = System.nanoTime();
         int[] indices = indices(step);
-        return views.samples(data.resident() ? data : readAhead(indices, step), indices);
+        Samples samples = views.samples(data.resident() ? data : readAhead(indices, step), indices);
+        waited += System.nanoTime() - start;
+        return samples;
+    }
+
+    /** Nanoseconds for which callers of {@link #samples} and {@link #batch(Scope, long)} have waited for samples. */
+    public long waitedNanos() {
+        return waited;
     }
 
     /**

@@ -4,6 +4,8 @@ package dev.gatun.primitives;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Locale;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One call of an operation: holds the descriptor while it is filled, checks each operand on the Java side and turns a status into an
@@ -28,6 +30,9 @@ final class Call implements AutoCloseable {
     private final Downcall downcall;
     private final MemorySegment descriptor;
     private final MemorySegment error;
+    private final Struct struct;
+    /** Null unless somebody listens. */
+    private final @Nullable Tracing tracing;
 
     Call(GatunStream stream, Downcall downcall, Struct struct) {
         this.library = stream.library();
@@ -36,6 +41,8 @@ final class Call implements AutoCloseable {
         this.downcall = downcall;
         this.descriptor = arena.allocate(struct.size(), 8);
         this.error = arena.allocate(ERROR_BYTES, 8);
+        this.struct = struct;
+        this.tracing = Tracing.of(stream);
         descriptor.set(ValueLayout.JAVA_INT, 0, (int) struct.size());
     }
 
@@ -46,18 +53,37 @@ final class Call implements AutoCloseable {
 
     void set(long offset, int value) {
         descriptor.set(ValueLayout.JAVA_INT, offset, value);
+        if (tracing != null) {
+            tracing.constant(struct.field(offset), value);
+        }
     }
 
     void set(long offset, long value) {
         descriptor.set(ValueLayout.JAVA_LONG, offset, value);
+        if (tracing != null) {
+            tracing.constant(struct.field(offset), value);
+        }
     }
 
     void set(long offset, float value) {
         descriptor.set(ValueLayout.JAVA_FLOAT, offset, value);
+        if (tracing != null) {
+            tracing.constant(struct.field(offset), value);
+        }
     }
 
     void set(long offset, double value) {
         descriptor.set(ValueLayout.JAVA_DOUBLE, offset, value);
+        if (tracing != null) {
+            tracing.constant(struct.field(offset), value);
+        }
+    }
+
+    /** Says to whoever listens which of several things the operation does: a constant of an enum, or a word. */
+    void detail(Object which) {
+        if (tracing != null) {
+            tracing.detail(which.toString().toLowerCase(Locale.ROOT));
+        }
     }
 
     /** Puts the layout of an operand that is read into the descriptor and returns its checked memory. */
@@ -75,6 +101,9 @@ final class Call implements AutoCloseable {
             return MemorySegment.NULL;
         }
         Struct.putLayout(descriptor, offset, operand.layout());
+        if (tracing != null) {
+            tracing.argument(name, operand.layout(), written);
+        }
         return memory(name, operand.segment(), spanBytes(name, operand.layout()), written, operand.layout());
     }
 
@@ -131,7 +160,9 @@ final class Call implements AutoCloseable {
         pointers[1] = descriptor;
         System.arraycopy(data, 0, pointers, 2, data.length);
         pointers[data.length + 2] = error;
+        begin();
         check(downcall.invoke(library.address(downcall), pointers));
+        end(0);
     }
 
     /** Runs an operation that takes a workspace after its data pointers. */
@@ -141,21 +172,39 @@ final class Call implements AutoCloseable {
         pointers[1] = descriptor;
         System.arraycopy(data, 0, pointers, 2, data.length);
         pointers[data.length + 2] = memory("workspace", workspace, 0, true, "");
+        begin();
         check(downcall.invoke(library.address(downcall), pointers, workspace.byteSize(), error));
+        end(workspace.byteSize());
     }
 
     /** Asks for the bytes of workspace that the descriptor needs; the downcall must be a workspace query. */
     long queryWorkspace() {
         MemorySegment bytes = arena.allocate(8, 8);
+        begin();
         check(downcall.invoke(library.address(downcall), descriptor, bytes, error));
+        end(0);
         return bytes.get(ValueLayout.JAVA_LONG, 0);
     }
 
     /** As {@link #queryWorkspace} where the workspace depends on the stream's number of threads too. */
     long queryStreamWorkspace() {
         MemorySegment bytes = arena.allocate(8, 8);
+        begin();
         check(downcall.invoke(library.address(downcall), stream, descriptor, bytes, error));
+        end(0);
         return bytes.get(ValueLayout.JAVA_LONG, 0);
+    }
+
+    private void begin() {
+        if (tracing != null) {
+            tracing.begin();
+        }
+    }
+
+    private void end(long workspaceBytes) {
+        if (tracing != null) {
+            tracing.end(operation(), workspaceBytes);
+        }
     }
 
     private void check(int status) {

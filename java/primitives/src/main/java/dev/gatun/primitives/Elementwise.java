@@ -77,7 +77,7 @@ public final class Elementwise {
      * @param y f32, written
      */
     public static void unary(GatunStream stream, Unary operation, Operand x, Operand y) {
-        run(stream, operation.code, 0, 0, x, Operand.NONE, y);
+        run(stream, operation, operation.code, 0, 0, x, Operand.NONE, y);
     }
 
     /**
@@ -88,7 +88,7 @@ public final class Elementwise {
      * @param y f32, written
      */
     public static void binary(GatunStream stream, Binary operation, Operand x, Operand z, Operand y) {
-        run(stream, operation.code, 0, 0, x, z, y);
+        run(stream, operation, operation.code, 0, 0, x, z, y);
     }
 
     /**
@@ -98,7 +98,7 @@ public final class Elementwise {
      * @param y f32 or the dtype of x, written
      */
     public static void copy(GatunStream stream, Operand x, Operand y) {
-        run(stream, COPY, 0, 0, x, Operand.NONE, y);
+        run(stream, "copy", COPY, 0, 0, x, Operand.NONE, y);
     }
 
     /**
@@ -107,7 +107,7 @@ public final class Elementwise {
      * @param y f32, written
      */
     public static void fill(GatunStream stream, float value, Operand y) {
-        run(stream, FILL, value, 0, Operand.NONE, Operand.NONE, y);
+        run(stream, "fill", FILL, value, 0, Operand.NONE, Operand.NONE, y);
     }
 
     /**
@@ -117,7 +117,7 @@ public final class Elementwise {
      * @param y f32, written
      */
     public static void affine(GatunStream stream, float alpha, Operand x, float beta, Operand y) {
-        run(stream, AFFINE, alpha, beta, x, Operand.NONE, y);
+        run(stream, "affine", AFFINE, alpha, beta, x, Operand.NONE, y);
     }
 
     /**
@@ -127,11 +127,13 @@ public final class Elementwise {
      * @param y f32, read and written
      */
     public static void accumulate(GatunStream stream, float alpha, Operand x, Operand y) {
-        run(stream, ACCUMULATE, alpha, 0, x, Operand.NONE, y);
+        run(stream, "accumulate", ACCUMULATE, alpha, 0, x, Operand.NONE, y);
     }
 
-    private static void run(GatunStream stream, int operation, float alpha, float beta, Operand x, Operand z, Operand y) {
+    private static void run(
+            GatunStream stream, Object name, int operation, float alpha, float beta, Operand x, Operand z, Operand y) {
         try (Call call = new Call(stream, ELEMENTWISE, DESC)) {
+            call.detail(name);
             call.set(OPERATION, operation);
             call.set(ALPHA, alpha);
             call.set(BETA, beta);

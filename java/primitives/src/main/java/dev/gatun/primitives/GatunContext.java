@@ -4,6 +4,7 @@ package dev.gatun.primitives;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import org.jspecify.annotations.Nullable;
 
 /** A device with its resources. Close it after its streams; memory from {@link NativeMemory} is freed separately. */
 public final class GatunContext implements AutoCloseable {
@@ -39,6 +40,7 @@ public final class GatunContext implements AutoCloseable {
     private final int ordinal;
     private final int threads;
     private MemorySegment handle;
+    private volatile @Nullable CallListener listener;
 
     private GatunContext(DeviceKind kind, int ordinal, int threads, NativeLibrary library, MemorySegment handle) {
         this.kind = kind;
@@ -127,6 +129,24 @@ public final class GatunContext implements AutoCloseable {
     /** A new stream of this device. */
     public GatunStream stream() {
         return GatunStream.create(this);
+    }
+
+    /**
+     * From now on every call on this context's streams is told, whichever thread makes it. On a CUDA device, real or emulated, each is then waited
+     * for, so that its time is its own: what a stream did beside the host and beside other streams, it does no more. Calls that are recorded into a
+     * graph, and its launches, are not told.
+     */
+    public void listen(CallListener newListener) {
+        listener = newListener;
+    }
+
+    /** Calls are told to nobody any more. */
+    public void stopListening() {
+        listener = null;
+    }
+
+    @Nullable CallListener listener() {
+        return listener;
     }
 
     /** What kind of device it is. */

@@ -4,6 +4,7 @@ package dev.gatun.primitives;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** Operations on one stream run in order. A CPU stream runs an operation inside the call. Not for use by two threads at once. */
@@ -80,6 +81,30 @@ public final class GatunStream implements AutoCloseable {
             MemorySegment error = Call.newError(arena);
             Call.check(WAIT.invoke(library().address(WAIT), handle(), event.handle(), error), error);
         }
+    }
+
+    /** Whether somebody listens to calls on this stream ({@link GatunContext#listen}), and this thread is not recording them. */
+    public boolean isListenedTo() {
+        return context.listener() != null && !isRecording();
+    }
+
+    /**
+     * Makes a call of another library's on this stream, and tells whoever listens.
+     *
+     * @param operation its name
+     * @param arguments its operands
+     * @param work the call
+     */
+    public void trace(String operation, List<CallTrace.Argument> arguments, Runnable work) {
+        Tracing tracing = Tracing.of(this);
+        if (tracing == null) {
+            work.run();
+            return;
+        }
+        arguments.forEach(argument -> tracing.argument(argument.name(), argument.layout(), argument.written()));
+        tracing.begin();
+        work.run();
+        tracing.end(operation, 0);
     }
 
     /** Whether the calling thread is recording a {@link GatunGraph} of this stream: what it submits is not done now. */

@@ -57,6 +57,10 @@ public final class NativeMemory {
         if (bytes < 0) {
             throw GatunException.invalid(operation, "bytes is " + bytes);
         }
+        Tracing tracing = Tracing.of(context);
+        if (tracing != null) {
+            tracing.begin();
+        }
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment result = arena.allocate(ValueLayout.ADDRESS);
             MemorySegment error = Call.newError(arena);
@@ -64,6 +68,9 @@ public final class NativeMemory {
             Call.check(Downcall.status(() -> (int) downcall.handle().invokeExact(function, context.handle(), bytes, result, error)), error);
             MemorySegment memory = result.get(ValueLayout.ADDRESS, 0).reinterpret(bytes);
             DeviceRanges.add(context, memory, pinned);
+            if (tracing != null) {
+                tracing.end(operation, bytes);
+            }
             return memory;
         }
     }
@@ -90,12 +97,19 @@ public final class NativeMemory {
         if (!segment.isNative() || !segment.scope().equals(Arena.global().scope()) || segment.address() % ALIGNMENT != 0) {
             throw GatunException.invalid(operation, "the segment is not one that NativeMemory allocated: " + segment);
         }
+        Tracing tracing = Tracing.of(context);
+        if (tracing != null) {
+            tracing.begin();
+        }
         DeviceRanges.remove(segment, () -> {
             try (Arena arena = Arena.ofConfined()) {
                 MemorySegment error = Call.newError(arena);
                 Call.check(downcall.invoke(context.library().address(downcall), context.handle(), segment, error), error);
             }
         });
+        if (tracing != null) {
+            tracing.end(operation, segment.byteSize());
+        }
     }
 
     /** How much memory is in use. */
@@ -131,6 +145,10 @@ public final class NativeMemory {
         }
         DeviceRanges.requireCopyable(stream, "memory_copy", "destination", destination);
         DeviceRanges.requireCopyable(stream, "memory_copy", "source", source);
+        Tracing tracing = Tracing.of(stream);
+        if (tracing != null) {
+            tracing.begin();
+        }
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment error = Call.newError(arena);
             MemorySegment function = stream.library().address(COPY);
@@ -138,6 +156,9 @@ public final class NativeMemory {
                     Downcall.status(() ->
                             (int) COPY.handle().invokeExact(function, stream.handle(), destination, source, source.byteSize(), error)),
                     error);
+            if (tracing != null) {
+                tracing.end("memory_copy", source.byteSize());
+            }
         }
     }
 
@@ -147,12 +168,19 @@ public final class NativeMemory {
             throw GatunException.invalid("memory_clear", "the segment must be native memory and not read-only");
         }
         DeviceRanges.requireReachable(stream, "memory_clear", "the segment", segment);
+        Tracing tracing = Tracing.of(stream);
+        if (tracing != null) {
+            tracing.begin();
+        }
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment error = Call.newError(arena);
             MemorySegment function = stream.library().address(CLEAR);
             Call.check(
                     Downcall.status(() -> (int) CLEAR.handle().invokeExact(function, stream.handle(), segment, segment.byteSize(), error)),
                     error);
+            if (tracing != null) {
+                tracing.end("memory_clear", segment.byteSize());
+            }
         }
     }
 }

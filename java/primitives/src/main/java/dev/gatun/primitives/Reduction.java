@@ -66,6 +66,7 @@ public final class Reduction {
      */
     public static void reduce(GatunStream stream, Kind kind, Operand x, Operand y, MemorySegment workspace) {
         try (Call call = new Call(stream, REDUCTION, DESC)) {
+            call.detail(kind);
             call.set(OPERATION, kind.code);
             call.runWithWorkspace(workspace, call.input(X, "x", x), call.output(Y, "y", y));
         }

@@ -74,6 +74,12 @@ final class Struct {
         return name;
     }
 
+    /** The name of the field at an offset. */
+    String field(long offset) {
+        String place = ":" + offset + ":";
+        return fields.stream().filter(f -> f.contains(place)).map(f -> f.substring(0, f.indexOf(':'))).findFirst().orElseThrow();
+    }
+
     long size() {
         boolean wide = fields.stream().anyMatch(f -> f.endsWith("64") || f.endsWith("layout"));
         long alignment = wide ? 8 : 4;
