@@ -24,16 +24,18 @@ constexpr int kGemmRegisters = 32;
 constexpr int kGemmRegisters = 16;
 #endif
 constexpr int gemm_block_rows(int vectors) {
-  if (kGemmRegisters == 32) return vectors == 3 ? 9 : 14;
+  if (kGemmRegisters == 32) return vectors == 4 ? 6 : vectors == 3 ? 9 : 14;
   return vectors == 3 ? 4 : vectors == 2 ? 6 : 12;
 }
 // Rows of an outer-product block: divides the usual numbers of channels.
 constexpr int kGemmOuterRows = kGemmRegisters == 32 ? 8 : 4;
 
-// Width of the next panel when `columns` are left: three vectors, but never so that a lone one remains for a second panel.
+// Width of the next panel when `columns` are left: three vectors, but never so that a lone one remains for a second panel. Four where that
+// leaves no narrower panel: six addresses of A stay in registers, fourteen do not.
 HWY_INLINE int gemm_panel_vectors(int64_t columns) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
   const int64_t vectors = (columns + lanes - 1) / lanes;
+  if (kGemmRegisters == 32 && vectors % 4 == 0 && vectors % 3 != 0) return 4;
   return vectors == 1 ? 1 : vectors == 2 || vectors == 4 ? 2 : 3;
 }
 
@@ -128,6 +130,9 @@ HWY_INLINE void gemm_panels(const float* a, const int64_t* a_offset, const GemmR
     switch (vectors) {
       case 1: gemm_panel<1>(a, a_offset, runs, panel, c + n, c_offset, rows, columns - n, start, resume); break;
       case 2: gemm_panel<2>(a, a_offset, runs, panel, c + n, c_offset, rows, columns - n, start, resume); break;
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
+      case 4: gemm_panel<4>(a, a_offset, runs, panel, c + n, c_offset, rows, columns - n, start, resume); break;
+#endif
       default: gemm_panel<3>(a, a_offset, runs, panel, c + n, c_offset, rows, columns - n, start, resume); break;
     }
     n += vectors * lanes;
@@ -179,6 +184,13 @@ HWY_NOINLINE void gemm_outer_block(const float* a, const float* b, const GemmLin
   }
 }
 
+// Width of the next block of columns.
+HWY_INLINE int gemm_outer_vectors(int64_t columns) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
+  const int64_t vectors = (columns + lanes - 1) / lanes;
+  return vectors == 1 ? 1 : vectors == 2 || vectors == 4 ? 2 : 3;
+}
+
 template <int kRows>
 HWY_INLINE void gemm_outer_rows(const float* a, const float* b, const GemmLines& lines, float* c, int64_t ldc, int vectors, bool clear) {
   switch (vectors) {
@@ -195,7 +207,7 @@ HWY_INLINE void gemm_outer(const float* a, const float* b, const GemmLines& line
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
   constexpr int kRows = kGemmOuterRows;
   for (int64_t n = 0; n < columns;) {
-    const int vectors = gemm_panel_vectors(columns - n);
+    const int vectors = gemm_outer_vectors(columns - n);
     int64_t r = 0;
     for (; r + kRows <= rows; r += kRows) gemm_outer_rows<kRows>(a + r, b + n, lines, c + r * ldc + n, ldc, vectors, clear);
     if (kRows > 4 && r + 4 <= rows) {
