@@ -69,14 +69,25 @@ HWY_INLINE VF tanh(F32 d, VF x) {
   return hn::IfThenElse(hn::Lt(size, hn::Set(d, 0.625f)), near, far);
 }
 
+// 1 / x for normal, finite x > 0, relative error below 1 ulp. A division of 16 lanes takes as long as 20 multiply-adds.
+HWY_INLINE VF reciprocal(F32 d, VF x) {
+  const VF one = hn::Set(d, 1.0f);
+#if HWY_TARGET == HWY_AVX3
+  // 14 bits, and one step of Newton's: 2^-28 before rounding
+  const VF t{_mm512_rcp14_ps(x.raw)};
+  return hn::MulAdd(t, hn::NegMulAdd(x, t, one), t);
+#else
+  return hn::Div(one, x);
+#endif
+}
+
 // For z >= 0: tail = P(Z > z) of a standard normal Z, relative error below 7e-7 + z² 6e-8 (0 beyond z = 13.2); bell = e^(-z²/2).
 // Φ(x) = tail for x = -z, 1 - tail for x = z; erf(x) = 1 - 2 tail(x √2).
 HWY_INLINE void normal_tail(F32 d, VF z, VF& tail, VF& bell) {
   static constexpr float kTail[] = {1.196263897e-01f,  1.207983580e-01f, 9.963749601e-02f,  1.294691901e-01f,
                                     -5.539382577e-02f, 2.082065817e-01f, -1.582759855e-01f, 3.593173142e-02f};
-  const VF one = hn::Set(d, 1.0f);
-  const VF t = hn::Div(one, hn::MulAdd(hn::Set(d, 0.3f), z, one));
-  bell = exp(d, hn::Mul(hn::Mul(z, z), hn::Set(d, -0.5f)));
+  const VF t = reciprocal(d, hn::MulAdd(hn::Set(d, 0.3f), z, hn::Set(d, 1.0f)));
+  bell = exp_nonpositive(d, hn::Mul(hn::Mul(z, z), hn::Set(d, -0.5f)));
   tail = hn::Mul(hn::Mul(polynomial(d, t, kTail), t), bell);
 }
 
