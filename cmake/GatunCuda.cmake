@@ -48,6 +48,9 @@ foreach(file ${files})
     list(APPEND GATUN_CUDA_BORDER $<TARGET_OBJECTS:${operation}_cuda_border>)
   endif()
 endforeach()
+# The CPU's alone: elsewhere there is only the border, which says so.
+gatun_cuda_host(matmul_cuda_border "${border}/matmul.cpp")
+list(APPEND GATUN_CUDA_BORDER $<TARGET_OBJECTS:matmul_cuda_border>)
 
 if(GATUN_NVCC)
   set(objects "")

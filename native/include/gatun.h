@@ -22,6 +22,7 @@
 #include "gatun/gemm.h"
 #include "gatun/info_nce.h"
 #include "gatun/kmeans.h"
+#include "gatun/matmul.h"
 #include "gatun/l2_normalize.h"
 #include "gatun/optimizer.h"
 #include "gatun/pooling.h"

@@ -32,7 +32,7 @@ extern "C" {
 #endif
 
 /** Raised whenever a struct or a signature changes; checked when a library is loaded. */
-#define GATUN_ABI_VERSION 3
+#define GATUN_ABI_VERSION 4
 
 /** Largest number of dimensions a layout can have. */
 #define GATUN_MAX_RANK 5

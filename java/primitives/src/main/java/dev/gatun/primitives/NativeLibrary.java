@@ -29,7 +29,7 @@ import java.util.concurrent.ConcurrentHashMap;
  */
 public final class NativeLibrary {
     /** The interface these bindings were written for; {@code GATUN_ABI_VERSION} of the header. */
-    static final int ABI_VERSION = 3;
+    static final int ABI_VERSION = 4;
 
     private static final Downcall VERSION = Downcall.of("gatun_abi_version", "i32()");
     private static final Downcall ABI_DESCRIBE = Downcall.of("gatun_abi_describe", "i32(ptr,u64,ptr,ptr)");

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/matmul/plan.h"
+
+#include <algorithm>
+
+#include "gatun/matmul.h"
+
+namespace gatun {
+
+namespace {
+
+constexpr int64_t kDepth = 384;              // of a block: a panel of B stays in the first-level cache
+constexpr int64_t kResident = 192 * 1024;    // floats of B that stay in a second-level cache of 1 MiB beside the rest
+constexpr int64_t kBlock = 96 * 1024;        // floats of a block of B that is one of many
+constexpr int64_t kTasks = 64;               // at most, down a resident B
+constexpr int64_t kFewTiles = 16;            // tasks that a product should have before K is split
+constexpr int64_t kSplits = 8;
+constexpr int64_t kSplitDepth = 512;         // at least
+constexpr int64_t kMostPartials = 4 << 20;   // floats
+constexpr double kSerialWork = 1 << 17;      // multiply-adds for which a second thread is not worth waking
+
+int64_t round_up(int64_t value, int64_t step) { return chunk_count(value, step) * step; }
+int64_t aligned(int64_t floats) { return round_up(floats, 16); }
+
+}  // namespace
+
+MatmulPlan matmul_plan(const MatmulCall& call, int threads, int64_t tile_rows, int64_t tile_columns, int64_t lanes) {
+  MatmulPlan p{};
+  const int64_t m = call.m, n = call.n, k = call.k;
+  p.packed_columns = round_up(n, lanes);
+  const double work = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+  p.threads = work < kSerialWork ? 1 : threads;
+
+  // Gradients of weights: a small C and a long K.
+  p.rows = round_up(std::max<int64_t>(m, 1), tile_rows);
+  p.columns = round_up(std::max<int64_t>(n, 1), tile_columns);
+  p.splits = 1;
+  const int64_t tiles = chunk_count(m, 8 * tile_rows) * chunk_count(n, 8 * tile_columns);
+  if (tiles < kFewTiles && m * n > 0) {
+    p.splits = std::min({kSplits, k / kSplitDepth, kMostPartials / (m * n)});
+  }
+  p.k_block = round_up(chunk_count(std::max<int64_t>(k, 1), chunk_count(std::max<int64_t>(k, 1), kDepth)), 16);
+  if (p.splits > 1) {
+    p.k_block = std::clamp<int64_t>(kBlock / p.packed_columns / 16 * 16, 64, p.k_block);
+    p.shared_b = false;
+    p.split_depth = round_up(chunk_count(k, p.splits), p.k_block);
+    p.splits = chunk_count(k, p.split_depth);
+    p.n_block = p.columns;
+    p.inner_rows = 8 * tile_rows;
+  } else {
+    p.splits = 1;
+    p.split_depth = std::max<int64_t>(k, 1);
+    p.shared_b = true;
+    const bool resident = k * p.packed_columns <= kResident;
+    p.n_block = resident ? p.columns : std::max(tile_columns, kBlock / p.k_block / tile_columns * tile_columns);
+    p.rows = resident ? round_up(chunk_count(std::max<int64_t>(m, 1), kTasks), tile_rows) : 16 * tile_rows;
+    p.inner_rows = !resident ? p.rows : call.a.transposed ? std::min(p.rows, 8 * tile_rows) : tile_rows;
+  }
+  p.down = chunk_count(m, p.rows);
+  // A few rows: the columns are shared out.
+  if (p.splits == 1 && p.down > 0 && p.down < kFewTiles) {
+    p.columns = std::max(round_up(chunk_count(n, kFewTiles / p.down), tile_columns), 2 * tile_columns);
+  }
+  p.across = chunk_count(n, p.columns);
+  p.n_block = std::min(p.n_block, p.columns);
+  p.n_pack = tile_columns;
+  p.statistics_first = call.a.prologue == GATUN_MATMUL_LAYER_NORM && p.across > 1;
+  // An odd number of cache lines: rows of a tile fall into different sets.
+  p.a_step = (p.k_block / 16 | 1) * 16;
+  if (p.a_step < p.k_block + lanes) p.a_step += 32;
+
+  int64_t at = 0;
+  const auto take = [&](int64_t floats) {
+    const int64_t start = at;
+    at += aligned(floats);
+    return start;
+  };
+  if (call.scale_m.data != nullptr) p.scale_m_at = take(m);
+  if (call.scale_k.data != nullptr) p.scale_k_at = take(k);
+  if (p.shared_b) p.b_at = take(k * p.packed_columns);
+  p.splits_at = p.splits > 1 ? take(p.splits * m * n) : -1;
+  if (call.a_sums != nullptr) p.sums_at = take(p.splits * m);
+  p.thread_at = at;
+  const int64_t inner = round_up(std::min(p.inner_rows, std::max<int64_t>(m, 1)), tile_rows);
+  p.thread_b = aligned(std::max(inner * p.a_step, chunk_count(inner, tile_rows) * (p.k_block * tile_rows + lanes)));
+  p.thread_c = p.thread_b + (p.shared_b ? 0 : aligned(p.k_block * p.n_block));
+  p.thread_step = p.thread_c + (p.splits == 1 && k > p.k_block ? aligned(inner * p.columns) : 0);
+  p.size = at + p.threads * p.thread_step;
+  return p;
+}
+
+}  // namespace gatun
