@@ -109,7 +109,7 @@ test-java: $(BUILD)/setup-test.stamp gatun data
 test: test-native test-java
 
 bench: gatun
-	@$(MVN) -q -Dmaven.test.skip=true -pl benchmarks -am package
+	@$(MVN) -q -Dmaven.test.skip=true -Ppeers -pl benchmarks -am package
 	@cmake/bench.sh $(OP)
 
 install: gatun

@@ -1,19 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# bench.sh [OPERATION]: runs the JMH benchmarks of one operation (or all) after the ceilings, and writes build/bench.json.
+# bench.sh [OPERATION...] [OPTION...]: ours beside the peers; --help names the options. `make bench` builds what it runs.
+# For trying, seconds a row: cmake/bench.sh attention --quick --rows 64x3x37
 set -eu
 cd "$(dirname "$0")/.."
-pattern="dev.gatun.benchmarks.*"
-if [ -n "${1:-}" ]; then
-  # Without this a mistyped name would measure the ceilings alone and look like a success.
-  operation=$(echo "$1" | tr -d _)
-  if ! ls benchmarks/src/main/java/dev/gatun/benchmarks | grep -qi "^${operation}Benchmark\.java$"; then
-    echo "No benchmark for '$1'; there are: $(ls kernels | grep -vx -e common -e testing | tr '\n' ' ')" >&2
-    exit 1
-  fi
-  pattern="(?i)dev.gatun.benchmarks.(Ceiling|$operation)Benchmark.*"
+jar=build/java/benchmarks/gatun-benchmarks-0.1.0.jar
+if [ ! -e "$jar" ]; then
+  echo "Not built yet: make bench, or cmake/maven.sh -q -Dmaven.test.skip=true -Ppeers -pl benchmarks -am package" >&2
+  exit 1
 fi
-exec "$(cmake/jdk.sh)/bin/java" --enable-native-access=ALL-UNNAMED -Dgatun.library="$PWD/build/native/libgatun.so" \
-  -cp "build/java/benchmarks/*" org.openjdk.jmh.Main "$pattern" \
-  -jvmArgsAppend "--enable-native-access=ALL-UNNAMED -Dgatun.library=$PWD/build/native/libgatun.so -Dorg.bytedeco.javacpp.maxPhysicalBytes=0" \
-  -rf json -rff build/bench.json
+exec "$(cmake/jdk.sh)/bin/java" --enable-native-access=ALL-UNNAMED --sun-misc-unsafe-memory-access=allow -Dgatun.library="$PWD/build/native/libgatun.so" \
+  -Dgatun.commit="$(git describe --always --dirty 2> /dev/null || echo unknown)" \
+  -cp "$jar:$(cat build/java/benchmarks/class-path)" dev.gatun.benchmarks.suite.Bench "$@"

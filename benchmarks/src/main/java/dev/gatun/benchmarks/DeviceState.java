@@ -5,8 +5,10 @@ import dev.gatun.primitives.DType;
 import dev.gatun.primitives.GatunContext;
 import dev.gatun.primitives.GatunStream;
 import dev.gatun.primitives.Layout;
+import dev.gatun.primitives.NativeLibrary;
 import dev.gatun.primitives.Operand;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.SplittableRandom;
 import org.openjdk.jmh.annotations.Level;
@@ -15,6 +17,7 @@ import org.openjdk.jmh.annotations.Scope;
 import org.openjdk.jmh.annotations.Setup;
 import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.TearDown;
+import tools.jackson.databind.json.JsonMapper;
 
 /** A device and memory for one benchmark. */
 @State(Scope.Thread)
@@ -43,6 +46,16 @@ public class DeviceState {
     public Operand empty(DType dtype, long... shape) {
         Layout layout = Layout.of(dtype, shape);
         return new Operand(arena.allocate(Math.max(layout.spanBytes(), 1), 64), layout);
+    }
+
+    /** The instruction set in use. */
+    String isa() {
+        return JsonMapper.shared().readTree(NativeLibrary.cpu().info()).path("isa").asString("");
+    }
+
+    /** Workspace, at least one byte. */
+    public MemorySegment bytes(long count) {
+        return empty(DType.U8, Math.max(count, 1)).segment();
     }
 
     /** Standard normal values: zeros would run faster than data. */

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.benchmarks;
+
+import dev.gatun.benchmarks.torch.Torch;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.concurrent.TimeUnit;
+import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.BenchmarkMode;
+import org.openjdk.jmh.annotations.Fork;
+import org.openjdk.jmh.annotations.Level;
+import org.openjdk.jmh.annotations.Measurement;
+import org.openjdk.jmh.annotations.Mode;
+import org.openjdk.jmh.annotations.OutputTimeUnit;
+import org.openjdk.jmh.annotations.Param;
+import org.openjdk.jmh.annotations.Scope;
+import org.openjdk.jmh.annotations.Setup;
+import org.openjdk.jmh.annotations.State;
+import org.openjdk.jmh.annotations.TearDown;
+import org.openjdk.jmh.annotations.Warmup;
+
+/**
+ * An operation, ours beside the peers'. An invocation is a round: the ceilings, ours and each form of the peer take turns of some 50 ms, because the
+ * speed of a shared machine drifts within seconds by more than the differences looked for. The time of the round says nothing; each contender's time
+ * is a secondary result of {@link RoundProfiler}. Whether PyTorch takes part is decided by system property {@code gatun.peer} (djl or presets),
+ * in whose process nothing else may be linked with the other build.
+ */
+@State(Scope.Thread)
+@BenchmarkMode(Mode.SingleShotTime)
+@OutputTimeUnit(TimeUnit.MILLISECONDS)
+@Fork(1)
+@Warmup(iterations = 1)
+@Measurement(iterations = 11)
+public abstract class Comparison {
+    private static final long TURN_NANOS = 50_000_000;
+    private static final long CEILING_NANOS = 15_000_000;
+    /** OpenMP's threads of whoever came before still spin this long. */
+    private static final long SETTLE_MILLIS = 10;
+    /** Caches, threads and clock find their way again in this time, untimed. */
+    private static final long REWARM_NANOS = 3_000_000;
+
+    @Param("2")
+    public int threads;
+
+    private DeviceState device;
+    private List<Contender> contenders;
+    private int[] repetitions;
+    private int first;
+
+    /** Adds the contenders of this row. */
+    protected abstract void prepare(DeviceState device, Contest contest);
+
+    /** The operation's name: the script of its peers has it. */
+    protected String operation() {
+        return getClass().getSimpleName().replaceFirst("Benchmark.*", "");
+    }
+
+    @Setup(Level.Trial)
+    public final void open() {
+        device = new DeviceState();
+        device.threads = threads;
+        device.open();
+        Contest contest = new Contest(device, Peer.torch(threads), operation());
+        prepare(device, contest);
+        contest.check();
+        contest.addCeilings();
+        contenders = contest.contenders();
+        repetitions = contenders.stream().mapToInt(Comparison::repetitions).toArray();
+        RoundProfiler.begin(contest.row());
+    }
+
+    @TearDown(Level.Trial)
+    public final void close() {
+        device.close();
+    }
+
+    /** Warms up, and counts the calls of a turn. */
+    private static int repetitions(Contender contender) {
+        long turn = contender.kind() == Contender.Kind.CEILING ? CEILING_NANOS : TURN_NANOS;
+        long fastest = Long.MAX_VALUE;
+        long start = System.nanoTime();
+        for (int call = 0; call < 2 || (System.nanoTime() - start < turn && call < 1000); call++) {
+            long before = System.nanoTime();
+            contender.work().run();
+            fastest = Math.min(fastest, System.nanoTime() - before);
+        }
+        return Math.clamp(turn / Math.max(fastest, 1), 1, 1_000_000);
+    }
+
+    @Benchmark
+    public final void round() {
+        // Nobody always comes after the same neighbour's heat and cache.
+        first++;
+        for (int i = 0; i < contenders.size(); i++) {
+            int turn = (first + i) % contenders.size();
+            RoundProfiler.add(contenders.get(turn), turn(contenders.get(turn), repetitions[turn]));
+        }
+    }
+
+    /** Nanoseconds a call. */
+    private static double turn(Contender contender, int repetitions) {
+        try {
+            Thread.sleep(SETTLE_MILLIS);
+        } catch (InterruptedException e) {
+            throw new IllegalStateException(e);
+        }
+        if (repetitions > 1) {
+            long warm = System.nanoTime();
+            do {
+                contender.work().run();
+            } while (System.nanoTime() - warm < REWARM_NANOS);
+        }
+        long start = System.nanoTime();
+        for (int i = 0; i < repetitions; i++) {
+            contender.work().run();
+        }
+        return (double) (System.nanoTime() - start) / repetitions;
+    }
+
+    /** The peer of this process. */
+    private static final class Peer {
+        private static Optional<Torch> torch;
+
+        static synchronized Optional<Torch> torch(int threads) {
+            if (torch == null) {
+                String build = System.getProperty("gatun.peer", "");
+                torch = build.isEmpty()
+                        ? Optional.empty()
+                        : Optional.of(Torch.open(Torch.Build.valueOf(build.toUpperCase(Locale.ROOT)), threads));
+            }
+            return torch;
+        }
+    }
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.benchmarks.suite;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import tools.jackson.databind.json.JsonMapper;
+
+/** Measures operations beside their peers, one process an environment. */
+@Command(name = "bench", mixinStandardHelpOptions = true, description = "Ours beside PyTorch, in the same process and by turns.")
+public final class Bench implements Callable<Integer> {
+    @Parameters(paramLabel = "OPERATION", description = "Operations to measure, as in kernels/; all where none is given.")
+    private List<String> operations = List.of();
+
+    @Option(names = "--rows", paramLabel = "REGEX", description = "Only rows whose parameters match, as in '64x3x197.*forward$'.")
+    private String rows = "";
+
+    @Option(names = "--peers", split = ",", paramLabel = "NAME", description = "Environments of peers; all where none is given.")
+    private List<String> environments = List.of();
+
+    @Option(names = "--rounds", paramLabel = "N", description = "Rounds a row, where not what the benchmark says.")
+    private int rounds;
+
+    @Option(names = "--threads", paramLabel = "N", description = "Threads of both sides.")
+    private int threads = 2;
+
+    @Option(names = "--quick", description = "For trying: djl alone, 5 rounds, nothing is recorded.")
+    private boolean quick;
+
+    @Override
+    public Integer call() throws IOException, InterruptedException {
+        List<RowKey> keys = keys();
+        List<PeerEnvironment> processes = environments();
+        Path part = Files.createTempFile("gatun-bench", ".jsonl");
+        Progress progress = new Progress(0, keys.size() * processes.size(), System.currentTimeMillis());
+        boolean failed = false;
+        try {
+            for (PeerEnvironment environment : processes) {
+                failed |= fork(environment, keys, part, progress) != 0;
+                progress = new Progress(progress.done() + keys.size(), progress.total(), progress.started());
+            }
+            List<Measured> measured = new ArrayList<>();
+            for (String line : Files.readAllLines(part)) {
+                measured.add(JsonMapper.shared().readValue(line, Measured.class));
+            }
+            failed |= measured.size() < progress.total() || measured.stream().anyMatch(row -> !row.failure().isEmpty());
+        } finally {
+            Files.deleteIfExists(part);
+        }
+        return failed ? 1 : 0;
+    }
+
+    private List<RowKey> keys() {
+        List<RowKey> all = RowKey.all();
+        List<String> names = operations.stream().map(name -> name.replace("_", "").toLowerCase(Locale.ROOT)).toList();
+        List<String> known = all.stream().map(key -> key.operation().replace("_", "")).distinct().toList();
+        for (String name : names) {
+            if (!known.contains(name)) {
+                throw new CommandLine.ParameterException(
+                        new CommandLine(this),
+                        "No benchmark for '" + name + "'; there are: "
+                                + all.stream().map(RowKey::operation).distinct().collect(Collectors.joining(" ")));
+            }
+        }
+        Pattern pattern = Pattern.compile(rows);
+        List<RowKey> keys = all.stream()
+                .filter(key -> names.isEmpty() || names.contains(key.operation().replace("_", "")))
+                .filter(key -> pattern.matcher(key.label()).find())
+                .toList();
+        if (keys.isEmpty()) {
+            throw new CommandLine.ParameterException(new CommandLine(this), "No row matches " + rows);
+        }
+        return keys;
+    }
+
+    private List<PeerEnvironment> environments() {
+        List<PeerEnvironment> all = PeerEnvironment.all();
+        if (environments.isEmpty()) {
+            return quick ? all.subList(0, 1) : all;
+        }
+        return environments.stream()
+                .map(name -> all.stream()
+                        .filter(environment -> environment.name().equals(name))
+                        .findAny()
+                        .orElseThrow(() -> new CommandLine.ParameterException(
+                                new CommandLine(this),
+                                "No peers '" + name + "'; there are: "
+                                        + all.stream().map(PeerEnvironment::name).collect(Collectors.joining(" ")))))
+                .toList();
+    }
+
+    private int fork(PeerEnvironment environment, List<RowKey> keys, Path part, Progress progress) throws IOException, InterruptedException {
+        BenchFork.Order order = new BenchFork.Order(
+                environment, keys, threads, rounds > 0 ? rounds : quick ? 5 : 0, System.getProperty("gatun.commit", ""), part.toString(), progress);
+        Path file = Files.createTempFile("gatun-bench", ".json");
+        try {
+            Files.write(file, JsonMapper.shared().writeValueAsBytes(order));
+            List<String> command = new ArrayList<>();
+            command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+            command.addAll(environment.javaOptions());
+            command.addAll(Arrays.asList("-cp", System.getProperty("java.class.path"), BenchFork.class.getName(), file.toString()));
+            ProcessBuilder builder = new ProcessBuilder(command).inheritIO();
+            builder.environment().putAll(environment.variables());
+            return builder.start().waitFor();
+        } finally {
+            Files.deleteIfExists(file);
+        }
+    }
+
+    public static void main(String[] arguments) {
+        System.exit(new CommandLine(new Bench()).execute(arguments));
+    }
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.benchmarks.suite;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * A process with one build of PyTorch, set as it is fastest, and ours beside it.
+ *
+ * @param name djl, presets, djl-default-allocator ...
+ * @param build djl or presets
+ * @param variables of the process's environment
+ */
+record PeerEnvironment(String name, String build, Map<String, String> variables) {
+    /** Blocks up to 4 GiB are reused instead of being given back to the system and faulted in again, page by page. */
+    private static final Map<String, String> TUNED =
+            Map.of("MALLOC_MMAP_THRESHOLD_", "4294967296", "MALLOC_TRIM_THRESHOLD_", "8589934592", "MALLOC_TOP_PAD_", "268435456");
+
+    /** All of ours and all of PyTorch's libraries at AVX2. */
+    private static final Map<String, String> AVX2 = Map.of(
+            "GATUN_ISA", "avx2",
+            "ATEN_CPU_CAPABILITY", "avx2",
+            "ONEDNN_MAX_CPU_ISA", "AVX2",
+            "DNNL_MAX_CPU_ISA", "AVX2",
+            "MKL_ENABLE_INSTRUCTIONS", "AVX2",
+            "MKL_CBWR", "");
+
+    static List<PeerEnvironment> all() {
+        return List.of(
+                of("djl", "djl", TUNED),
+                of("presets", "presets", TUNED),
+                of("djl-default-allocator", "djl", Map.of()),
+                of("presets-default-allocator", "presets", Map.of()),
+                of("djl-avx2", "djl", TUNED, AVX2),
+                of("presets-avx2", "presets", TUNED, AVX2));
+    }
+
+    @SafeVarargs
+    private static PeerEnvironment of(String name, String build, Map<String, String>... parts) {
+        Map<String, String> variables = new LinkedHashMap<>();
+        variables.put("MKL_THREADING_LAYER", "GNU");
+        for (Map<String, String> part : parts) {
+            part.forEach((key, value) -> {
+                if (!value.isEmpty()) {
+                    variables.put(key, value);
+                }
+            });
+        }
+        return new PeerEnvironment(name, build, variables);
+    }
+
+    boolean tuned() {
+        return variables.containsKey("MALLOC_MMAP_THRESHOLD_");
+    }
+
+    List<String> javaOptions() {
+        List<String> options = new ArrayList<>(List.of(
+                "--enable-native-access=ALL-UNNAMED",
+                "-Xmx4g",
+                "-Dgatun.peer=" + build,
+                // resident memory is not Java's to judge where a peer allocates beside it
+                "-Dorg.bytedeco.javacpp.maxPhysicalBytes=0",
+                "-Dorg.bytedeco.javacpp.maxBytes=0",
+                "-Dorg.bytedeco.openblas.load=mkl",
+                "-Djmh.ignoreLock=true",
+                // of libraries, about themselves
+                "--sun-misc-unsafe-memory-access=allow",
+                "-Dslf4j.internal.verbosity=ERROR"));
+        String library = System.getProperty("gatun.library");
+        if (library != null) {
+            options.add("-Dgatun.library=" + library);
+        }
+        return options;
+    }
+}
