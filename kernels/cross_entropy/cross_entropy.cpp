@@ -21,22 +21,38 @@ struct RowSums {
   float exps, targets, dot;  // Σ e^s, Σ t, Σ t s with s = (x - largest) scale
 };
 
-// All three sums in one sweep; without targets (NULL) only the first.
+// Σ e^s of a row, and with targets Σ t and Σ t s, as sums of one lane each.
+struct VectorSums {
+  VF exps, targets, dot;
+};
+
+template <bool kSoft, class Part>
+HWY_INLINE void add_to(VectorSums& sums, const float* x, const float* t, VF offset, VF factor, const Part& part) {
+  const F32 d;
+  const VF s = hn::Mul(hn::Sub(part.load(x), offset), factor);
+  sums.exps = hn::Add(sums.exps, part.keep(exp_nonpositive(d, s)));
+  if constexpr (kSoft) {
+    const VF target = part.load(t);
+    sums.targets = hn::Add(sums.targets, target);
+    // 0 · −inf is 0 here: a masked class without a target costs nothing.
+    sums.dot = hn::Add(sums.dot, hn::IfThenZeroElse(hn::Eq(target, hn::Zero(d)), hn::Mul(target, s)));
+  }
+}
+
+// All sums in one sweep, two vectors at a time: chains of additions are shorter than the exponentials between them.
+template <bool kSoft>
 HWY_INLINE RowSums sums_of(const float* x, const float* t, int64_t n, float scale, float largest) {
   const F32 d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const VF factor = hn::Set(d, scale), offset = hn::Set(d, largest), zero = hn::Zero(d);
-  VF exps = zero, targets = zero, dot = zero;
-  for_vectors(n, [&](int64_t c, auto part) HWY_ATTR {
-    const VF s = hn::Mul(hn::Sub(part.load(x + c), offset), factor);
-    exps = hn::Add(exps, part.keep(exp(d, s)));
-    if (t != nullptr) {
-      const VF target = part.load(t + c);
-      targets = hn::Add(targets, target);
-      // 0 · −inf is 0 here: a masked class without a target costs nothing.
-      dot = hn::Add(dot, hn::IfThenZeroElse(hn::Eq(target, zero), hn::Mul(target, s)));
-    }
-  });
-  return {sum_lanes(d, exps), sum_lanes(d, targets), sum_lanes(d, dot)};
+  VectorSums a{zero, zero, zero}, b = a;
+  int64_t i = 0;
+  for (; i + 2 * lanes <= n; i += 2 * lanes) {
+    add_to<kSoft>(a, x + i, t + i, offset, factor, WholeVector{});
+    add_to<kSoft>(b, x + i + lanes, t + i + lanes, offset, factor, WholeVector{});
+  }
+  for_vectors(n - i, [&](int64_t c, auto part) HWY_ATTR { add_to<kSoft>(a, x + i + c, t + i + c, offset, factor, part); });
+  return {sum_lanes(d, hn::Add(a.exps, b.exps)), sum_lanes(d, hn::Add(a.targets, b.targets)), sum_lanes(d, hn::Add(a.dot, b.dot))};
 }
 
 void forward(int threads, Rows<const float> logits, const CrossEntropyTargets& targets, float* loss, float* lse, float temperature) {
@@ -52,7 +68,7 @@ void forward(int threads, Rows<const float> logits, const CrossEntropyTargets& t
       continue;
     }
     const float* t = targets.soft ? targets.soft + r * targets.soft_stride : nullptr;
-    const RowSums sums = sums_of(x, t, columns, scale, largest);
+    const RowSums sums = t != nullptr ? sums_of<true>(x, t, columns, scale, largest) : sums_of<false>(x, x, columns, scale, largest);
     const float log_sum = std::log(sums.exps);
     if (lse != nullptr) lse[r] = largest * scale + log_sum;
     if (t != nullptr) {
@@ -70,9 +86,17 @@ void forward(int threads, Rows<const float> logits, const CrossEntropyTargets& t
 
 HWY_INLINE float sum_row(const float* x, int64_t n) {
   const F32 d;
-  VF sum = hn::Zero(d);
-  for_vectors(n, [&](int64_t c, auto part) HWY_ATTR { sum = hn::Add(sum, part.load(x + c)); });
-  return sum_lanes(d, sum);
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  VF a = hn::Zero(d), b = a, c = a, e = a;
+  int64_t i = 0;
+  for (; i + 4 * lanes <= n; i += 4 * lanes) {
+    a = hn::Add(a, hn::LoadU(d, x + i));
+    b = hn::Add(b, hn::LoadU(d, x + i + lanes));
+    c = hn::Add(c, hn::LoadU(d, x + i + 2 * lanes));
+    e = hn::Add(e, hn::LoadU(d, x + i + 3 * lanes));
+  }
+  for_vectors(n - i, [&](int64_t at, auto part) HWY_ATTR { a = hn::Add(a, part.load(x + i + at)); });
+  return sum_lanes(d, hn::Add(hn::Add(a, b), hn::Add(c, e)));
 }
 
 // The exponentials wait in dlogits, whose row is in the first-level cache, until their sum is known.
