@@ -1,34 +1,80 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/sinkhorn/sinkhorn.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "hwy/cache_control.h"
 #include "kernels/common/isa.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/sinkhorn/sinkhorn.cpp"
 #include "hwy/foreach_target.h"
-#include "kernels/common/simd-inl.h"
+#include "kernels/sinkhorn/sinkhorn_sweep-inl.h"
 
 #ifndef GATUN_SINKHORN_PARTS_
 #define GATUN_SINKHORN_PARTS_
 namespace gatun {
 
-// Samples are cut into parts by their number alone; each part has its own partial sums, which are added in order.
+// Samples are cut into parts by the shape alone; each part has its own partial sums, which are added in order.
 struct SinkhornParts {
   static constexpr int64_t kMost = 64;
-  static constexpr int64_t kFewestRows = 32;
+  static constexpr int64_t kFewestRows = 16, kFewestElements = 131072;
   int64_t rows;   // of a part
   int64_t count;  // of parts
   int64_t width;  // prototypes, rounded up to whole cache lines
   SinkhornParts(int64_t samples, int64_t prototypes) {
-    rows = std::max(kFewestRows, chunk_count(samples, kMost));
+    count = kMost;
+    while (count > 1 && (samples < kFewestRows * count || samples * prototypes < kFewestElements * count)) count /= 2;
+    rows = std::max<int64_t>(1, chunk_count(samples, count));
     count = chunk_count(samples, rows);
     width = chunk_count(prototypes, 16) * 16;
   }
 };
+
+// The workspace of sweeps: u, the sums of the one-call form, the sums of each part, a few rows for each thread (no more threads than parts), the range of
+// each part. The wide form puts its f64 vectors in the same bytes.
+struct SinkhornMemory {
+  static constexpr int64_t kScratchRows = 4;
+  float *u, *sums, *partial, *scratch;
+  SinkhornRange* ranges;
+  SinkhornMemory(const SinkhornParts& parts, void* workspace)
+      : u(static_cast<float*>(workspace)),
+        sums(u + parts.width),
+        partial(sums + parts.width),
+        scratch(partial + parts.count * parts.width),
+        ranges(reinterpret_cast<SinkhornRange*>(scratch + parts.count * kScratchRows * parts.width)) {}
+  static size_t bytes(const SinkhornParts& parts) {
+    return static_cast<size_t>((2 + (1 + kScratchRows) * parts.count) * parts.width) * sizeof(float) +
+           static_cast<size_t>(parts.count) * sizeof(SinkhornRange);
+  }
+};
+
+inline bool finite(SinkhornRange range) { return !std::isnan(range.minimum) && !std::isnan(range.maximum); }
+
+inline SinkhornRange join(const SinkhornRange* ranges, int64_t count) {
+  SinkhornRange result{std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()};
+  for (int64_t part = 0; part < count; ++part) {
+    if (!finite(ranges[part])) return ranges[part];
+    result.minimum = std::min(result.minimum, ranges[part].minimum);
+    result.maximum = std::max(result.maximum, ranges[part].maximum);
+  }
+  return result;
+}
+
+inline double distance(float high, float low, float epsilon) {
+  return (static_cast<double>(high) - static_cast<double>(low)) / static_cast<double>(epsilon);
+}
+
+// Powers are taken relative to the largest score of the first sample until the range is known: the first sweep finds both. What a score may be
+// above it, in epsilon, without more than the first sums growing: beyond it the first sweep is made again.
+constexpr double kSinkhornAbove = 16;
+
+// Powers of this many bytes stay in caches and are kept where the codes will be; beyond it, recomputing them costs less than writing them.
+constexpr int64_t kSinkhornKept = int64_t{8} << 20;
 
 }  // namespace gatun
 #endif
@@ -37,127 +83,151 @@ HWY_BEFORE_NAMESPACE();
 namespace gatun {
 namespace HWY_NAMESPACE {
 
-// e^x for -80 <= x <= 1: what lies outside need not be looked at.
-HWY_INLINE VF exp_inside(F32 d, VF x) {
-  const I32 di;
-  const VF n = hn::Round(hn::Mul(x, hn::Set(d, 1.44269504f)));
-  VF r = hn::NegMulAdd(n, hn::Set(d, 0.693145752f), x);
-  r = hn::NegMulAdd(n, hn::Set(d, 1.42860677e-6f), r);
-  VF p = hn::Set(d, 1.99178270e-4f);
-  p = hn::MulAdd(p, r, hn::Set(d, 1.39460748e-3f));
-  p = hn::MulAdd(p, r, hn::Set(d, 8.33326578e-3f));
-  p = hn::MulAdd(p, r, hn::Set(d, 4.16662693e-2f));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.66666672e-1f));
-  p = hn::MulAdd(p, r, hn::Set(d, 0.5f));
-  p = hn::MulAdd(p, hn::Mul(r, r), hn::Add(r, hn::Set(d, 1.0f)));
-  const auto exponent = hn::Add(hn::ConvertTo(di, n), hn::Set(di, 127));
-  return hn::Mul(p, hn::BitCast(d, hn::ShiftLeft<23>(exponent)));
+using namespace sinkhorn_sweep;  // NOLINT
+
+// The parts of a thread, in turn forwards and backwards: a sweep begins with what the sweep before has left in the caches.
+template <class F>
+HWY_INLINE void for_parts(const SinkhornParts& parts, bool backwards, F&& f) {
+  const int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
+  const int64_t begin = parts.count * thread / threads, end = parts.count * (thread + 1) / threads;
+  for (int64_t i = begin; i < end; ++i) f(backwards ? begin + end - 1 - i : i);
 }
 
-struct Exponential {
-  float maximum;
-  float inverse;
-  HWY_INLINE VF operator()(F32 d, VF s) const {
-    return exp_inside(d, hn::Mul(hn::Sub(s, hn::Set(d, maximum)), hn::Set(d, inverse)));
-  }
-};
+HWY_INLINE int64_t part_end(const SinkhornParts& parts, int64_t part, int64_t rows) { return std::min(rows, (part + 1) * parts.rows); }
 
-// p = P of a row, returns the sum of P u
-HWY_INLINE float weigh(const Exponential& e, const float* HWY_RESTRICT scores, const float* HWY_RESTRICT u, float* HWY_RESTRICT p, int64_t n) {
-  const F32 d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  VF first = hn::Zero(d);
-  VF second = hn::Zero(d);
-  int64_t i = 0;
-  for (; i + 2 * lanes <= n; i += 2 * lanes) {
-    const VF a = e(d, hn::LoadU(d, scores + i));
-    const VF b = e(d, hn::LoadU(d, scores + i + lanes));
-    hn::StoreU(a, d, p + i);
-    hn::StoreU(b, d, p + i + lanes);
-    first = hn::MulAdd(a, hn::LoadU(d, u + i), first);
-    second = hn::MulAdd(b, hn::LoadU(d, u + i + lanes), second);
-  }
-  for (; i + lanes <= n; i += lanes) {
-    const VF a = e(d, hn::LoadU(d, scores + i));
-    hn::StoreU(a, d, p + i);
-    first = hn::MulAdd(a, hn::LoadU(d, u + i), first);
-  }
-  if (i < n) {
-    store_tail(e(d, load_tail(d, scores + i, n - i)), d, p + i, n - i);
-    // Loaded again: behind the row's end there are zeros now, not whatever the exponential made of them.
-    second = hn::MulAdd(load_tail(d, p + i, n - i), load_tail(d, u + i, n - i), second);
-  }
-  return sum_lanes(d, hn::Add(first, second));
+HWY_INLINE float* scratch_of(const SinkhornMemory& memory, const SinkhornParts& parts) {
+  return memory.scratch + omp_get_thread_num() * SinkhornMemory::kScratchRows * parts.width;
 }
 
-// Sums over the rows of one part: sums[k] = Σ v P, v = 1 / Σ P u, or 1 in the first sweep (u is null).
-void sum_part(Rows<const float> scores, int64_t begin, int64_t end, const Exponential& e, const float* u, float* sums, float* p) {
-  const F32 d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const int64_t n = scores.columns;
-  std::fill_n(sums, n, 0.0f);
-  for (int64_t row = begin; row < end; ++row) {
-    const float* s = scores.row(row);
-    if (u == nullptr) {
-      int64_t i = 0;
-      for (; i + lanes <= n; i += lanes) hn::StoreU(hn::Add(hn::LoadU(d, sums + i), e(d, hn::LoadU(d, s + i))), d, sums + i);
-      if (i < n) store_tail(hn::Add(load_tail(d, sums + i, n - i), e(d, load_tail(d, s + i, n - i))), d, sums + i, n - i);
-      continue;
-    }
-    const VF v = hn::Set(d, 1.0f / weigh(e, s, u, p, n));
-    int64_t i = 0;
-    for (; i + lanes <= n; i += lanes) hn::StoreU(hn::MulAdd(hn::LoadU(d, p + i), v, hn::LoadU(d, sums + i)), d, sums + i);
-    if (i < n) store_tail(hn::MulAdd(load_tail(d, p + i, n - i), v, load_tail(d, sums + i, n - i)), d, sums + i, n - i);
-  }
-}
-
-void sums(int threads, Rows<const float> scores, float maximum, float inverse, const float* u, float* result, float* workspace) {
-  const SinkhornParts parts(scores.rows, scores.columns);
-  const Exponential e{maximum, inverse};
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (int64_t part = 0; part < parts.count; ++part) {
-    float* own = workspace + 2 * part * parts.width;
-    const int64_t begin = part * parts.rows;
-    sum_part(scores, begin, std::min(begin + parts.rows, scores.rows), e, u, own, own + parts.width);
-  }
-  for (int64_t k = 0; k < scores.columns; ++k) {
-    double sum = 0;
-    for (int64_t part = 0; part < parts.count; ++part) sum += static_cast<double>(workspace[2 * part * parts.width + k]);
-    result[k] = static_cast<float>(sum);
-  }
-}
-
-void finish(int threads, Rows<const float> scores, float maximum, float inverse, const float* u, Rows<float> codes) {
-  const int64_t skipped = scores.rows - codes.rows;
-  const Exponential e{maximum, inverse};
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (int64_t row = 0; row < codes.rows; ++row) {
+template <bool kKeep>
+void first_sweep(const SinkhornParts& parts, const Rows<const float>& scores, const Powers& powers, const Rows<float>& kept, const SinkhornMemory& memory) {
+  for_parts(parts, false, [&](int64_t part) HWY_ATTR {
     const F32 d;
-    const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-    const int64_t n = scores.columns;
-    const float* s = scores.row(skipped + row);
-    float* q = codes.row(row);
-    // Summed in short runs, so that a sample's codes sum to 1 within 1e-6 for thousands of prototypes.
-    const int64_t run = std::max<int64_t>(64, 16 * lanes);
-    double total = 0;
-    int64_t i = 0;
-    while (i + lanes <= n) {
-      VF sum = hn::Zero(d);
-      for (const int64_t stop = std::min(i + run, n - lanes + 1); i < stop; i += lanes) {
-        const VF value = hn::Mul(e(d, hn::LoadU(d, s + i)), hn::LoadU(d, u + i));
-        sum = hn::Add(sum, value);
-        hn::StoreU(value, d, q + i);
-      }
-      total += static_cast<double>(sum_lanes(d, sum));
+    float* own = memory.partial + part * parts.width;
+    std::fill_n(own, parts.width, 0.0f);
+    Bounds bounds{hn::Inf(d), hn::Neg(hn::Inf(d)), hn::Zero(d)};
+    int64_t row = part * parts.rows;
+    const int64_t end = part_end(parts, part, scores.rows);
+    for (; row + kFewRows <= end; row += kFewRows) add_powers<kKeep, kFewRows>(powers, scores, row, kept, own, bounds);
+    for (; row < end; ++row) add_powers<kKeep, 1>(powers, scores, row, kept, own, bounds);
+    memory.ranges[part] = {hn::GetLane(hn::MinOfLanes(d, bounds.low)), max_lanes(d, bounds.high)};
+    if (!std::isfinite(sum_lanes(d, bounds.check))) memory.ranges[part].minimum = std::numeric_limits<float>::quiet_NaN();
+  });
+}
+
+template <class Source>
+void later_sweep(const SinkhornParts& parts, bool backwards, const Rows<const float>& rows, const Source& source, const SinkhornMemory& memory) {
+  for_parts(parts, backwards, [&](int64_t part) HWY_ATTR {
+    float* own = memory.partial + part * parts.width;
+    std::fill_n(own, parts.width, 0.0f);
+    add_weighted_rows(source, rows, part * parts.rows, part_end(parts, part, rows.rows), memory.u, own, scratch_of(memory, parts), parts.width);
+  });
+}
+
+// The thread's share of the prototypes: the sums of all parts, and the scalings that follow from them unless u is null.
+void join_sums(const SinkhornParts& parts, const SinkhornMemory& memory, float* sums, float* u) {
+  constexpr int64_t kBlock = 16;
+  const int64_t blocks = parts.width / kBlock, thread = omp_get_thread_num(), threads = omp_get_num_threads();
+  for (int64_t block = blocks * thread / threads; block < blocks * (thread + 1) / threads; ++block) {
+    double total[kBlock] = {};
+    const float* from = memory.partial + block * kBlock;
+    for (int64_t part = 0; part < parts.count; ++part, from += parts.width) {
+      for (int64_t k = 0; k < kBlock; ++k) total[k] += static_cast<double>(from[k]);
     }
-    if (i < n) {
-      store_tail(hn::Mul(e(d, load_tail(d, s + i, n - i)), load_tail(d, u + i, n - i)), d, q + i, n - i);
-      total += static_cast<double>(sum_lanes(d, load_tail(d, q + i, n - i)));
+    for (int64_t k = 0; k < kBlock; ++k) {
+      const float sum = static_cast<float>(total[k]);
+      if (sums != nullptr) sums[block * kBlock + k] = sum;
+      if (u != nullptr) u[block * kBlock + k] = 1.0f / sum;
     }
-    const VF scale = hn::Set(d, static_cast<float>(1.0 / total));
-    for (i = 0; i + lanes <= n; i += lanes) hn::StoreU(hn::Mul(hn::LoadU(d, q + i), scale), d, q + i);
-    if (i < n) store_tail(hn::Mul(load_tail(d, q + i, n - i), scale), d, q + i, n - i);
   }
+}
+
+// rows: the scores or kept powers of the rows of codes
+template <class Source>
+void last_sweep(const SinkhornParts& parts, bool backwards, const Rows<const float>& rows, int64_t first, const Source& source, const Rows<float>& codes,
+                bool passing, const SinkhornMemory& memory) {
+  float* scratch = scratch_of(memory, parts);
+  const auto write = [&](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t row = begin; row < end; ++row) {
+      write_codes(source, rows.row(first + row), following(rows, first + row, 1), memory.u, codes.row(row), codes.columns, scratch, passing);
+    }
+  };
+  if (first == 0) {
+    for_parts(parts, backwards, [&](int64_t part) HWY_ATTR { write(part * parts.rows, part_end(parts, part, codes.rows)); });
+  } else {
+    const int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
+    write(codes.rows * thread / threads, codes.rows * (thread + 1) / threads);
+  }
+  if (passing) hwy::FlushStream();
+}
+
+int team_of(int threads, const SinkhornParts& parts) { return static_cast<int>(std::min<int64_t>(threads, parts.count)); }
+
+// All of it, in one team of threads. Codes are only written where the range that it returns is finite and not too wide.
+SinkhornRange in_one(int threads, const Rows<const float>& scores, float epsilon, int iterations, const Rows<float>& codes, const SinkhornMemory& memory) {
+  const SinkhornParts parts(scores.rows, scores.columns);
+  const float* const begin = scores.data;
+  const float* const end = scores.row(scores.rows - 1) + scores.columns;
+  const bool apart = codes.rows == 0 || codes.data >= end || codes.row(codes.rows - 1) + codes.columns <= begin;
+  const int64_t bytes = scores.rows * scores.columns * static_cast<int64_t>(sizeof(float));
+  const bool keep = apart && codes.rows == scores.rows && bytes <= kSinkhornKept;
+  const bool passing = apart && bytes > kSinkhornKept;
+  const Rows<const float> powers_kept(codes.data, {codes.rows, codes.columns, codes.stride});
+  float offset = row_max(scores.row(0), scores.columns);
+  SinkhornRange result;
+#pragma omp parallel num_threads(team_of(threads, parts))
+  {
+    Powers powers(offset, epsilon);
+    const auto first = [&] {
+      if (keep) first_sweep<true>(parts, scores, powers, codes, memory);
+      else first_sweep<false>(parts, scores, powers, codes, memory);
+    };
+    first();
+#pragma omp barrier
+    const SinkhornRange range = join(memory.ranges, parts.count);
+    const bool possible = finite(range) && distance(range.maximum, range.minimum, epsilon) <= kSinkhornSpread;
+    if (possible && distance(range.maximum, offset, epsilon) > kSinkhornAbove) {
+      powers = Powers(range.maximum, epsilon);
+#pragma omp barrier
+      first();
+#pragma omp barrier
+    }
+    for (int sweep = 1; possible && sweep <= iterations; ++sweep) {
+      join_sums(parts, memory, nullptr, memory.u);
+#pragma omp barrier
+      const bool backwards = sweep % 2 != 0;
+      if (sweep == iterations) {
+        if (keep) last_sweep(parts, backwards, powers_kept, 0, Kept{}, codes, false, memory);
+        else last_sweep(parts, backwards, scores, scores.rows - codes.rows, Recomputed{powers}, codes, passing, memory);
+      } else {
+        if (keep) later_sweep(parts, backwards, powers_kept, Kept{}, memory);
+        else later_sweep(parts, backwards, scores, Recomputed{powers}, memory);
+#pragma omp barrier
+      }
+    }
+#pragma omp master
+    result = range;
+  }
+  return result;
+}
+
+void sums(int threads, const Rows<const float>& scores, float maximum, float epsilon, bool first, float* result, const SinkhornMemory& memory) {
+  const SinkhornParts parts(scores.rows, scores.columns);
+#pragma omp parallel num_threads(team_of(threads, parts))
+  {
+    const Powers powers(maximum, epsilon);
+    if (first) first_sweep<false>(parts, scores, powers, {nullptr, {}}, memory);
+    else later_sweep(parts, false, scores, Recomputed{powers}, memory);
+#pragma omp barrier
+    join_sums(parts, memory, memory.sums, nullptr);
+  }
+  std::copy_n(memory.sums, scores.columns, result);
+}
+
+void finish(int threads, const Rows<const float>& scores, float maximum, float epsilon, const Rows<float>& codes, const SinkhornMemory& memory) {
+  const SinkhornParts parts(scores.rows, scores.columns);
+#pragma omp parallel num_threads(team_of(threads, parts))
+  last_sweep(parts, false, scores, scores.rows - codes.rows, Recomputed{Powers(maximum, epsilon)}, codes, false, memory);
 }
 
 // Range of one part's rows; both bounds NaN where a score is not finite.
@@ -209,16 +279,9 @@ namespace gatun {
 
 namespace {
 
-// The workspace of a sweep: u, sums of the one-call form, then two vectors a part. The wide form puts its f64 vectors in the same bytes.
-float* scaling_of(void* workspace) { return static_cast<float*>(workspace); }
-float* sums_of(void* workspace, int64_t width) { return scaling_of(workspace) + width; }
-float* parts_of(void* workspace, int64_t width) { return scaling_of(workspace) + 2 * width; }
-
 void invert(const float* sums, float* u, int64_t count) {
   for (int64_t k = 0; k < count; ++k) u[k] = 1.0f / sums[k];
 }
-
-bool finite(SinkhornRange range) { return !std::isnan(range.minimum) && !std::isnan(range.maximum); }
 
 // For scores of any spread.
 void wide(const Stream& stream, Rows<const float> scores, float epsilon, int iterations, Rows<float> codes, void* workspace) {
@@ -278,26 +341,13 @@ void fill(Rows<float> codes, float value) {
 }  // namespace
 
 size_t sinkhorn_workspace(int64_t samples, int64_t prototypes) {
-  const SinkhornParts parts(samples, prototypes);
-  const size_t sweep = static_cast<size_t>((2 + 2 * parts.count) * parts.width) * sizeof(float) +
-                       static_cast<size_t>(parts.count) * sizeof(SinkhornRange);
-  return std::max(sweep, static_cast<size_t>(samples + prototypes) * sizeof(double));
+  return std::max(SinkhornMemory::bytes(SinkhornParts(samples, prototypes)), static_cast<size_t>(samples + prototypes) * sizeof(double));
 }
 
 void sinkhorn_range(const Stream& stream, Rows<const float> scores, SinkhornRange* range, void* workspace) {
   SinkhornRange* ranges = static_cast<SinkhornRange*>(workspace);
-  const int64_t count = SinkhornParts(scores.rows, scores.columns).count;
   GATUN_DISPATCH(range)(stream.threads(), scores, ranges);
-  SinkhornRange result{std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()};
-  for (int64_t part = 0; part < count && finite(result); ++part) {
-    if (finite(ranges[part])) {
-      result.minimum = std::min(result.minimum, ranges[part].minimum);
-      result.maximum = std::max(result.maximum, ranges[part].maximum);
-    } else {
-      result = ranges[part];
-    }
-  }
-  *range = result;
+  *range = join(ranges, SinkhornParts(scores.rows, scores.columns).count);
 }
 
 void sinkhorn_sums(const Stream& stream, Rows<const float> scores, const SinkhornRange* range, float epsilon, const float* previous, float* sums,
@@ -306,13 +356,13 @@ void sinkhorn_sums(const Stream& stream, Rows<const float> scores, const Sinkhor
     std::fill_n(sums, scores.columns, std::numeric_limits<float>::quiet_NaN());
     return;
   }
-  const int64_t width = SinkhornParts(scores.rows, scores.columns).width;
-  float* u = nullptr;
-  if (previous != nullptr) {
-    u = scaling_of(workspace);
-    invert(previous, u, scores.columns);
+  const SinkhornMemory memory(SinkhornParts(scores.rows, scores.columns), workspace);
+  if (scores.rows == 0) {
+    std::fill_n(sums, scores.columns, 0.0f);
+    return;
   }
-  GATUN_DISPATCH(sums)(stream.threads(), scores, range->maximum, 1.0f / epsilon, u, sums, parts_of(workspace, width));
+  if (previous != nullptr) invert(previous, memory.u, scores.columns);
+  GATUN_DISPATCH(sums)(stream.threads(), scores, range->maximum, epsilon, previous == nullptr, sums, memory);
 }
 
 void sinkhorn_finish(const Stream& stream, Rows<const float> scores, const SinkhornRange* range, float epsilon, const float* sums,
@@ -321,24 +371,20 @@ void sinkhorn_finish(const Stream& stream, Rows<const float> scores, const Sinkh
     fill(codes, std::numeric_limits<float>::quiet_NaN());
     return;
   }
-  float* u = scaling_of(workspace);
-  invert(sums, u, scores.columns);
-  GATUN_DISPATCH(finish)(stream.threads(), scores, range->maximum, 1.0f / epsilon, u, codes);
+  if (codes.rows == 0) return;
+  const SinkhornMemory memory(SinkhornParts(scores.rows, scores.columns), workspace);
+  invert(sums, memory.u, scores.columns);
+  GATUN_DISPATCH(finish)(stream.threads(), scores, range->maximum, epsilon, codes, memory);
 }
 
 void sinkhorn(const Stream& stream, Rows<const float> scores, float epsilon, int iterations, Rows<float> codes, void* workspace) {
   if (scores.rows == 0 || scores.columns == 0) return;
-  SinkhornRange range;
-  sinkhorn_range(stream, scores, &range, workspace);
-  if ((static_cast<double>(range.maximum) - static_cast<double>(range.minimum)) / static_cast<double>(epsilon) > kSinkhornSpread) {
-    wide(stream, scores, epsilon, iterations, codes, workspace);
-    return;
-  }
-  float* sums = sums_of(workspace, SinkhornParts(scores.rows, scores.columns).width);
-  for (int iteration = 0; iteration < iterations; ++iteration) {
-    sinkhorn_sums(stream, scores, &range, epsilon, iteration == 0 ? nullptr : sums, sums, workspace);
-  }
-  sinkhorn_finish(stream, scores, &range, epsilon, sums, codes, workspace);
+  const SinkhornMemory memory(SinkhornParts(scores.rows, scores.columns), workspace);
+  SinkhornRange range = GATUN_DISPATCH(in_one)(stream.threads(), scores, epsilon, iterations, codes, memory);
+  // A spread beyond all floats looks like an infinity there.
+  if (!finite(range)) sinkhorn_range(stream, scores, &range, workspace);
+  if (!finite(range)) fill(codes, std::numeric_limits<float>::quiet_NaN());
+  else if (distance(range.maximum, range.minimum, epsilon) > kSinkhornSpread) wide(stream, scores, epsilon, iterations, codes, workspace);
 }
 
 }  // namespace gatun

@@ -6,8 +6,9 @@
  *   repeat `iterations` times: divide each prototype by its sum and by K, then each sample by its sum and by B;
  * at the end times B: the codes of a sample sum to 1, those of a prototype only roughly to B / K.
  *
- * Computed as Q = v P u with one vector a side; the constants K and B and any offset of the scores cancel. P is never stored: it is
- * recomputed in each of the iterations + 1 sweeps over the scores, so that nothing of size B x K is needed but scores and codes.
+ * Computed as Q = v P u with one vector a side; the constants K and B and any offset of the scores cancel. P is recomputed in each of the
+ * iterations + 1 sweeps over the scores, or waits in codes where these are for all samples and fit caches, so that nothing of size B x K is needed but scores
+ * and codes.
  *
  * Any finite scores are allowed. As long as they spread over at most 70 epsilon (cosines with epsilon = 0.05 spread over 40), all is f32.
  * Beyond that exp would underflow and lose whole prototypes or samples: gatun_sinkhorn then computes the same function with logarithms
@@ -15,8 +16,7 @@
  *
  * Over several machines, each with its own samples: gatun_sinkhorn_range, join (minimum, maximum); gatun_sinkhorn_sums without previous
  * sums, join (add); `iterations` - 1 times gatun_sinkhorn_sums with the joined ones, join (add); gatun_sinkhorn_finish. gatun_sinkhorn is
- * these calls in this order, to the bit on the CPU, up to rounding on CUDA, where the one call keeps all on chip if it fits, and else finds
- * the range along with the first sums.
+ * these calls in this order up to rounding: it finds the range along with the first sums, and on CUDA keeps all on chip if it fits.
  *
  * On CUDA range, previous and sums are memory of the device, which the calls do not look at: a spread of more than 70 epsilon makes sums and
  * codes NaN where the CPU refuses it. The one call works for any spread there too.
