@@ -6,6 +6,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 
 #include "kernels/attention/attention_plan.h"
@@ -22,17 +23,29 @@ namespace HWY_NAMESPACE {
 
 using namespace gatun::attention;
 
-// Calls of the micro-kernel in two products, roughly.
-HWY_INLINE int64_t product_steps(int64_t queries, int64_t keys) {
+// Blocks of the micro-kernel in two products, roughly.
+HWY_INLINE int64_t product_blocks(int64_t queries, int64_t keys) {
   return (chunk_count(queries, kQueryBlock) * keys + chunk_count(keys, kKeyTile) * queries) / rows_for(kMaxVectors);
 }
 
 HWY_INLINE int64_t lane_count() { return static_cast<int64_t>(hn::Lanes(F32())); }
 HWY_INLINE int64_t pad(int64_t n) { return round_up(n, lane_count()); }
 
-// One tile of scores: keys [key, key+rows) of the head against the block of queries [query, query+columns).
+// Queries cut evenly into blocks of at most kQueryBlock lanes. The last one also has the few queries that are taken as dot products.
+struct Blocks {
+  int64_t queries, vectors, count;
+  explicit Blocks(int64_t queries)
+      : queries(queries), vectors(pad(queries - dotted(queries)) / lane_count()),
+        count(std::max<int64_t>(chunk_count(vectors * lane_count(), kQueryBlock), queries > 0 ? 1 : 0)) {}
+  int64_t start(int64_t block) const { return block == count ? queries : vectors * block / count * lane_count(); }
+  // Columns of the tile that are lanes of a product.
+  int64_t lanes(int64_t block) const { return (vectors * (block + 1) / count - vectors * block / count) * lane_count(); }
+};
+
+// One tile of scores: keys [key, key+rows) of the head against the block of queries [query, query+columns), of which those from `lanes` on
+// are dot products.
 struct Tile {
-  int64_t key, rows, query, columns, stride;
+  int64_t key, rows, query, columns, lanes, stride;
 };
 
 // Cuts the keys behind the last that any query of the block sees. Zero rows or less: nothing to do.
@@ -45,13 +58,36 @@ struct Matrix {
   int64_t stride;
 };
 
-// Rows as a factor of a product. What is used once is read where it lies, the rest is packed into scratch.
+// Rows as a factor of a product. What is used once is read where it lies, the rest is packed into scratch: rows that lie a power of two apart
+// would fight for the same few lines of the first cache.
 HWY_INLINE Matrix rows_of(const HeadView<const float>& view, const Head& h, int64_t start, int64_t rows, int64_t columns, float* scratch,
-                          int64_t scratch_stride, bool in_place) {
+                          bool in_place) {
   const float* data = view.at(h.batch, start, h.head);
-  if (in_place) return {data, view.row_stride};
-  pack_rows(data, view.row_stride, scratch, scratch_stride, rows, columns);
-  return {scratch, scratch_stride};
+  const int64_t padded = pad(columns);
+  if (padded == columns && (in_place || view.row_stride == columns)) return {data, view.row_stride};
+  pack_rows(data, view.row_stride, scratch, padded, rows, columns);
+  return {scratch, padded};
+}
+
+// The rows of a block that are dot products, times a factor.
+HWY_INLINE void pack_dotted(const Matrix& rows, int64_t start, int64_t end, int64_t columns, float factor, float* out, int64_t out_stride) {
+  const F32 d;
+  const int64_t lanes = lane_count();
+  for (int64_t r = start; r < end; ++r, out += out_stride) {
+    const float* row = rows.data + r * rows.stride;
+    for (int64_t c = 0; c < columns; c += lanes) {
+      const VF x = c + lanes <= columns ? hn::LoadU(d, row + c) : load_tail(d, row + c, columns - c);
+      hn::Store(hn::Mul(x, hn::Set(d, factor)), d, out + c);
+    }
+  }
+}
+
+// Scores, or whatever is a product of rows with the block's columns: transposed where they are lanes.
+HWY_INLINE void tile_product(const Matrix& rows, const float* columns, const float* dotted_columns, const Tile& t, int64_t depth, float* out,
+                             Prefetch& prefetch) {
+  product<false>({rows.data, rows.stride, columns, t.lanes, out, t.stride, depth}, t.rows, t.lanes, prefetch);
+  dot_columns(rows.data, rows.stride, dotted_columns, pad(depth), out + t.lanes, t.stride, t.rows, t.lanes < t.columns ? t.columns - t.lanes : 0,
+              pad(depth));
 }
 
 // Adds the bias and takes out what causality hides.
@@ -75,35 +111,65 @@ void mask_scores(const Problem& p, const Head& h, const Tile& t, float* scores, 
   }
 }
 
-// Scores become weights 2^(score - maximum). Updates the running maximum and sum of each query and leaves in alpha what earlier
-// sums must be multiplied with.
-void softmax_tile(const Tile& t, float* scores, float* maximum, float* sum, float* alpha) {
+template <int kVectors>
+HWY_INLINE void softmax_columns(const Tile& t, float* scores, float* maximum, float* sum, float* alpha) {
   const F32 d;
-  for (int64_t c = 0; c < t.stride; c += lane_count()) {
-    const VF before = hn::Load(d, maximum + c);
-    VF most = before;
-    for (int64_t r = 0; r < t.rows; ++r) most = hn::Max(most, hn::Load(d, scores + r * t.stride + c));
+  const int64_t lanes = lane_count();
+  VF most[kVectors], shift[kVectors], total[kVectors];
+  for (int v = 0; v < kVectors; ++v) most[v] = hn::Load(d, maximum + v * lanes);
+  for (int64_t r = 0; r < t.rows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) most[v] = hn::Max(most[v], hn::Load(d, scores + r * t.stride + v * lanes));
+  }
+  for (int v = 0; v < kVectors; ++v) {
     // Only -inf so far: any finite shift keeps the weights 0.
-    const VF shift = hn::IfThenZeroElse(hn::Eq(most, hn::Set(d, -kInfinity)), most);
-    VF total = hn::Zero(d);
-    for (int64_t r = 0; r < t.rows; ++r) {
-      float* at = scores + r * t.stride + c;
-      const VF weight = exp2(d, hn::Sub(hn::Load(d, at), shift));
+    shift[v] = hn::IfThenZeroElse(hn::Eq(most[v], hn::Set(d, -kInfinity)), most[v]);
+    total[v] = hn::Zero(d);
+  }
+  for (int64_t r = 0; r < t.rows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      float* at = scores + r * t.stride + v * lanes;
+      const VF weight = exp2(d, hn::Sub(hn::Load(d, at), shift[v]));
       hn::Store(weight, d, at);
-      total = hn::Add(total, weight);
+      total[v] = hn::Add(total[v], weight);
     }
-    const VF factor = exp2(d, hn::Sub(before, shift));
-    hn::Store(hn::MulAdd(hn::Load(d, sum + c), factor, total), d, sum + c);
-    hn::Store(most, d, maximum + c);
-    hn::Store(factor, d, alpha + c);
+  }
+  for (int v = 0; v < kVectors; ++v) {
+    const VF factor = exp2(d, hn::Sub(hn::Load(d, maximum + v * lanes), shift[v]));
+    hn::Store(hn::MulAdd(hn::Load(d, sum + v * lanes), factor, total[v]), d, sum + v * lanes);
+    hn::Store(most[v], d, maximum + v * lanes);
+    hn::Store(factor, d, alpha + v * lanes);
   }
 }
 
-void scale_rows(float* rows, int64_t stride, int64_t count, const float* factors) {
+// Scores become weights 2^(score - maximum). Updates the running maximum and sum of each query and leaves in alpha what earlier
+// sums must be multiplied with.
+void softmax_tile(const Tile& t, float* scores, float* maximum, float* sum, float* alpha) {
+  const int64_t lanes = lane_count();
+  int64_t c = 0;
+  // Several columns at once hide the latency of maximum and sum.
+  for (; c + 2 * lanes <= t.stride; c += 2 * lanes) softmax_columns<2>(t, scores + c, maximum + c, sum + c, alpha + c);
+  if (c < t.stride) softmax_columns<1>(t, scores + c, maximum + c, sum + c, alpha + c);
+}
+
+// The log-sum-exp of a block of queries; their sums become factors 1/sum, and 0 where no key was seen.
+void finish_block(const Head& h, int64_t query, int64_t columns, const RowStatistic<float>& log_sum_exp, const float* maximum, float* sum) {
   const F32 d;
-  for (int64_t r = 0; r < count; ++r) {
-    const VF factor = hn::Set(d, factors[r]);
-    for (int64_t c = 0; c < stride; c += lane_count()) hn::Store(hn::Mul(hn::Load(d, rows + r * stride + c), factor), d, rows + r * stride + c);
+  const int64_t lanes = lane_count();
+  for (int64_t c = 0; c < columns; c += lanes) {
+    const VF total = hn::Load(d, sum + c);
+    const auto none = hn::Eq(total, hn::Zero(d));
+    if (log_sum_exp.data != nullptr) {
+      float* to = log_sum_exp.at(h.batch, h.head, h.query_start + query) + c;
+      // ln 2^m = m / kLog2E, in two parts so that a large maximum costs no more than one rounding.
+      const VF most = hn::Load(d, maximum + c);
+      const VF value = hn::MulAdd(most, hn::Set(d, kInverse), hn::MulAdd(most, hn::Set(d, kInverseLow), log(d, total)));
+      const VF lse = hn::IfThenElse(none, hn::Set(d, -kInfinity), value);
+      if (c + lanes <= columns) hn::StoreU(lse, d, to);
+      else store_tail(lse, d, to, columns - c);
+    }
+    hn::Store(hn::IfThenZeroElse(none, hn::Div(hn::Set(d, 1.0f), total)), d, sum + c);
   }
 }
 
@@ -111,89 +177,97 @@ void scale_rows(float* rows, int64_t stride, int64_t count, const float* factors
 void forward_item(const Problem& p, const Head& h, int64_t begin, int64_t end, HeadView<float> out, RowStatistic<float> log_sum_exp,
                   const ForwardScratch& s, Prefetch& prefetch) {
   const int64_t depth = pad(p.depth);
-  const int64_t block = even_part(end - begin, kQueryBlock, lane_count());
-  const int64_t tile_rows = even_part(h.keys, kKeyTile, 1);
   const int64_t count = end - begin;
+  const Blocks blocks(count);
+  const int64_t tile_rows = even_part(h.keys, kKeyTile, 1);
   std::fill_n(s.maximum, pad(count), -kInfinity);
   std::fill_n(s.sum, pad(count), 0.0f);
-  bool started[kChunk / kAlign] = {};
-  for (int64_t q = 0; q < count; q += block) {
-    const int64_t columns = std::min(block, count - q);
-    pack_transposed(p.q.at(h.batch, h.query_start + begin + q, h.head), p.q.row_stride, s.queries + q * p.depth, pad(columns), columns, p.depth,
-                    p.scale * kLog2E);
+  bool started[kChunk / kQueryBlock + 1] = {};
+  const Matrix queries{p.q.at(h.batch, h.query_start + begin, h.head), p.q.row_stride};
+  const int64_t lanes_end = count - dotted(count);
+  for (int64_t i = 0; i < blocks.count; ++i) {
+    const int64_t start = blocks.start(i);
+    pack_transposed(queries.data + start * queries.stride, queries.stride, s.queries + start * p.depth, blocks.lanes(i),
+                    std::min(blocks.lanes(i), count - start), p.depth, p.scale * kLog2E);
   }
+  pack_dotted(queries, lanes_end, count, p.depth, p.scale * kLog2E, s.dotted, depth);
+  const bool direct = depth == p.depth;
   for (int64_t key = 0; key < h.keys; key += tile_rows) {
     const int64_t rows = visible_rows(h, key, std::min(tile_rows, h.keys - key), end - 1, 1);
     if (rows <= 0) break;
-    const Matrix keys = rows_of(p.k, h, h.key_start + key, rows, p.depth, s.keys, depth, count <= kQueryBlock);
-    const Matrix values = rows_of(p.v, h, h.key_start + key, rows, p.depth, s.values, depth, count <= kQueryBlock && p.depth == depth);
-    for (int64_t q = 0, index = 0; q < count; q += block, ++index) {
-      const int64_t columns = std::min(block, count - q);
-      const Tile t{key, visible_rows(h, key, rows, begin + q, columns), begin + q, columns, pad(columns)};
+    const Matrix keys = rows_of(p.k, h, h.key_start + key, rows, p.depth, s.keys, blocks.count == 1);
+    const Matrix values = rows_of(p.v, h, h.key_start + key, rows, p.depth, s.values, count == 1);
+    for (int64_t i = 0; i < blocks.count; ++i) {
+      const int64_t q = blocks.start(i), columns = blocks.start(i + 1) - q;
+      const Tile t{key, visible_rows(h, key, rows, begin + q, columns), begin + q, columns, blocks.lanes(i), pad(columns)};
       if (t.rows <= 0) continue;
-      product<false>(keys.data, keys.stride, s.queries + q * p.depth, t.stride, s.scores, t.stride, t.rows, t.stride, p.depth, false, prefetch);
+      tile_product(keys, s.queries + q * p.depth, s.dotted, t, p.depth, s.scores, prefetch);
       mask_scores(p, h, t, s.scores, s.bias);
       softmax_tile(t, s.scores, s.maximum + q, s.sum + q, s.alpha);
-      if (started[index]) scale_rows(s.out + q * depth, depth, columns, s.alpha);
-      product<true>(s.scores, t.stride, values.data, values.stride, s.out + q * depth, depth, columns, depth, t.rows, started[index],
-                    prefetch);
-      started[index] = true;
+      float* sums = s.out + q * depth;
+      Product weighted{s.scores, t.stride, values.data, values.stride, sums, depth, t.rows};
+      if (started[i]) {
+        weighted.from = sums;
+        weighted.from_stride = depth;
+        weighted.from_factors = s.alpha;
+      }
+      started[i] = true;
+      if (key + tile_rows >= h.keys || visible_rows(h, key + tile_rows, tile_rows, begin + q, columns) <= 0) {
+        finish_block(h, begin + q, columns, log_sum_exp, s.maximum + q, s.sum + q);
+        weighted.factors = s.sum + q;
+        if (direct) {
+          weighted.c = out.at(h.batch, h.query_start + begin + q, h.head);
+          weighted.ldc = out.row_stride;
+        }
+      }
+      product<true>(weighted, columns, depth, prefetch);
     }
   }
-  const F32 d;
-  const int64_t lanes = lane_count();
-  for (int64_t c = 0; c < count; c += lanes) {
-    const VF sum = hn::Load(d, s.sum + c);
-    if (log_sum_exp.data != nullptr) {
-      float* to = log_sum_exp.at(h.batch, h.head, h.query_start + begin) + c;
-      // ln 2^m = m / kLog2E, in two parts so that a large maximum costs no more than one rounding.
-      const VF most = hn::Load(d, s.maximum + c);
-      const VF value = hn::MulAdd(most, hn::Set(d, kInverse), hn::MulAdd(most, hn::Set(d, kInverseLow), log(d, sum)));
-      const VF lse = hn::IfThenElse(hn::Eq(sum, hn::Zero(d)), hn::Set(d, -kInfinity), value);
-      if (c + lanes <= count) hn::StoreU(lse, d, to);
-      else store_tail(lse, d, to, count - c);
+  for (int64_t i = 0; i < blocks.count; ++i) {
+    const int64_t q = blocks.start(i), columns = blocks.start(i + 1) - q;
+    if (!started[i]) finish_block(h, begin + q, columns, log_sum_exp, s.maximum + q, s.sum + q);
+    for (int64_t r = q; r < q + columns; ++r) {
+      float* to = out.at(h.batch, h.query_start + begin + r, h.head);
+      // A row that saw no key: its sums were never started, or are 0 times values that may not be numbers.
+      if (s.sum[r] == 0.0f) std::fill_n(to, p.depth, 0.0f);
+      else if (!direct) unpack_rows(s.out + r * depth, depth, to, 0, 1, p.depth, 1.0f, false);
     }
-    hn::Store(hn::IfThenZeroElse(hn::Eq(sum, hn::Zero(d)), hn::Div(hn::Set(d, 1.0f), sum)), d, s.sum + c);
-  }
-  for (int64_t r = 0; r < count; ++r) {
-    float* to = out.at(h.batch, h.query_start + begin + r, h.head);
-    // A row that saw no key: its sums were never started, or are 0 times values that may not be numbers.
-    if (s.sum[r] == 0.0f) std::fill_n(to, p.depth, 0.0f);
-    else unpack_rows(s.out + r * depth, depth, to, 0, 1, p.depth, s.sum[r], false);
   }
 }
 
 void forward(int threads, const Problem& p, HeadView<float> out, RowStatistic<float> log_sum_exp, float* workspace) {
   const int64_t most = longest(p.query_offsets, p.batch, p.queries);
-  const int64_t chunk = even_part(most, kChunk, kAlign);
-  const int64_t chunks = chunk_count(most, chunk);
+  // Bits do not depend on where a head is cut, so few heads may be cut finer for the threads' sake.
+  const int64_t limit = p.batch * p.heads * chunk_count(most, kChunk) < 8 * threads ? kQueryBlock : kChunk;
+  const int64_t chunks = chunk_count(most, limit);
   const int64_t stride = ForwardScratch(nullptr, p).floats;
   const int64_t items = p.batch * p.heads * chunks;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, neighbours(items))
-  for (int64_t item = 0; item < items; ++item) {
-    const Head h = head_of(p, item / chunks / p.heads, item / chunks % p.heads);
-    const int64_t begin = item % chunks * chunk;
+  std::atomic<int64_t> claimed{0};
+#pragma omp parallel num_threads(threads)
+  for (Items at(claimed, items, chunks == 1 ? neighbours(p, items) : 1); at.item < items; at.advance()) {
+    const Head h = head_of(p, at.item / chunks / p.heads, at.item / chunks % p.heads);
+    const int64_t chunk = even_part(h.queries, limit, kAlign);
+    const int64_t begin = at.item % chunks * chunk;
     if (begin >= h.queries) continue;
     const ForwardScratch scratch(workspace + omp_get_thread_num() * stride, p);
     const int64_t end = std::min(begin + chunk, h.queries);
     Prefetch prefetch;
     prefetch.add(out, h, h.query_start + begin, end - begin);
-    if (item + 1 < items) {
-      const Head next = head_of(p, (item + 1) / chunks / p.heads, (item + 1) / chunks % p.heads);
-      const int64_t next_begin = (item + 1) % chunks * chunk;
-      prefetch.add(p.q, next, next.query_start + next_begin, std::min(chunk, next.queries - next_begin));
+    if (at.next < items) {
+      const Head next = head_of(p, at.next / chunks / p.heads, at.next / chunks % p.heads);
+      const int64_t next_chunk = even_part(next.queries, limit, kAlign), next_begin = at.next % chunks * next_chunk;
+      prefetch.add(p.q, next, next.query_start + next_begin, std::min(next_chunk, next.queries - next_begin));
       prefetch.add(p.k, next, next.key_start, std::min(next.keys, kChunk));
       prefetch.add(p.v, next, next.key_start, std::min(next.keys, kChunk));
     }
-    prefetch.spread(p.depth, product_steps(end - begin, h.keys));
+    prefetch.spread(p.depth, product_blocks(end - begin, h.keys));
     forward_item(p, h, begin, end, out, log_sum_exp, scratch, prefetch);
   }
 }
 
-// P and factor·dS of a tile, in place of the scores and of dout·vᵀ.
-HWY_INLINE void gradient_tile(const Tile& t, float* HWY_RESTRICT scores, float* HWY_RESTRICT dscores, const BackwardScratch& s, float scale) {
+// P and dS of a tile, in place of the scores and of dout·vᵀ; the latter and δ carry the scale.
+HWY_INLINE void gradient_tile(const Tile& t, float* HWY_RESTRICT scores, float* HWY_RESTRICT dscores, const BackwardScratch& s) {
   const F32 d;
-  const VF factor = hn::Set(d, scale);
   for (int64_t c = 0; c < t.stride; c += lane_count()) {
     const VF shift = hn::Load(d, s.lse + c);
     const VF shift_low = hn::Load(d, s.lse_low + c);
@@ -202,7 +276,7 @@ HWY_INLINE void gradient_tile(const Tile& t, float* HWY_RESTRICT scores, float* 
       const int64_t at = r * t.stride + c;
       const VF weight = exp2(d, hn::Sub(hn::Sub(hn::Load(d, scores + at), shift), shift_low));
       hn::Store(weight, d, scores + at);
-      hn::Store(hn::Mul(hn::Mul(weight, factor), hn::Sub(hn::Load(d, dscores + at), mean)), d, dscores + at);
+      hn::Store(hn::Mul(weight, hn::Sub(hn::Load(d, dscores + at), mean)), d, dscores + at);
     }
   }
 }
@@ -215,18 +289,20 @@ void add_dbias(const BiasView<float>& dbias, const Head& h, const Tile& t, const
   }
 }
 
-// Packs what a block of queries contributes as lanes, and its statistics.
-void pack_block(const Problem& p, const Gradients& g, const Head& h, int64_t row, int64_t columns, const BackwardScratch& s) {
+// Packs what a block of queries contributes as columns, times what the scores and dout·vᵀ are multiplied with, and its statistics.
+void pack_block(const Problem& p, const Gradients& g, const Head& h, int64_t row, const Tile& t, const Matrix& q, const Matrix& dout, float factor,
+                const BackwardScratch& s) {
   const F32 d;
   const int64_t lanes = lane_count();
-  pack_transposed(p.q.at(h.batch, row, h.head), p.q.row_stride, s.queries_t, pad(columns), columns, p.depth, p.scale * kLog2E);
-  pack_transposed(g.dout.at(h.batch, row, h.head), g.dout.row_stride, s.dout_t, pad(columns), columns, p.depth, 1.0f);
-  // δ is summed in the order of dout·vᵀ: with a single key their difference is exactly 0.
-  pack_transposed(g.out.at(h.batch, row, h.head), g.out.row_stride, s.out_t, pad(columns), columns, p.depth, 1.0f);
-  column_dots(s.dout_t, s.out_t, p.depth, pad(columns), s.delta);
+  const int64_t whole = std::min(t.lanes, t.columns);
+  pack_transposed(q.data, q.stride, s.queries_t, t.lanes, whole, p.depth, p.scale * kLog2E);
+  pack_transposed(dout.data, dout.stride, s.dout_t, t.lanes, whole, p.depth, factor);
+  pack_dotted(q, whole, t.columns, p.depth, p.scale * kLog2E, s.dotted_queries, pad(p.depth));
+  pack_dotted(dout, whole, t.columns, p.depth, factor, s.dotted_dout, pad(p.depth));
+  row_dots(dout.data, dout.stride, g.out.at(h.batch, row, h.head), g.out.row_stride, t.columns, p.depth, factor, s.delta);
   const float* from = g.log_sum_exp.at(h.batch, h.head, row);
-  for (int64_t c = 0; c < columns; c += lanes) {
-    const VF lse = c + lanes <= columns ? hn::LoadU(d, from + c) : load_tail(d, from + c, columns - c);
+  for (int64_t c = 0; c < t.columns; c += lanes) {
+    const VF lse = c + lanes <= t.columns ? hn::LoadU(d, from + c) : load_tail(d, from + c, t.columns - c);
     const VF high = hn::Mul(lse, hn::Set(d, kLog2E));
     // The rounding of that product would be a relative error of every weight of the row.
     const VF low = hn::MulSub(lse, hn::Set(d, kLog2E), high);
@@ -241,11 +317,9 @@ void backward_item(Pass pass, const Problem& p, const Gradients& g, const Head& 
   const bool want_keys = pass == Pass::kAll || pass == Pass::kKeys;
   const bool want_queries = pass == Pass::kAll || pass == Pass::kQueries;
   const int64_t depth = pad(p.depth);
-  const int64_t queries = range.query_end - range.query_begin;
-  const int64_t block = even_part(queries, kQueryBlock, lane_count());
+  const bool direct = depth == p.depth;
+  const Blocks blocks(range.query_end - range.query_begin);
   const int64_t chunk = even_part(range.key_end - range.key_begin, kChunk, 1);
-  // A short sequence is one tile: nothing is read or written twice, so nothing is packed.
-  const bool single = pass == Pass::kAll && h.keys <= kKeyTile && queries > 0 && queries <= kQueryBlock && depth == p.depth;
   const float factor = pass == Pass::kBias ? 1.0f : p.scale;
   if (want_queries && range.key_begin >= range.key_end) {
     for (int64_t q = range.query_begin; q < range.query_end; ++q) std::fill_n(g.dq.at(h.batch, h.query_start + q, h.head), p.depth, 0.0f);
@@ -253,48 +327,64 @@ void backward_item(Pass pass, const Problem& p, const Gradients& g, const Head& 
   for (int64_t begin = range.key_begin; begin < range.key_end; begin += chunk) {
     const int64_t keys = std::min(chunk, range.key_end - begin);
     const int64_t tile_rows = even_part(keys, kKeyTile, 1);
-    const Matrix k = rows_of(p.k, h, h.key_start + begin, keys, p.depth, s.keys, depth, single);
-    const Matrix v = rows_of(p.v, h, h.key_start + begin, keys, p.depth, s.values, depth, single);
-    float* dk = single ? g.dk.at(h.batch, h.key_start, h.head) : s.dkeys;
-    float* dv = single ? g.dv.at(h.batch, h.key_start, h.head) : s.dvalues;
-    const int64_t dk_stride = single ? g.dk.row_stride : depth, dv_stride = single ? g.dv.row_stride : depth;
-    if (want_keys && !single) {
-      std::fill_n(dk, keys * depth, 0.0f);
-      std::fill_n(dv, keys * depth, 0.0f);
+    const Matrix k = rows_of(p.k, h, h.key_start + begin, keys, p.depth, s.keys, false);
+    const Matrix v = rows_of(p.v, h, h.key_start + begin, keys, p.depth, s.values, blocks.count == 1);
+    // Every block of a problem that is not causal adds to all keys: the first need not find zeros, the last writes the result.
+    const bool fill = want_keys && (p.causal || blocks.count == 0);
+    if (fill) {
+      std::fill_n(s.dkeys, keys * depth, 0.0f);
+      std::fill_n(s.dvalues, keys * depth, 0.0f);
     }
-    for (int64_t query = range.query_begin; query < range.query_end; query += block) {
+    for (int64_t i = 0; i < blocks.count; ++i) {
+      const int64_t query = range.query_begin + blocks.start(i);
       const int64_t row = h.query_start + query;
-      const int64_t columns = std::min(block, range.query_end - query);
+      const int64_t columns = range.query_begin + blocks.start(i + 1) - query;
       const int64_t visible = visible_rows(h, begin, keys, query, columns);
-      float* dq = single ? g.dq.at(h.batch, row, h.head) : s.dqueries;
-      const int64_t dq_stride = single ? g.dq.row_stride : depth;
-      Matrix q{}, dout{};
-      if (visible > 0) {
-        pack_block(p, g, h, row, columns, s);
-        q = rows_of(p.q, h, row, columns, p.depth, s.queries, depth, single);
-        dout = rows_of(g.dout, h, row, columns, p.depth, s.dout, depth, single);
+      const bool started = begin > range.key_begin;
+      float* const dq_row = g.dq.at(h.batch, row, h.head);
+      if (visible <= 0) {
+        for (int64_t r = 0; r < columns && want_queries && !started; ++r) std::fill_n(dq_row + r * g.dq.row_stride, p.depth, 0.0f);
+        continue;
       }
+      const Matrix q = rows_of(p.q, h, row, columns, p.depth, s.queries, !want_keys);
+      const Matrix dout = rows_of(g.dout, h, row, columns, p.depth, s.dout, !want_keys);
+      pack_block(p, g, h, row, {0, 0, query, columns, blocks.lanes(i), pad(columns)}, q, dout, factor, s);
       for (int64_t key = 0; key < visible; key += tile_rows) {
-        const Tile t{begin + key, std::min(tile_rows, visible - key), query, columns, pad(columns)};
-        const float* tile_k = k.data + key * k.stride;
-        product<false>(tile_k, k.stride, s.queries_t, t.stride, s.probabilities, t.stride, t.rows, t.stride, p.depth, false, prefetch);
-        product<false>(v.data + key * v.stride, v.stride, s.dout_t, t.stride, s.dscores, t.stride, t.rows, t.stride, p.depth, false, prefetch);
+        const Tile t{begin + key, std::min(tile_rows, visible - key), query, columns, blocks.lanes(i), pad(columns)};
+        const Matrix tile_k{k.data + key * k.stride, k.stride}, tile_v{v.data + key * v.stride, v.stride};
+        tile_product(tile_k, s.queries_t, s.dotted_queries, t, p.depth, s.probabilities, prefetch);
+        tile_product(tile_v, s.dout_t, s.dotted_dout, t, p.depth, s.dscores, prefetch);
         mask_scores(p, h, t, s.probabilities, s.bias);
-        gradient_tile(t, s.probabilities, s.dscores, s, factor);
+        gradient_tile(t, s.probabilities, s.dscores, s);
         if (want_keys) {
-          product<false>(s.probabilities, t.stride, dout.data, dout.stride, dv + key * dv_stride, dv_stride, t.rows, depth, columns, !single,
-                         prefetch);
-          product<false>(s.dscores, t.stride, q.data, q.stride, dk + key * dk_stride, dk_stride, t.rows, depth, columns, !single, prefetch);
+          const auto add = [&](const float* weights, const Matrix& rows, float* sums, const HeadView<float>& result) {
+            Product weighted{weights, t.stride, rows.data, rows.stride, sums + key * depth, depth, columns};
+            if (i > 0 || fill) {
+              weighted.from = weighted.c;
+              weighted.from_stride = depth;
+            }
+            if (i + 1 == blocks.count && direct) {
+              weighted.c = result.at(h.batch, h.key_start + t.key, h.head);
+              weighted.ldc = result.row_stride;
+            }
+            product<false>(weighted, t.rows, depth, prefetch);
+          };
+          add(s.probabilities, dout, s.dvalues, g.dv);
+          add(s.dscores, q, s.dkeys, g.dk);
         }
-        if (want_queries) product<true>(s.dscores, t.stride, tile_k, k.stride, dq, dq_stride, columns, depth, t.rows, key > 0, prefetch);
+        if (want_queries) {
+          Product weighted{s.dscores, t.stride, tile_k.data, tile_k.stride, direct ? dq_row : s.dqueries, direct ? g.dq.row_stride : depth, t.rows};
+          if (key > 0 || (started && direct)) {
+            weighted.from = weighted.c;
+            weighted.from_stride = weighted.ldc;
+          }
+          product<true>(weighted, columns, depth, prefetch);
+        }
         if (pass == Pass::kBias) add_dbias(g.dbias, h, t, s.dscores, s.dbias);
       }
-      if (want_queries && !single) {
-        if (visible <= 0) std::fill_n(s.dqueries, columns * depth, 0.0f);
-        unpack_rows(s.dqueries, depth, g.dq.at(h.batch, row, h.head), g.dq.row_stride, columns, p.depth, 1.0f, begin > range.key_begin);
-      }
+      if (want_queries && !direct) unpack_rows(s.dqueries, depth, dq_row, g.dq.row_stride, columns, p.depth, 1.0f, started);
     }
-    if (want_keys && !single) {
+    if (want_keys && (!direct || blocks.count == 0)) {
       unpack_rows(s.dkeys, depth, g.dk.at(h.batch, h.key_start + begin, h.head), g.dk.row_stride, keys, p.depth, 1.0f, false);
       unpack_rows(s.dvalues, depth, g.dv.at(h.batch, h.key_start + begin, h.head), g.dv.row_stride, keys, p.depth, 1.0f, false);
     }
@@ -309,10 +399,11 @@ void backward(int threads, Pass pass, const Problem& p, const Gradients& g, floa
   const int64_t chunks = pass == Pass::kAll ? 1 : chunk_count(most, chunk);
   const int64_t stride = BackwardScratch(nullptr, p, g.dbias.data != nullptr).floats;
   const int64_t items = p.batch * p.heads * chunks;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, neighbours(items))
-  for (int64_t item = 0; item < items; ++item) {
-    const Head h = head_of(p, item / chunks / p.heads, item / chunks % p.heads);
-    const int64_t begin = item % chunks * chunk;
+  std::atomic<int64_t> claimed{0};
+#pragma omp parallel num_threads(threads)
+  for (Items at(claimed, items, chunks == 1 ? neighbours(p, items) : 1); at.item < items; at.advance()) {
+    const Head h = head_of(p, at.item / chunks / p.heads, at.item / chunks % p.heads);
+    const int64_t begin = at.item % chunks * chunk;
     const int64_t owned = by_queries ? h.queries : h.keys;
     if (pass != Pass::kAll && begin >= owned) continue;
     Range range{0, h.queries, 0, h.keys};
@@ -324,13 +415,13 @@ void backward(int threads, Pass pass, const Problem& p, const Gradients& g, floa
       prefetch.add(g.dv, h, h.key_start, std::min(h.keys, kChunk));
       prefetch.add(g.dk, h, h.key_start, std::min(h.keys, kChunk));
       prefetch.add(g.dq, h, h.query_start, std::min(h.queries, kChunk));
-      if (item + 1 < items) {
-        const Head next = head_of(p, (item + 1) / p.heads, (item + 1) % p.heads);
+      if (at.next < items) {
+        const Head next = head_of(p, at.next / p.heads, at.next % p.heads);
         prefetch.add(p.k, next, next.key_start, std::min(next.keys, kChunk));
         prefetch.add(p.v, next, next.key_start, std::min(next.keys, kChunk));
         for (const auto* view : {&p.q, &g.dout, &g.out}) prefetch.add(*view, next, next.query_start, std::min(next.queries, kChunk));
       }
-      prefetch.spread(p.depth, product_steps(h.queries, h.keys) * 5 / 2);
+      prefetch.spread(p.depth, product_blocks(h.queries, h.keys) * 5 / 2);
     }
     backward_item(pass, p, g, h, range, scratch, prefetch);
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <limits>
 
@@ -17,14 +18,13 @@ constexpr int64_t kQueryBlock = 64;   // lanes of a tile
 constexpr int64_t kKeyTile = 128;     // rows of a tile: with 64 queries 32 KiB
 constexpr int64_t kChunk = 256;       // queries (forward) or keys (backward) whose sums one work item keeps
 constexpr int64_t kAlign = 16;        // floats: the widest vector, and a cache line
+constexpr int64_t kMostDotted = 5;    // queries behind the last whole vector that are taken as dot products
+constexpr int64_t kWidestBlock = kQueryBlock + kAlign;
 constexpr int64_t kOnePassItems = 16; // heads from which the backward pass need not be split within a head
 constexpr float kLog2E = 1.44269504f;
 constexpr float kInverse = static_cast<float>(1.0 / double{kLog2E});
 constexpr float kInverseLow = static_cast<float>(1.0 / double{kLog2E} - double{kInverse});
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-// Neighbouring heads share pages and lines of prefetching, so a thread takes a few in a row where there are plenty.
-constexpr int64_t neighbours(int64_t items) { return items >= 64 ? 4 : 1; }
 
 constexpr int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
@@ -61,6 +61,31 @@ inline Head head_of(const Problem& p, int64_t batch, int64_t head) {
   return h;
 }
 
+// Neighbouring heads share pages and lines of prefetching, so a thread takes a few in a row where there are plenty.
+inline int64_t neighbours(const Problem& p, int64_t items) { return items >= 64 ? (p.heads <= 8 ? p.heads : 4) : 1; }
+
+// The items of one thread of several: claimed one ahead, so that what comes next is known when an item begins.
+class Items {
+ public:
+  Items(std::atomic<int64_t>& claimed, int64_t count, int64_t unit) : claimed_(claimed), count_(count), unit_(unit) {
+    advance();
+    advance();
+  }
+  int64_t item = 0, next = 0;  // count or more: none
+  void advance() {
+    item = next;
+    if (++at_ >= end_) {
+      at_ = claimed_.fetch_add(unit_, std::memory_order_relaxed);
+      end_ = std::min(at_ + unit_, count_);
+    }
+    next = at_;
+  }
+
+ private:
+  std::atomic<int64_t>& claimed_;
+  int64_t count_, unit_, at_ = 0, end_ = 0;
+};
+
 // Hands out pieces of a thread's scratch, in floats. Sizes depend on bounds only, so a null base computes the bytes needed.
 struct Carve {
   float* base;
@@ -72,7 +97,13 @@ struct Carve {
   }
 };
 
-// Rows that will be needed soon, fetched a few at a time between the products: heads lie apart in memory (D of every H·D or 3·H·D
+// Cache lines to be fetched beside one block of a product: rows of so many pairs of lines, and from the end of a row to the next.
+struct Fetch {
+  const char* at;
+  int64_t pairs, pairs_per_row, jump;
+};
+
+// Rows that will be needed soon, fetched a few at a time within the products: heads lie apart in memory (D of every H·D or 3·H·D
 // elements), which the processor's own prefetching does not follow. Affects speed only.
 class Prefetch {
  public:
@@ -82,18 +113,21 @@ class Prefetch {
     list_[count_++] = {reinterpret_cast<const char*>(view.at(h.batch, start, h.head)), view.row_stride * int64_t{sizeof(float)}, rows};
     rows_ += rows;
   }
-  // Spreads what was added over about this many steps.
-  void spread(int64_t depth, int64_t steps) {
-    bytes_ = depth * int64_t{sizeof(float)};
-    rows_per_step_ = chunk_count(rows_, std::max<int64_t>(steps, 1));
+  // Spreads what was added over about this many blocks of products.
+  void spread(int64_t depth, int64_t blocks) {
+    pairs_ = chunk_count(depth * int64_t{sizeof(float)}, 128);
+    rows_per_block_ = chunk_count(rows_, std::max<int64_t>(blocks, 1));
   }
-  void step() {
-    for (int64_t r = 0; r < rows_per_step_ && current_ < count_; ++r) {
-      Rows& rows = list_[current_];
-      for (int64_t byte = 0; byte < bytes_; byte += 64) __builtin_prefetch(rows.at + byte, 0, 2);
-      rows.at += rows.stride;
-      if (--rows.count == 0) ++current_;
-    }
+  // What the next block fetches within this many steps.
+  Fetch next(int64_t steps) {
+    if (current_ == count_) return {nullptr, 0, 1, 0};
+    Rows& rows = list_[current_];
+    const int64_t n = std::min({rows_per_block_, rows.count, steps / pairs_});
+    const Fetch fetch{rows.at, n * pairs_, pairs_, rows.stride - pairs_ * 128};
+    rows.at += n * rows.stride;
+    rows.count -= n;
+    if (rows.count == 0) ++current_;
+    return fetch;
   }
 
  private:
@@ -104,34 +138,35 @@ class Prefetch {
   };
   Rows list_[kMost];
   int count_ = 0, current_ = 0;
-  int64_t rows_ = 0, bytes_ = 0, rows_per_step_ = 0;
+  int64_t rows_ = 0, pairs_ = 1, rows_per_block_ = 0;
 };
 
 struct ForwardScratch {
-  float *queries, *out, *maximum, *sum, *keys, *values, *scores, *bias, *alpha;
+  float *queries, *dotted, *out, *maximum, *sum, *keys, *values, *scores, *bias, *alpha;
   int64_t floats;
   ForwardScratch(float* base, const Problem& p) {
     Carve carve{base};
     const int64_t padded = round_up(p.depth, kAlign);
     const int64_t tile = std::min(kKeyTile, p.keys);
-    const int64_t rows = std::min(kChunk, round_up(p.queries, kQueryBlock));
+    const int64_t rows = std::min(kChunk, round_up(p.queries, kAlign));
     queries = carve.take(rows * p.depth);
+    dotted = carve.take(kMostDotted * padded);
     out = carve.take(rows * padded);
     maximum = carve.take(rows);
     sum = carve.take(rows);
     keys = carve.take(tile * padded);
     values = carve.take(tile * padded);
-    scores = carve.take(tile * kQueryBlock);
-    bias = carve.take(p.bias.data != nullptr ? tile * kQueryBlock : 0);
-    alpha = carve.take(kQueryBlock);
+    scores = carve.take(tile * kWidestBlock);
+    bias = carve.take(p.bias.data != nullptr ? tile * kWidestBlock : 0);
+    alpha = carve.take(kWidestBlock);
     floats = carve.used;
   }
 };
 
 struct BackwardScratch {
-  float *keys, *values, *dkeys, *dvalues;                         // a chunk of keys
-  float *queries_t, *dout_t, *out_t, *queries, *dout, *dqueries;  // a block of queries
-  float *probabilities, *dscores, *bias, *dbias, *lse, *lse_low, *delta;    // a tile
+  float *keys, *values, *dkeys, *dvalues;                                             // a chunk of keys
+  float *queries_t, *dout_t, *queries, *dout, *dotted_queries, *dotted_dout, *dqueries;  // a block of queries
+  float *probabilities, *dscores, *bias, *dbias, *lse, *lse_low, *delta;              // a tile
   int64_t floats;
   BackwardScratch(float* base, const Problem& p, bool with_dbias) {
     Carve carve{base};
@@ -139,12 +174,13 @@ struct BackwardScratch {
     const int64_t chunk = std::min(kChunk, p.keys);
     const int64_t tile = round_up(std::min(kKeyTile, p.keys), kAlign);
     for (float** piece : {&keys, &values, &dkeys, &dvalues}) *piece = carve.take(chunk * padded);
-    for (float** piece : {&queries_t, &dout_t, &out_t}) *piece = carve.take(p.depth * kQueryBlock);
-    for (float** piece : {&queries, &dout, &dqueries}) *piece = carve.take(kQueryBlock * padded);
-    for (float** piece : {&probabilities, &dscores}) *piece = carve.take(tile * kQueryBlock);
-    bias = carve.take(p.bias.data != nullptr ? tile * kQueryBlock : 0);
-    dbias = carve.take(with_dbias ? tile * kQueryBlock : 0);
-    for (float** piece : {&lse, &lse_low, &delta}) *piece = carve.take(kQueryBlock);
+    for (float** piece : {&queries_t, &dout_t}) *piece = carve.take(p.depth * kQueryBlock);
+    for (float** piece : {&queries, &dout, &dqueries}) *piece = carve.take(kWidestBlock * padded);
+    for (float** piece : {&dotted_queries, &dotted_dout}) *piece = carve.take(kMostDotted * padded);
+    for (float** piece : {&probabilities, &dscores}) *piece = carve.take(tile * kWidestBlock);
+    bias = carve.take(p.bias.data != nullptr ? tile * kWidestBlock : 0);
+    dbias = carve.take(with_dbias ? tile * kWidestBlock : 0);
+    for (float** piece : {&lse, &lse_low, &delta}) *piece = carve.take(kWidestBlock);
     floats = carve.used;
   }
 };
