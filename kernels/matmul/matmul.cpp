@@ -61,21 +61,61 @@ struct PackedRows {
   }
 };
 
+// Memory to be fetched ahead, a stretch with each tile: `tiles` of them, each `next` bytes after the one before.
+struct Stretch {
+  Ahead ahead;
+  int64_t next, tiles;
+};
+// Contiguous bytes.
+HWY_INLINE Stretch contiguous(const float* data, int64_t floats, int64_t depth) {
+  constexpr int64_t kLine = 64;
+  const int64_t each = std::max<int64_t>(depth - kRows, 1) * kLine;
+  return {{reinterpret_cast<const char*>(data), kLine}, each, chunk_count(floats * 4, each)};
+}
+// `columns` floats of each of `depth` rows: one line of every row with a tile.
+HWY_INLINE Stretch strip(const float* data, int64_t leading, int64_t columns) {
+  return {{reinterpret_cast<const char*>(data), leading * 4}, 64, chunk_count(columns * 4, 64) + 1};
+}
+
+struct Prefetcher {
+  Stretch streams[2];
+  const char* idle;
+  HWY_INLINE Ahead take() {
+    for (Stretch& s : streams) {
+      if (s.tiles > 0) {
+        const Ahead ahead = s.ahead;
+        s.ahead.at += s.next;
+        --s.tiles;
+        return ahead;
+      }
+    }
+    return {idle, 0};
+  }
+};
+
 // Tiles of kRows rows with all panels of a block of B. `last`: the sum over K is complete, so that the result is written; else it is kept in
 // `partial`, from which it goes on unless `begin`.
 HWY_INLINE void row_of_tiles(const MatmulCall& call, bool direct_result, const TileRows& a, const float* b, int64_t count, int64_t row, int64_t rows,
-                             int64_t column, int64_t columns, TilePlace partial, bool begin, bool last) {
+                             int64_t column, int64_t columns, TilePlace partial, bool begin, bool last, Prefetcher& prefetcher) {
   HWY_ALIGN float tile_memory[kRows * kWidth * (HWY_MAX_BYTES / sizeof(float))];
   for (int64_t n = 0; n < columns; n += tile_columns()) {
     const int64_t here = std::min(panel_columns(columns - n), columns - n);
-    const TilePlace from{begin ? nullptr : partial.data + n, partial.step};
+    const TilePlace kept{partial.data + n, partial.step}, from{begin ? nullptr : kept.data, kept.step};
+    const float* const panel = b + n * count;
     if (!last) {
-      tile_of(a, b + n * count, count, from, {partial.data + n, partial.step}, rows, here);
-    } else if (direct_result) {
-      tile_of(a, b + n * count, count, from, {call.c + row * call.ldc + column + n, call.ldc}, rows, here);
+      tile_of(a, panel, count, from, kept, rows, here, {kept.data, kept.step, kept.data, kept.step}, prefetcher.take());
+      continue;
+    }
+    const int64_t at = column + n;
+    const TilePlace result{call.c + row * call.ldc + at, call.ldc};
+    if (direct_result) {
+      tile_of(a, panel, count, from, result, rows, here, {result.data, result.step, result.data, result.step}, prefetcher.take());
     } else {
-      tile_of(a, b + n * count, count, from, {tile_memory, tile_columns()}, rows, here);
-      epilogue(call, tile_memory, tile_columns(), row, rows, column + n, here);
+      Wanted wanted{result.data, result.step, result.data, result.step};
+      if (call.hidden != nullptr) wanted = {result.data, result.step, call.hidden + row * call.ld_hidden + at, call.ld_hidden};
+      else if (call.residual != nullptr) wanted = {result.data, result.step, call.residual + row * call.ld_residual + at, call.ld_residual};
+      tile_of(a, panel, count, from, {tile_memory, tile_columns()}, rows, here, wanted, prefetcher.take());
+      epilogue(call, tile_memory, tile_columns(), row, rows, at, here);
     }
   }
 }
@@ -89,7 +129,7 @@ struct Part {
 
 // Rows [inner, inner_end) of a part, over one block of K. b: all its columns, packed.
 HWY_INLINE void block(const PackedRows& a, const Part& part, const float* b, int64_t inner, int64_t inner_end, int64_t k, int64_t depth,
-                      const Scratch& scratch) {
+                      const Scratch& scratch, Prefetcher& prefetcher) {
   const MatmulCall& call = a.call;
   const MatmulPlan& plan = a.plan;
   const bool plain_result = plain(call), begin = k == part.first, last = part.split == nullptr && k + depth == part.first + part.count;
@@ -110,26 +150,43 @@ HWY_INLINE void block(const PackedRows& a, const Part& part, const float* b, int
       TilePlace partial{scratch.c + (m - inner) * part.columns + n, part.columns};
       if (part.split != nullptr) partial = {part.split + m * call.n + column, call.n};
       else if (plain_result) partial = {call.c + m * call.ldc + column, call.ldc};
-      row_of_tiles(call, plain_result, tiles, b + n * depth, depth, m, height, column, width, partial, begin, last);
+      row_of_tiles(call, plain_result, tiles, b + n * depth, depth, m, height, column, width, partial, begin, last, prefetcher);
     }
   }
 }
 
 void compute(const PackedRows& a, const Part& part, const float* shared_b, const Scratch& scratch) {
+  const MatmulCall& call = a.call;
   const MatmulPlan& plan = a.plan;
   const int64_t end = part.first + part.count, row_end = part.row + part.rows;
+  Prefetcher prefetcher{{}, reinterpret_cast<const char*>(scratch.a)};
+  // What is read after the rows from m on, over k [k, k + depth).
+  const auto fetch_rows = [&](int64_t m, int64_t k, int64_t depth) {
+    const int64_t rows = std::min(plan.inner_rows, call.m - m);
+    if (m >= call.m) prefetcher.streams[0].tiles = 0;
+    else if (call.a.transposed) prefetcher.streams[0] = strip(call.a.data + k * call.a.leading + m, call.a.leading, rows);
+    else prefetcher.streams[0] = contiguous(call.a.data + m * call.a.leading, rows * call.a.leading, depth);
+  };
   // With K = 0 there is one block without depth.
   if (shared_b == nullptr) {
     for (int64_t k = part.first; k == part.first || k < end; k += plan.k_block) {
       const int64_t depth = std::min(plan.k_block, end - k);
-      pack_b(a.call, k, depth, part.column, part.columns, scratch.b);
-      for (int64_t m = part.row; m < row_end; m += plan.inner_rows) block(a, part, scratch.b, m, std::min(row_end, m + plan.inner_rows), k, depth, scratch);
+      pack_b(call, k, depth, part.column, part.columns, scratch.b);
+      if (!call.b.transposed && k + depth < call.k) {
+        prefetcher.streams[1] = contiguous(call.b.data + (k + depth) * call.b.leading, std::min(plan.k_block, call.k - k - depth) * call.b.leading, depth);
+      }
+      for (int64_t m = part.row; m < row_end; m += plan.inner_rows) {
+        if (m + plan.inner_rows < row_end) fetch_rows(m + plan.inner_rows, k, depth);
+        else fetch_rows(part.row, k + depth, depth);
+        block(a, part, scratch.b, m, std::min(row_end, m + plan.inner_rows), k, depth, scratch, prefetcher);
+      }
     }
   } else {
     for (int64_t m = part.row; m < row_end; m += plan.inner_rows) {
+      fetch_rows(m + plan.inner_rows, 0, std::min(plan.k_block, call.k));
       for (int64_t k = part.first; k == part.first || k < end; k += plan.k_block) {
         const int64_t depth = std::min(plan.k_block, end - k);
-        block(a, part, shared_b + k * plan.packed_columns + part.column * depth, m, std::min(row_end, m + plan.inner_rows), k, depth, scratch);
+        block(a, part, shared_b + k * plan.packed_columns + part.column * depth, m, std::min(row_end, m + plan.inner_rows), k, depth, scratch, prefetcher);
       }
     }
   }

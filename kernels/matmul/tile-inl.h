@@ -7,7 +7,9 @@
 #define GATUN_MATMUL_TILE_INL_H_
 #endif
 
-#include "kernels/common/simd-inl.h"
+#include <algorithm>
+
+#include "kernels/common/columns-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gatun {
@@ -37,36 +39,38 @@ struct TilePlace {
   int64_t step;
 };
 
+// What a later tile reads from memory, fetched into the second-level cache while this one computes: one line each step of k.
+struct Ahead {
+  const char* at;
+  int64_t step;
+};
+
+// Lines that the result will want at the end of a tile: those that are written, and those that are read beside them (the same where none are).
+struct Wanted {
+  const float* written;
+  int64_t written_step;
+  const float* read;
+  int64_t read_step;
+};
+
 // to = from + A·B for `rows` x `columns`; from: zeros where its data is NULL. b: depth rows of kVectors whole vectors.
 template <int kVectors, bool kColumns>
 HWY_NOINLINE void tile(const float* a, int64_t step, const float* HWY_RESTRICT b, int64_t depth, TilePlace from, TilePlace to, int64_t rows,
-                       int64_t columns) {
+                       int64_t columns, Wanted wanted, Ahead ahead) {
   const F32 d;
   const int64_t size = lanes();
-  const bool whole = rows >= kRows && columns >= kVectors * size;
   VF acc[kRows][kVectors];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::Zero(d);
   }
-  if (from.data != nullptr) {
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        const float* p = from.data + r * from.step + v * size;
-        if (whole || (r < rows && columns >= (v + 1) * size)) acc[r][v] = hn::LoadU(d, p);
-        else if (r < rows && columns > v * size) acc[r][v] = load_tail(d, p, columns - v * size);
-      }
-    }
-  }
   // Three rows share a pointer: row 3q + s is at[q] + s * step, which is one address of an instruction.
   constexpr int kPointers = (kRows + 2) / 3;
   const float* at[kPointers];
 #pragma GCC unroll 8
   for (int q = 0; q < kPointers; ++q) at[q] = a + 3 * q * step;
-  for (int64_t k = 0; k < depth; ++k) {
+  const auto multiply = [&]() HWY_ATTR {
     VF row[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, b + v * size);
@@ -83,25 +87,58 @@ HWY_NOINLINE void tile(const float* a, int64_t step, const float* HWY_RESTRICT b
 #pragma GCC unroll 8
       for (int q = 0; q < kPointers; ++q) ++at[q];
     }
+  };
+  const int64_t head = std::min(rows, depth);
+  for (int64_t k = 0; k < head; ++k) {
+    __builtin_prefetch(wanted.written, 1, 3);
+    __builtin_prefetch(wanted.read, 0, 3);
+    if (kVectors > 1) {
+      __builtin_prefetch(wanted.written + size, 1, 3);
+      __builtin_prefetch(wanted.read + size, 0, 3);
+    }
+    wanted.written += wanted.written_step;
+    wanted.read += wanted.read_step;
+    multiply();
   }
+  for (int64_t k = head; k < depth; ++k) {
+    __builtin_prefetch(ahead.at, 0, 2);
+    ahead.at += ahead.step;
+    multiply();
+  }
+  if (rows >= kRows && columns >= kVectors * size) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        if (from.data != nullptr) acc[r][v] = hn::Add(acc[r][v], hn::LoadU(d, from.data + r * from.step + v * size));
+        hn::StoreU(acc[r][v], d, to.data + r * to.step + v * size);
+      }
+    }
+    return;
+  }
+  HWY_ALIGN float sums[kRows * kVectors * (HWY_MAX_BYTES / sizeof(float))];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      float* p = to.data + r * to.step + v * size;
-      if (whole || (r < rows && columns >= (v + 1) * size)) hn::StoreU(acc[r][v], d, p);
-      else if (r < rows && columns > v * size) store_tail(acc[r][v], d, p, columns - v * size);
-    }
+    for (int v = 0; v < kVectors; ++v) hn::Store(acc[r][v], d, sums + (r * kVectors + v) * size);
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    for_vectors(columns, [&](int64_t c, auto part) HWY_ATTR {
+      VF sum = part.load(sums + r * kVectors * size + c);
+      if (from.data != nullptr) sum = hn::Add(sum, part.load(from.data + r * from.step + c));
+      part.store(sum, to.data + r * to.step + c);
+    });
   }
 }
 
-HWY_INLINE void tile_of(const TileRows& a, const float* b, int64_t depth, TilePlace from, TilePlace to, int64_t rows, int64_t columns) {
+HWY_INLINE void tile_of(const TileRows& a, const float* b, int64_t depth, TilePlace from, TilePlace to, int64_t rows, int64_t columns, Wanted wanted,
+                        Ahead ahead) {
   if (columns > lanes()) {
-    if (a.columns) tile<2, true>(a.data, a.step, b, depth, from, to, rows, columns);
-    else tile<2, false>(a.data, a.step, b, depth, from, to, rows, columns);
+    if (a.columns) tile<2, true>(a.data, a.step, b, depth, from, to, rows, columns, wanted, ahead);
+    else tile<2, false>(a.data, a.step, b, depth, from, to, rows, columns, wanted, ahead);
   } else {
-    if (a.columns) tile<1, true>(a.data, a.step, b, depth, from, to, rows, columns);
-    else tile<1, false>(a.data, a.step, b, depth, from, to, rows, columns);
+    if (a.columns) tile<1, true>(a.data, a.step, b, depth, from, to, rows, columns, wanted, ahead);
+    else tile<1, false>(a.data, a.step, b, depth, from, to, rows, columns, wanted, ahead);
   }
 }
 
