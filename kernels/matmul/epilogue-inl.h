@@ -55,10 +55,10 @@ HWY_INLINE void epilogue(const MatmulCall& call, const float* from, int64_t step
   }
 }
 
-// Whether c is just the product.
-HWY_INLINE bool plain(const MatmulCall& call) {
-  return call.bias == nullptr && call.activation == GATUN_MATMUL_LINEAR && call.factor_m.data == nullptr && call.factor_n == nullptr &&
-         call.residual == nullptr && !call.accumulate;
+// Whether all there is to do can be added to the product as its tiles are written: a bias, and a residual or c itself.
+HWY_INLINE bool sums_only(const MatmulCall& call) {
+  return call.activation == GATUN_MATMUL_LINEAR && call.factor_m.data == nullptr && call.factor_n == nullptr &&
+         (call.residual == nullptr || !call.accumulate);
 }
 
 }  // namespace HWY_NAMESPACE

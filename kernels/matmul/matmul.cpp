@@ -23,6 +23,9 @@ namespace HWY_NAMESPACE {
 
 MatmulPlan plan(const MatmulCall& call, int threads) { return matmul_plan(call, threads, kRows, tile_columns(), lanes()); }
 
+// Rows that far apart do not all meet in a few sets of the caches.
+HWY_INLINE bool spread_lines(int64_t leading) { return leading % 512 != 0; }
+
 // What a thread has to itself.
 struct Scratch {
   float *a, *b, *c;
@@ -34,10 +37,10 @@ struct PackedRows {
   const MatmulPlan& plan;
   const float *scale_m, *scale_k;  // one factor a row, one a column
 
-  // Whether the tiles of a whole kRows of rows can read A itself.
-  bool direct(int64_t rows) const {
-    return !call.a.transposed && call.a.prologue == GATUN_MATMUL_AS_IS && scale_m == nullptr && scale_k == nullptr && call.a_sums == nullptr &&
-           rows == kRows && call.a.leading % 512 != 0;
+  // Whether the tiles of whole kRows of rows can read A itself.
+  bool direct() const {
+    return call.a.prologue == GATUN_MATMUL_AS_IS && scale_m == nullptr && scale_k == nullptr && (call.a.transposed || call.a_sums == nullptr) &&
+           spread_lines(call.a.leading);
   }
 
   template <class F>
@@ -69,7 +72,7 @@ struct Stretch {
 // Contiguous bytes.
 HWY_INLINE Stretch contiguous(const float* data, int64_t floats, int64_t depth) {
   constexpr int64_t kLine = 64;
-  const int64_t each = std::max<int64_t>(depth - kRows, 1) * kLine;
+  const int64_t each = std::max<int64_t>(depth, 1) * kLine;
   return {{reinterpret_cast<const char*>(data), kLine}, each, chunk_count(floats * 4, each)};
 }
 // `columns` floats of each of `depth` rows: one line of every row with a tile.
@@ -93,28 +96,42 @@ struct Prefetcher {
   }
 };
 
+// A block of B: packed panels, or, with a step, B itself.
+struct PackedB {
+  const float* data;
+  int64_t step;
+  HWY_INLINE PackedB from(int64_t n, int64_t count) const { return {data + (step == 0 ? n * count : n), step}; }
+  HWY_INLINE TileColumns panel(int64_t n, int64_t columns, int64_t count) const {
+    return step == 0 ? TileColumns{data + n * count, panel_columns(columns - n)} : TileColumns{data + n, step};
+  }
+};
+
 // Tiles of kRows rows with all panels of a block of B. `last`: the sum over K is complete, so that the result is written; else it is kept in
-// `partial`, from which it goes on unless `begin`.
-HWY_INLINE void row_of_tiles(const MatmulCall& call, bool direct_result, const TileRows& a, const float* b, int64_t count, int64_t row, int64_t rows,
+// `partial`, from which it goes on unless `begin`. sums: `partial` is C itself, to which its tiles add what there is to add.
+HWY_INLINE void row_of_tiles(const MatmulCall& call, bool sums, const TileRows& a, const PackedB& b, int64_t count, int64_t row, int64_t rows,
                              int64_t column, int64_t columns, TilePlace partial, bool begin, bool last, Prefetcher& prefetcher) {
   HWY_ALIGN float tile_memory[kRows * kWidth * (HWY_MAX_BYTES / sizeof(float))];
   for (int64_t n = 0; n < columns; n += tile_columns()) {
     const int64_t here = std::min(panel_columns(columns - n), columns - n);
-    const TilePlace kept{partial.data + n, partial.step}, from{begin ? nullptr : kept.data, kept.step};
-    const float* const panel = b + n * count;
-    if (!last) {
-      tile_of(a, panel, count, from, kept, rows, here, {kept.data, kept.step, kept.data, kept.step}, prefetcher.take());
-      continue;
-    }
     const int64_t at = column + n;
-    const TilePlace result{call.c + row * call.ldc + at, call.ldc};
-    if (direct_result) {
-      tile_of(a, panel, count, from, result, rows, here, {result.data, result.step, result.data, result.step}, prefetcher.take());
+    const TilePlace kept{partial.data + n, partial.step}, result{call.c + row * call.ldc + at, call.ldc};
+    const TileColumns panel = b.panel(n, columns, count);
+    TilePlace from{begin ? nullptr : kept.data, kept.step};
+    const float* bias = nullptr;
+    if (sums && begin) {
+      if (call.accumulate) from = result;
+      else if (call.residual != nullptr) from = {const_cast<float*>(call.residual) + row * call.ld_residual + at, call.ld_residual};
+      if (call.bias != nullptr) bias = call.bias + at;
+    }
+    Wanted wanted{kept.data, kept.step, kept.data, kept.step};
+    if (sums || !last) {
+      if (from.data != nullptr) wanted = {kept.data, kept.step, from.data, from.step};
+      tile_of(a, panel, count, from, bias, kept, rows, here, wanted, prefetcher.take());
     } else {
-      Wanted wanted{result.data, result.step, result.data, result.step};
+      wanted = {result.data, result.step, result.data, result.step};
       if (call.hidden != nullptr) wanted = {result.data, result.step, call.hidden + row * call.ld_hidden + at, call.ld_hidden};
       else if (call.residual != nullptr) wanted = {result.data, result.step, call.residual + row * call.ld_residual + at, call.ld_residual};
-      tile_of(a, panel, count, from, {tile_memory, tile_columns()}, rows, here, wanted, prefetcher.take());
+      tile_of(a, panel, count, from, nullptr, {tile_memory, tile_columns()}, rows, here, wanted, prefetcher.take());
       epilogue(call, tile_memory, tile_columns(), row, rows, at, here);
     }
   }
@@ -128,29 +145,34 @@ struct Part {
 };
 
 // Rows [inner, inner_end) of a part, over one block of K. b: all its columns, packed.
-HWY_INLINE void block(const PackedRows& a, const Part& part, const float* b, int64_t inner, int64_t inner_end, int64_t k, int64_t depth,
+HWY_INLINE void block(const PackedRows& a, const Part& part, const PackedB& b, int64_t inner, int64_t inner_end, int64_t k, int64_t depth,
                       const Scratch& scratch, Prefetcher& prefetcher) {
   const MatmulCall& call = a.call;
   const MatmulPlan& plan = a.plan;
-  const bool plain_result = plain(call), begin = k == part.first, last = part.split == nullptr && k + depth == part.first + part.count;
+  const bool sums = part.split == nullptr && sums_only(call), begin = k == part.first, last = part.split == nullptr && k + depth == part.first + part.count;
   for (int64_t n = 0; n < part.columns; n += plan.n_block) {
     const int64_t width = std::min(plan.n_block, part.columns - n), column = part.column + n;
-    const bool pack = n == 0;
-    if (pack && call.a.transposed) a.pack(inner, inner_end - inner, k, depth, scratch.a, part.sums == nullptr ? nullptr : part.sums + inner);
+    const bool pack = n == 0, direct = a.direct();
+    // Only the last rows may be too few to be read where they lie.
+    const int64_t packed = !direct ? inner : inner_end - (inner_end - inner) % kRows;
+    if (pack && call.a.transposed && packed < inner_end) {
+      a.pack(packed, inner_end - packed, k, depth, scratch.a, direct || part.sums == nullptr ? nullptr : part.sums + packed);
+    }
+    if (pack && direct && part.sums != nullptr) add_columns(call.a.data, call.a.leading, inner, inner_end - inner, k, depth, part.sums + inner);
     for (int64_t m = inner; m < inner_end; m += kRows) {
       const int64_t height = std::min<int64_t>(kRows, inner_end - m);
-      TileRows tiles{scratch.a + (m - inner) / kRows * a.panel(depth), 0, true};
-      if (!call.a.transposed && a.direct(height)) {
-        tiles = {call.a.data + m * call.a.leading + k, call.a.leading, false};
-      } else if (!call.a.transposed) {
+      TileRows tiles{call.a.transposed ? call.a.data + k * call.a.leading + m : call.a.data + m * call.a.leading + k, call.a.leading, call.a.transposed};
+      if (m >= packed && call.a.transposed) {
+        tiles = {scratch.a + (m - packed) / kRows * a.panel(depth), kRows, true};
+      } else if (m >= packed) {
         float* to = scratch.a + (m - inner) * plan.a_step;
         if (pack) a.pack(m, height, k, depth, to, part.sums == nullptr ? nullptr : part.sums + m);
         tiles = {to, plan.a_step, false};
       }
       TilePlace partial{scratch.c + (m - inner) * part.columns + n, part.columns};
       if (part.split != nullptr) partial = {part.split + m * call.n + column, call.n};
-      else if (plain_result) partial = {call.c + m * call.ldc + column, call.ldc};
-      row_of_tiles(call, plain_result, tiles, b + n * depth, depth, m, height, column, width, partial, begin, last, prefetcher);
+      else if (sums) partial = {call.c + m * call.ldc + column, call.ldc};
+      row_of_tiles(call, sums, tiles, b.from(n, depth), depth, m, height, column, width, partial, begin, last, prefetcher);
     }
   }
 }
@@ -160,6 +182,7 @@ void compute(const PackedRows& a, const Part& part, const float* shared_b, const
   const MatmulPlan& plan = a.plan;
   const int64_t end = part.first + part.count, row_end = part.row + part.rows;
   Prefetcher prefetcher{{}, reinterpret_cast<const char*>(scratch.a)};
+  const bool direct_b = !call.b.transposed && call.b.prologue == GATUN_MATMUL_AS_IS && call.n % lanes() == 0 && spread_lines(call.b.leading);
   // What is read after the rows from m on, over k [k, k + depth).
   const auto fetch_rows = [&](int64_t m, int64_t k, int64_t depth) {
     const int64_t rows = std::min(plan.inner_rows, call.m - m);
@@ -171,14 +194,16 @@ void compute(const PackedRows& a, const Part& part, const float* shared_b, const
   if (shared_b == nullptr) {
     for (int64_t k = part.first; k == part.first || k < end; k += plan.k_block) {
       const int64_t depth = std::min(plan.k_block, end - k);
-      pack_b(call, k, depth, part.column, part.columns, scratch.b);
+      PackedB b{scratch.b, 0};
+      if (direct_b) b = {call.b.data + k * call.b.leading + part.column, call.b.leading};
+      else pack_b(call, k, depth, part.column, part.columns, scratch.b);
       if (!call.b.transposed && k + depth < call.k) {
         prefetcher.streams[1] = contiguous(call.b.data + (k + depth) * call.b.leading, std::min(plan.k_block, call.k - k - depth) * call.b.leading, depth);
       }
       for (int64_t m = part.row; m < row_end; m += plan.inner_rows) {
         if (m + plan.inner_rows < row_end) fetch_rows(m + plan.inner_rows, k, depth);
         else fetch_rows(part.row, k + depth, depth);
-        block(a, part, scratch.b, m, std::min(row_end, m + plan.inner_rows), k, depth, scratch, prefetcher);
+        block(a, part, b, m, std::min(row_end, m + plan.inner_rows), k, depth, scratch, prefetcher);
       }
     }
   } else {
@@ -186,7 +211,7 @@ void compute(const PackedRows& a, const Part& part, const float* shared_b, const
       fetch_rows(m + plan.inner_rows, 0, std::min(plan.k_block, call.k));
       for (int64_t k = part.first; k == part.first || k < end; k += plan.k_block) {
         const int64_t depth = std::min(plan.k_block, end - k);
-        block(a, part, shared_b + k * plan.packed_columns + part.column * depth, m, std::min(row_end, m + plan.inner_rows), k, depth, scratch, prefetcher);
+        block(a, part, {shared_b + k * plan.packed_columns + part.column * depth, 0}, m, std::min(row_end, m + plan.inner_rows), k, depth, scratch, prefetcher);
       }
     }
   }

@@ -121,6 +121,16 @@ void pack_columns(const F& f, const float* x, int64_t leading, int64_t column, i
   }
 }
 
+// sums[c] += the sum of column `column + c` over rows [first, first + count).
+HWY_INLINE void add_columns(const float* x, int64_t leading, int64_t column, int64_t columns, int64_t first, int64_t count, float* sums) {
+  for_vectors(columns, [&](int64_t c, auto part) HWY_ATTR {
+    VF sum = part.load(sums + c);
+    const float* in = x + first * leading + column + c;
+    for (int64_t k = 0; k < count; ++k) sum = hn::Add(sum, part.load(in + k * leading));
+    part.store(sum, sums + c);
+  });
+}
+
 #if HWY_TARGET == HWY_SCALAR
 template <class F>
 void pack_turned(const F& f, const float* x, int64_t leading, int64_t column, int64_t columns, int64_t first, int64_t count, int64_t width, float* to) {

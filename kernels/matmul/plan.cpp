@@ -46,7 +46,7 @@ MatmulPlan matmul_plan(const MatmulCall& call, int threads, int64_t tile_rows, i
     p.split_depth = round_up(chunk_count(k, p.splits), p.k_block);
     p.splits = chunk_count(k, p.split_depth);
     p.n_block = p.columns;
-    p.inner_rows = 8 * tile_rows;
+    p.inner_rows = 4 * tile_rows;
   } else {
     p.splits = 1;
     p.split_depth = std::max<int64_t>(k, 1);

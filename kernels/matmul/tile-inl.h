@@ -26,11 +26,17 @@ constexpr int kWidth = 2;
 HWY_INLINE int64_t lanes() { return static_cast<int64_t>(hn::Lanes(F32())); }
 HWY_INLINE int64_t tile_columns() { return kWidth * lanes(); }
 
-// Where a block of A lies: element (r, k) at data[r * step + k], or, in columns, at data[k * kRows + r].
+// Where a block of A lies: element (r, k) at data[r * step + k], or, in columns, at data[k * step + r].
 struct TileRows {
   const float* data;
   int64_t step;
   bool columns;
+};
+
+// A panel of B: row k at data + k * step, of whole vectors.
+struct TileColumns {
+  const float* data;
+  int64_t step;
 };
 
 // Where a tile of results lies.
@@ -53,9 +59,9 @@ struct Wanted {
   int64_t read_step;
 };
 
-// to = from + A·B for `rows` x `columns`; from: zeros where its data is NULL. b: depth rows of kVectors whole vectors.
+// to = A·B + bias + from for `rows` x `columns`; bias and from: nothing where NULL. b: rows of kVectors whole vectors.
 template <int kVectors, bool kColumns>
-HWY_NOINLINE void tile(const float* a, int64_t step, const float* HWY_RESTRICT b, int64_t depth, TilePlace from, TilePlace to, int64_t rows,
+HWY_NOINLINE void tile(const float* a, int64_t step, const float* HWY_RESTRICT b, int64_t b_step, int64_t depth, TilePlace from, const float* bias, TilePlace to, int64_t rows,
                        int64_t columns, Wanted wanted, Ahead ahead) {
   const F32 d;
   const int64_t size = lanes();
@@ -80,9 +86,9 @@ HWY_NOINLINE void tile(const float* a, int64_t step, const float* HWY_RESTRICT b
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(element, row[v], acc[r][v]);
     }
-    b += kVectors * size;
+    b += b_step;
     if (kColumns) {
-      a += kRows;
+      a += step;
     } else {
 #pragma GCC unroll 8
       for (int q = 0; q < kPointers; ++q) ++at[q];
@@ -96,12 +102,14 @@ HWY_NOINLINE void tile(const float* a, int64_t step, const float* HWY_RESTRICT b
       __builtin_prefetch(wanted.written + size, 1, 3);
       __builtin_prefetch(wanted.read + size, 0, 3);
     }
+    __builtin_prefetch(ahead.at, 0, 3);
+    ahead.at += ahead.step;
     wanted.written += wanted.written_step;
     wanted.read += wanted.read_step;
     multiply();
   }
   for (int64_t k = head; k < depth; ++k) {
-    __builtin_prefetch(ahead.at, 0, 2);
+    __builtin_prefetch(ahead.at, 0, 3);
     ahead.at += ahead.step;
     multiply();
   }
@@ -110,6 +118,7 @@ HWY_NOINLINE void tile(const float* a, int64_t step, const float* HWY_RESTRICT b
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
+        if (bias != nullptr) acc[r][v] = hn::Add(acc[r][v], hn::LoadU(d, bias + v * size));
         if (from.data != nullptr) acc[r][v] = hn::Add(acc[r][v], hn::LoadU(d, from.data + r * from.step + v * size));
         hn::StoreU(acc[r][v], d, to.data + r * to.step + v * size);
       }
@@ -125,20 +134,21 @@ HWY_NOINLINE void tile(const float* a, int64_t step, const float* HWY_RESTRICT b
   for (int64_t r = 0; r < rows; ++r) {
     for_vectors(columns, [&](int64_t c, auto part) HWY_ATTR {
       VF sum = part.load(sums + r * kVectors * size + c);
+      if (bias != nullptr) sum = hn::Add(sum, part.load(bias + c));
       if (from.data != nullptr) sum = hn::Add(sum, part.load(from.data + r * from.step + c));
       part.store(sum, to.data + r * to.step + c);
     });
   }
 }
 
-HWY_INLINE void tile_of(const TileRows& a, const float* b, int64_t depth, TilePlace from, TilePlace to, int64_t rows, int64_t columns, Wanted wanted,
+HWY_INLINE void tile_of(const TileRows& a, const TileColumns& b, int64_t depth, TilePlace from, const float* bias, TilePlace to, int64_t rows, int64_t columns, Wanted wanted,
                         Ahead ahead) {
   if (columns > lanes()) {
-    if (a.columns) tile<2, true>(a.data, a.step, b, depth, from, to, rows, columns, wanted, ahead);
-    else tile<2, false>(a.data, a.step, b, depth, from, to, rows, columns, wanted, ahead);
+    if (a.columns) tile<2, true>(a.data, a.step, b.data, b.step, depth, from, bias, to, rows, columns, wanted, ahead);
+    else tile<2, false>(a.data, a.step, b.data, b.step, depth, from, bias, to, rows, columns, wanted, ahead);
   } else {
-    if (a.columns) tile<1, true>(a.data, a.step, b, depth, from, to, rows, columns, wanted, ahead);
-    else tile<1, false>(a.data, a.step, b, depth, from, to, rows, columns, wanted, ahead);
+    if (a.columns) tile<1, true>(a.data, a.step, b.data, b.step, depth, from, bias, to, rows, columns, wanted, ahead);
+    else tile<1, false>(a.data, a.step, b.data, b.step, depth, from, bias, to, rows, columns, wanted, ahead);
   }
 }
 
