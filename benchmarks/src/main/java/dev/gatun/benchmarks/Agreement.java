@@ -10,7 +10,7 @@ final class Agreement {
     /**
      * Compares results one by one; where the peer returns fewer, the first ones.
      *
-     * @param tolerance largest difference over the peer's largest value
+     * @param tolerance largest root mean square of the differences, over that of the peer's values
      * @throws IllegalStateException where they differ by more, in length, or in where they are not numbers
      */
     static void check(String form, List<float[]> ours, List<float[]> theirs, double tolerance) {
@@ -21,7 +21,7 @@ final class Agreement {
             double error = error(form, ours.get(i), theirs.get(i));
             if (!(error <= tolerance)) {
                 throw new IllegalStateException(
-                        "%s: result %d differs by %.3g of its largest value, allowed %.3g".formatted(form, i, error, tolerance));
+                        "%s: result %d differs by %.3g, allowed %.3g".formatted(form, i, error, tolerance));
             }
         }
     }
@@ -30,13 +30,13 @@ final class Agreement {
         if (ours.length != theirs.length) {
             throw new IllegalStateException(form + ": " + theirs.length + " values, ours " + ours.length);
         }
-        double largest = 0;
-        double difference = 0;
+        double squares = 0;
+        double differences = 0;
         for (int i = 0; i < ours.length; i++) {
-            largest = Math.max(largest, Math.abs(theirs[i]));
-            // max keeps a NaN
-            difference = Math.max(difference, Math.abs((double) ours[i] - theirs[i]));
+            double difference = (double) ours[i] - theirs[i];
+            squares += (double) theirs[i] * theirs[i];
+            differences += difference * difference;
         }
-        return largest == 0 ? difference : difference / largest;
+        return squares == 0 ? Math.sqrt(differences) : Math.sqrt(differences / squares);
     }
 }

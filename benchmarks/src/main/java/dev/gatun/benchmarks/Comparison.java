@@ -2,6 +2,7 @@
 package dev.gatun.benchmarks;
 
 import dev.gatun.benchmarks.torch.Torch;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -70,8 +71,12 @@ public abstract class Comparison {
         RoundProfiler.begin(contest.row());
     }
 
+    /** Gives back what prepare opened. */
+    protected void finish() {}
+
     @TearDown(Level.Trial)
     public final void close() {
+        finish();
         device.close();
     }
 
@@ -98,7 +103,7 @@ public abstract class Comparison {
         }
     }
 
-    /** Nanoseconds a call. */
+    /** Nanoseconds a call: the median of a turn, of a ceiling the least, since whatever delays it is not the ceiling. */
     private static double turn(Contender contender, int repetitions) {
         try {
             Thread.sleep(SETTLE_MILLIS);
@@ -111,11 +116,14 @@ public abstract class Comparison {
                 contender.work().run();
             } while (System.nanoTime() - warm < REWARM_NANOS);
         }
-        long start = System.nanoTime();
+        long[] calls = new long[repetitions];
         for (int i = 0; i < repetitions; i++) {
+            long start = System.nanoTime();
             contender.work().run();
+            calls[i] = System.nanoTime() - start;
         }
-        return (double) (System.nanoTime() - start) / repetitions;
+        Arrays.sort(calls);
+        return contender.kind() == Contender.Kind.CEILING ? calls[0] : calls[repetitions / 2];
     }
 
     /** The peer of this process. */

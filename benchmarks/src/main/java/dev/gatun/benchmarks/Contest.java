@@ -19,7 +19,10 @@ public final class Contest {
     /** Copies of more than this measure memory. */
     private static final long LARGEST_COPY = 128L << 20;
 
-    private static final long FMA_ITERATIONS = 20_000;
+    /** Below this the call would be measured with it. */
+    private static final long SMALLEST_COPY = 1L << 20;
+
+    private static final long FMA_ITERATIONS = 300_000;
 
     private final DeviceState device;
     private final Optional<Torch> torch;
@@ -53,7 +56,7 @@ public final class Contest {
         return this;
     }
 
-    /** Largest difference between ours and a peer's, over the peer's largest value; 1e-4 where it is not given. */
+    /** Largest difference between ours and a peer's, both as root mean squares, over the peer's; 1e-4 where it is not given. */
     public Contest tolerance(double tolerance) {
         this.tolerance = tolerance;
         return this;
@@ -116,9 +119,17 @@ public final class Contest {
         return this;
     }
 
-    /** A peer that is no script. */
-    public Contest peer(String name, Runnable work, Supplier<List<float[]>> results) {
-        contenders.add(new Contender(name, Contender.Kind.PEER, work, results));
+    /** A form whose results cannot be those of ours, as of random numbers: not compared. */
+    public Contest formUnchecked(String name, String method, Torch.Value... arguments) {
+        Torch.Script peer = script();
+        contenders.add(new Contender(name, Contender.Kind.PEER, () -> peer.run(method, arguments).close(), List::of));
+        return this;
+    }
+
+    /** A peer that is no script, and where its results are. */
+    public Contest peer(String name, Runnable work, Operand... results) {
+        contenders.add(new Contender(
+                name, Contender.Kind.PEER, work, () -> Arrays.stream(results).map(Contest::floats).toList()));
         return this;
     }
 
@@ -144,7 +155,7 @@ public final class Contest {
 
     /** The ceilings of this row, first in the list: multiply-adds, and copying as many bytes as the row must move. */
     void addCeilings() {
-        long footprint = (long) Math.clamp(bytes, 1 << 16, LARGEST_COPY);
+        long footprint = (long) Math.clamp(bytes, SMALLEST_COPY, LARGEST_COPY);
         Operand x = device.empty(DType.F32, footprint / 8);
         Operand y = device.empty(DType.F32, footprint / 8);
         copyBytes = 8.0 * x.layout().elements();

@@ -1,82 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.benchmarks;
 
-import dev.gatun.primitives.Ceiling;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Elementwise;
 import dev.gatun.primitives.Layout;
 import dev.gatun.primitives.Operand;
-import java.util.concurrent.TimeUnit;
-import org.openjdk.jmh.annotations.Benchmark;
-import org.openjdk.jmh.annotations.BenchmarkMode;
-import org.openjdk.jmh.annotations.Fork;
-import org.openjdk.jmh.annotations.Measurement;
-import org.openjdk.jmh.annotations.Mode;
-import org.openjdk.jmh.annotations.OutputTimeUnit;
 import org.openjdk.jmh.annotations.Param;
-import org.openjdk.jmh.annotations.Scope;
-import org.openjdk.jmh.annotations.Setup;
-import org.openjdk.jmh.annotations.State;
-import org.openjdk.jmh.annotations.Warmup;
 
-/** The ceiling beside it is {@link #ceiling}: copying the same memory. */
-@State(Scope.Thread)
-@BenchmarkMode(Mode.AverageTime)
-@OutputTimeUnit(TimeUnit.MICROSECONDS)
-@Fork(1)
-@Warmup(iterations = 2, time = 1)
-@Measurement(iterations = 5, time = 1)
-public class ElementwiseBenchmark {
+/** Elementary operations on tokens. */
+public class ElementwiseBenchmark extends Comparison {
     @Param("12608x192")
     public String shape;
 
-    private Operand x;
-    private Operand bias;
-    private Operand y;
-    private Operand transposed;
-    private Operand flatX;
-    private Operand flatY;
+    @Param({"transpose", "addBias", "exp"})
+    public String pass;
 
-    @Setup
-    public void setup(DeviceState device) {
-        long[] dimensions = Shapes.parse(shape);
-        x = device.normal(1, dimensions);
-        bias = device.normal(2, dimensions[1]);
-        y = device.empty(DType.F32, dimensions);
-        transposed = new Operand(
-                x.segment(),
-                Layout.strided(DType.F32, new long[] {dimensions[1], dimensions[0]}, new long[] {1, dimensions[1]}));
-        flatX = new Operand(x.segment(), Layout.of(DType.F32, x.layout().elements()));
-        flatY = new Operand(y.segment(), Layout.of(DType.F32, y.layout().elements()));
-    }
-
-    @Benchmark
-    public void ceiling(DeviceState device) {
-        Ceiling.copy(device.stream, flatX, flatY);
-    }
-
-    @Benchmark
-    public void copy(DeviceState device) {
-        Elementwise.copy(device.stream, x, y);
-    }
-
-    @Benchmark
-    public void transpose(DeviceState device) {
-        Elementwise.copy(device.stream, transposed, new Operand(y.segment(), Layout.of(DType.F32, transposed.layout().shape())));
-    }
-
-    @Benchmark
-    public void addBias(DeviceState device) {
-        Elementwise.binary(device.stream, Elementwise.Binary.ADD, x, bias, y);
-    }
-
-    @Benchmark
-    public void exp(DeviceState device) {
-        Elementwise.unary(device.stream, Elementwise.Unary.EXP, x, y);
-    }
-
-    @Benchmark
-    public void accumulate(DeviceState device) {
-        Elementwise.accumulate(device.stream, 0.5f, x, y);
+    @Override
+    protected void prepare(DeviceState device, Contest contest) {
+        long[] n = Shapes.parse(shape);
+        Operand x = device.normal(1, n);
+        Operand bias = device.normal(2, n[1]);
+        Operand y = device.empty(DType.F32, n);
+        Operand transposed =
+                new Operand(x.segment(), Layout.strided(DType.F32, new long[] {n[1], n[0]}, new long[] {1, n[1]}));
+        Operand columns = new Operand(y.segment(), Layout.of(DType.F32, n[1], n[0]));
+        contest.costs(0, 2.0 * x.layout().spanBytes())
+                .ours(
+                        switch (pass) {
+                            case "transpose" -> () -> Elementwise.copy(device.stream, transposed, columns);
+                            case "addBias" -> () -> Elementwise.binary(device.stream, Elementwise.Binary.ADD, x, bias, y);
+                            default -> () -> Elementwise.unary(device.stream, Elementwise.Unary.EXP, x, y);
+                        },
+                        y);
+        contest.torch().ifPresent(torch -> contest.form(pass, torch.tensors(x, bias)));
     }
 }

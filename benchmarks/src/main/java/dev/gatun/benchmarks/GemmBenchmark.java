@@ -1,113 +1,88 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.benchmarks;
 
-import dev.gatun.primitives.Ceiling;
 import dev.gatun.primitives.DType;
+import dev.gatun.primitives.Layout;
 import dev.gatun.primitives.Operand;
 import dev.gatun.tensor.Device;
-import java.util.concurrent.TimeUnit;
+import dev.gatun.tensor.Gemm;
+import java.nio.ByteOrder;
 import org.bytedeco.dnnl.global.dnnl;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.openblas.global.openblas_nolapack;
-import org.openjdk.jmh.annotations.AuxCounters;
-import org.openjdk.jmh.annotations.Benchmark;
-import org.openjdk.jmh.annotations.BenchmarkMode;
-import org.openjdk.jmh.annotations.Fork;
-import org.openjdk.jmh.annotations.Level;
-import org.openjdk.jmh.annotations.Measurement;
-import org.openjdk.jmh.annotations.Mode;
-import org.openjdk.jmh.annotations.OutputTimeUnit;
 import org.openjdk.jmh.annotations.Param;
-import org.openjdk.jmh.annotations.Scope;
-import org.openjdk.jmh.annotations.Setup;
-import org.openjdk.jmh.annotations.State;
-import org.openjdk.jmh.annotations.Warmup;
 
-/**
- * c = a · b, row-major: tiles of single-threaded oneDNN on our threads (what Gatun uses, the same bits for any number of threads), oneDNN
- * and OpenBLAS with their own threads. Column flops is floating-point operations a second; {@code ceiling} is the peak of multiply-adds.
- */
-@State(Scope.Thread)
-@BenchmarkMode(Mode.Throughput)
-@OutputTimeUnit(TimeUnit.SECONDS)
-@Fork(1)
-@Warmup(iterations = 2, time = 1)
-@Measurement(iterations = 5, time = 1)
-public class GemmBenchmark {
-    /** M x N x K. */
-    @Param({"12608x768x192", "12608x192x768", "4096x3000x128", "512x256x128", "512x100x64", "2048x2048x2048"})
+/** Matrix products as layers have them, by whatever the device's interface picks; the libraries it could pick are the peers where PyTorch is not in the
+ * process, which brings its own under the same names. */
+public class GemmBenchmark extends Comparison {
+    /** M x N x K: the rows of a batch, outputs, inputs. */
+    @Param({"12608x768x192", "12608x192x768", "4096x3000x128", "2048x2048x2048", "512x256x128"})
     public String shape;
 
-    /** Work done in an iteration; JMH divides it by the time. */
-    @State(Scope.Thread)
-    @AuxCounters(AuxCounters.Type.OPERATIONS)
-    public static class Work {
-        public double flops;
+    @Param({"forward", "forwardBackward"})
+    public String pass;
 
-        @Setup(Level.Iteration)
-        public void clear() {
-            flops = 0;
+    private Device ours;
+
+    @Override
+    protected void prepare(DeviceState device, Contest contest) {
+        long[] n = Shapes.parse(shape);
+        Operand a = device.normal(1, n[0], n[2]);
+        Operand b = device.normal(2, n[2], n[1]);
+        Operand c = device.empty(DType.F32, n[0], n[1]);
+        Operand dc = device.normal(3, n[0], n[1]);
+        Operand da = device.empty(DType.F32, n[0], n[2]);
+        Operand db = device.empty(DType.F32, n[2], n[1]);
+        double flops = 2.0 * n[0] * n[1] * n[2];
+        double bytes = a.layout().spanBytes() + b.layout().spanBytes() + c.layout().spanBytes();
+        boolean backward = !pass.equals("forward");
+        ours = Device.cpu(threads);
+        Gemm gemm = ours.gemm();
+        contest.target(0.97);
+        if (backward) {
+            contest.costs(3 * flops, 2 * bytes).ours(
+                    () -> {
+                        gemm.multiply(device.stream, 1, a, b, 0, c);
+                        gemm.multiply(device.stream, 1, dc, transposed(b), 0, da);
+                        gemm.multiply(device.stream, 1, transposed(a), dc, 0, db);
+                    },
+                    c, da, db);
+        } else {
+            contest.costs(flops, bytes).ours(() -> gemm.multiply(device.stream, 1, a, b, 0, c), c);
+        }
+        contest.torch().ifPresent(torch -> contest.form("matmul", "", backward ? "product_backward" : "product", torch.tensors(a, b, dc)));
+        if (contest.torch().isEmpty() && !backward) {
+            libraries(contest, (int) n[0], (int) n[1], (int) n[2], a, b, device.empty(DType.F32, n[0], n[1]));
         }
     }
 
-    /** Our device: made only where it is measured. */
-    @State(Scope.Thread)
-    public static class Ours {
-        Device device;
-
-        @Setup
-        public void open(DeviceState state) {
-            device = Device.cpu(state.threads);
-        }
+    private void libraries(Contest contest, int m, int n, int k, Operand a, Operand b, Operand c) {
+        FloatPointer pa = pointer(a);
+        FloatPointer pb = pointer(b);
+        FloatPointer pc = pointer(c);
+        openblas_nolapack.blas_set_num_threads(threads);
+        contest.peer(
+                "openblas",
+                () -> openblas_nolapack.cblas_sgemm(
+                        openblas_nolapack.CblasRowMajor, openblas_nolapack.CblasNoTrans, openblas_nolapack.CblasNoTrans, m, n, k, 1, pa, k, pb,
+                        n, 0, pc, n),
+                c);
+        contest.peer("onednn", () -> dnnl.dnnl_sgemm((byte) 'N', (byte) 'N', m, n, k, 1, pa, k, pb, n, 0, pc, n), c);
     }
 
-    private int m;
-    private int n;
-    private int k;
-    private Operand a;
-    private Operand b;
-    private Operand c;
-    private FloatPointer pa;
-    private FloatPointer pb;
-    private FloatPointer pc;
-
-    @Setup
-    public void setup(DeviceState device) {
-        long[] sizes = Shapes.parse(shape);
-        m = (int) sizes[0];
-        n = (int) sizes[1];
-        k = (int) sizes[2];
-        a = device.normal(1, m, k);
-        b = device.normal(2, k, n);
-        c = device.empty(DType.F32, m, n);
-        pa = new FloatPointer(a.segment().asByteBuffer().order(java.nio.ByteOrder.nativeOrder()).asFloatBuffer());
-        pb = new FloatPointer(b.segment().asByteBuffer().order(java.nio.ByteOrder.nativeOrder()).asFloatBuffer());
-        pc = new FloatPointer(c.segment().asByteBuffer().order(java.nio.ByteOrder.nativeOrder()).asFloatBuffer());
+    private static FloatPointer pointer(Operand operand) {
+        return new FloatPointer(operand.segment().asByteBuffer().order(ByteOrder.nativeOrder()).asFloatBuffer());
     }
 
-    @Benchmark
-    public void gatun(Ours ours, DeviceState device, Work work) {
-        ours.device.gemm().multiply(device.stream, 1, a, b, 0, c);
-        work.flops += 2.0 * m * n * k;
+    private static Operand transposed(Operand x) {
+        Layout layout = x.layout();
+        return new Operand(
+                x.segment(),
+                Layout.strided(DType.F32, new long[] {layout.size(1), layout.size(0)}, new long[] {1, layout.size(1)}));
     }
 
-    @Benchmark
-    public void openblas(DeviceState device, Work work) {
-        openblas_nolapack.blas_set_num_threads(device.threads);
-        openblas_nolapack.cblas_sgemm(
-                openblas_nolapack.CblasRowMajor, openblas_nolapack.CblasNoTrans, openblas_nolapack.CblasNoTrans, m, n, k, 1, pa, k, pb,
-                n, 0, pc, n);
-        work.flops += 2.0 * m * n * k;
-    }
-
-    @Benchmark
-    public void onednn(Work work) {
-        dnnl.dnnl_sgemm((byte) 'N', (byte) 'N', m, n, k, 1, pa, k, pb, n, 0, pc, n);
-        work.flops += 2.0 * m * n * k;
-    }
-
-    @Benchmark
-    public void ceiling(DeviceState device, Work work) {
-        work.flops += Ceiling.fma(device.stream, 100_000);
+    @Override
+    protected void finish() {
+        ours.close();
     }
 }

@@ -4,69 +4,50 @@ package dev.gatun.benchmarks;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Kmeans;
 import dev.gatun.primitives.Operand;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.util.concurrent.TimeUnit;
-import org.openjdk.jmh.annotations.Benchmark;
-import org.openjdk.jmh.annotations.BenchmarkMode;
-import org.openjdk.jmh.annotations.Fork;
-import org.openjdk.jmh.annotations.Measurement;
-import org.openjdk.jmh.annotations.Mode;
-import org.openjdk.jmh.annotations.OutputTimeUnit;
+import java.lang.foreign.ValueLayout;
+import java.util.List;
 import org.openjdk.jmh.annotations.Param;
-import org.openjdk.jmh.annotations.Scope;
-import org.openjdk.jmh.annotations.Setup;
-import org.openjdk.jmh.annotations.State;
-import org.openjdk.jmh.annotations.Warmup;
 
-/** Rows x centroids x dimension. Assignment is 2 N K D operations for dot products and 3 N K D for distances. */
-@State(Scope.Thread)
-@BenchmarkMode(Mode.AverageTime)
-@OutputTimeUnit(TimeUnit.MICROSECONDS)
-@Fork(1)
-@Warmup(iterations = 2, time = 1)
-@Measurement(iterations = 5, time = 1)
-public class KmeansBenchmark {
-    @Param("10000x100x128")
+/** A step of k-means: the nearest centroid of each row, then sums of the rows of each. */
+public class KmeansBenchmark extends Comparison {
+    /** Rows x centroids x dimensions. */
+    @Param({"10000x100x128", "4096x3000x128"})
     public String shape;
 
-    private Operand rows;
-    private Operand centroids;
-    private Operand assignment;
-    private Operand score;
-    private Operand sums;
-    private Operand counts;
-    private MemorySegment assignWorkspace;
-    private MemorySegment sumsWorkspace;
+    @Param({"assign", "sums"})
+    public String pass;
 
-    @Setup
-    public void setup(DeviceState device) {
-        long[] sizes = Shapes.parse(shape);
-        rows = device.normal(1, sizes[0], sizes[2]);
-        centroids = device.normal(2, sizes[1], sizes[2]);
-        assignment = device.empty(DType.I32, sizes[0]);
-        score = device.empty(DType.F32, sizes[0]);
-        sums = device.empty(DType.F32, sizes[1], sizes[2]);
-        counts = device.empty(DType.I64, sizes[1]);
-        long bytes = Kmeans.assignWorkspace(device.stream, rows, centroids, assignment, score);
-        assignWorkspace = Arena.ofAuto().allocate(bytes, 64);
-        bytes = Kmeans.sumsWorkspace(device.stream, rows, assignment, sums, counts);
-        sumsWorkspace = Arena.ofAuto().allocate(bytes, 64);
-        Kmeans.assign(device.stream, rows, centroids, assignment, score, false, assignWorkspace);
-    }
-
-    @Benchmark
-    public void assign(DeviceState device) {
-        Kmeans.assign(device.stream, rows, centroids, assignment, score, false, assignWorkspace);
-    }
-
-    @Benchmark
-    public void assignSpherical(DeviceState device) {
-        Kmeans.assign(device.stream, rows, centroids, assignment, score, true, assignWorkspace);
-    }
-
-    @Benchmark
-    public void sums(DeviceState device) {
-        Kmeans.sums(device.stream, rows, assignment, sums, counts, sumsWorkspace);
+    @Override
+    protected void prepare(DeviceState device, Contest contest) {
+        long[] n = Shapes.parse(shape);
+        Operand rows = device.normal(1, n[0], n[2]);
+        Operand centroids = device.normal(2, n[1], n[2]);
+        Operand assignment = device.empty(DType.I32, n[0]);
+        Operand score = device.empty(DType.F32, n[0]);
+        Operand sums = device.empty(DType.F32, n[1], n[2]);
+        Operand counts = device.empty(DType.I64, n[1]);
+        MemorySegment assign = device.bytes(Kmeans.assignWorkspace(device.stream, rows, centroids, assignment, score));
+        MemorySegment sum = device.bytes(Kmeans.sumsWorkspace(device.stream, rows, assignment, sums, counts));
+        Kmeans.assign(device.stream, rows, centroids, assignment, score, false, assign);
+        if (pass.equals("assign")) {
+            contest.costs(2.0 * n[0] * n[1] * n[2], rows.layout().spanBytes())
+                    .ours(() -> Kmeans.assign(device.stream, rows, centroids, assignment, score, false, assign), score);
+            contest.torch().ifPresent(torch -> {
+                contest.form("product", "", "assign", torch.tensors(rows, centroids));
+                contest.form("cdist", torch.tensors(rows, centroids));
+            });
+        } else {
+            contest.costs(0, rows.layout().spanBytes())
+                    .ours(() -> Kmeans.sums(device.stream, rows, assignment, sums, counts, sum), () -> {
+                        float[] found = new float[(int) n[1]];
+                        for (int k = 0; k < n[1]; k++) {
+                            found[k] = counts.segment().getAtIndex(ValueLayout.JAVA_LONG, k);
+                        }
+                        return List.of(sums.segment().toArray(ValueLayout.JAVA_FLOAT), found);
+                    });
+            contest.torch().ifPresent(torch ->
+                    contest.form("index_add", "", "sums", torch.tensors(rows, centroids, assignment)));
+        }
     }
 }

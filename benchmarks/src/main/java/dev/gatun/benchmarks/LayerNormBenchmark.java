@@ -1,80 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.benchmarks;
 
-import dev.gatun.primitives.Ceiling;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.LayerNorm;
-import dev.gatun.primitives.Layout;
 import dev.gatun.primitives.Operand;
 import java.lang.foreign.MemorySegment;
-import java.util.concurrent.TimeUnit;
-import org.openjdk.jmh.annotations.Benchmark;
-import org.openjdk.jmh.annotations.BenchmarkMode;
-import org.openjdk.jmh.annotations.Fork;
-import org.openjdk.jmh.annotations.Measurement;
-import org.openjdk.jmh.annotations.Mode;
-import org.openjdk.jmh.annotations.OutputTimeUnit;
 import org.openjdk.jmh.annotations.Param;
-import org.openjdk.jmh.annotations.Scope;
-import org.openjdk.jmh.annotations.Setup;
-import org.openjdk.jmh.annotations.State;
-import org.openjdk.jmh.annotations.Warmup;
 
-/** The ceiling beside it is {@link #ceiling}: copying the same memory. Backward reads x and dy and writes dx. */
-@State(Scope.Thread)
-@BenchmarkMode(Mode.AverageTime)
-@OutputTimeUnit(TimeUnit.MICROSECONDS)
-@Fork(1)
-@Warmup(iterations = 2, time = 1)
-@Measurement(iterations = 5, time = 1)
-public class LayerNormBenchmark {
+/** Layer normalisation of tokens. */
+public class LayerNormBenchmark extends Comparison {
     @Param("12608x192")
     public String shape;
 
-    private Operand x;
-    private Operand y;
-    private Operand dx;
-    private Operand mean;
-    private Operand rstd;
-    private Operand gamma;
-    private Operand beta;
-    private Operand dgamma;
-    private Operand dbeta;
-    private Operand flatX;
-    private Operand flatY;
-    private MemorySegment workspace;
+    @Param({"forward", "forwardBackward"})
+    public String pass;
 
-    @Setup
-    public void setup(DeviceState device) {
-        long[] dimensions = Shapes.parse(shape);
-        x = device.normal(1, dimensions);
-        y = device.empty(DType.F32, dimensions);
-        dx = device.empty(DType.F32, dimensions);
-        mean = device.empty(DType.F32, dimensions[0]);
-        rstd = device.empty(DType.F32, dimensions[0]);
-        gamma = device.normal(2, dimensions[1]);
-        beta = device.normal(3, dimensions[1]);
-        dgamma = device.empty(DType.F32, dimensions[1]);
-        dbeta = device.empty(DType.F32, dimensions[1]);
-        flatX = new Operand(x.segment(), Layout.of(DType.F32, x.layout().elements()));
-        flatY = new Operand(y.segment(), Layout.of(DType.F32, y.layout().elements()));
-        long bytes = LayerNorm.backwardWorkspace(device.stream, x, gamma, mean, rstd, y, dx, dgamma, dbeta);
-        workspace = device.empty(DType.U8, bytes).segment();
-    }
-
-    @Benchmark
-    public void ceiling(DeviceState device) {
-        Ceiling.copy(device.stream, flatX, flatY);
-    }
-
-    @Benchmark
-    public void forward(DeviceState device) {
-        LayerNorm.forward(device.stream, 1e-6f, x, gamma, beta, y, mean, rstd);
-    }
-
-    @Benchmark
-    public void forwardBackward(DeviceState device) {
-        forward(device);
-        LayerNorm.backward(device.stream, x, gamma, mean, rstd, y, dx, dgamma, dbeta, workspace);
+    @Override
+    protected void prepare(DeviceState device, Contest contest) {
+        long[] n = Shapes.parse(shape);
+        Operand x = device.normal(1, n);
+        Operand y = device.empty(DType.F32, n);
+        Operand dy = device.normal(4, n);
+        Operand dx = device.empty(DType.F32, n);
+        Operand mean = device.empty(DType.F32, n[0]);
+        Operand rstd = device.empty(DType.F32, n[0]);
+        Operand gamma = device.normal(2, n[1]);
+        Operand beta = device.normal(3, n[1]);
+        Operand dgamma = device.empty(DType.F32, n[1]);
+        Operand dbeta = device.empty(DType.F32, n[1]);
+        MemorySegment workspace =
+                device.bytes(LayerNorm.backwardWorkspace(device.stream, x, gamma, mean, rstd, dy, dx, dgamma, dbeta));
+        double bytes = x.layout().spanBytes();
+        Runnable forward = () -> LayerNorm.forward(device.stream, 1e-6f, x, gamma, beta, y, mean, rstd);
+        boolean backward = !pass.equals("forward");
+        if (backward) {
+            contest.costs(0, 4 * bytes).target(1.4).ours(
+                    () -> {
+                        forward.run();
+                        LayerNorm.backward(device.stream, x, gamma, mean, rstd, dy, dx, dgamma, dbeta, workspace);
+                    },
+                    y, dx, dgamma, dbeta);
+        } else {
+            contest.costs(0, 2 * bytes).ours(forward, y);
+        }
+        contest.torch().ifPresent(torch ->
+                contest.form("layer_norm", "", backward ? "norm_backward" : "norm", torch.tensors(x, dy, gamma, beta)));
     }
 }

@@ -2,82 +2,69 @@
 package dev.gatun.benchmarks;
 
 import dev.gatun.primitives.DType;
+import dev.gatun.primitives.L2Normalize;
 import dev.gatun.primitives.Operand;
 import dev.gatun.primitives.Sinkhorn;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.util.concurrent.TimeUnit;
-import org.openjdk.jmh.annotations.Benchmark;
-import org.openjdk.jmh.annotations.BenchmarkMode;
-import org.openjdk.jmh.annotations.Fork;
-import org.openjdk.jmh.annotations.Measurement;
-import org.openjdk.jmh.annotations.Mode;
-import org.openjdk.jmh.annotations.OutputTimeUnit;
 import org.openjdk.jmh.annotations.Param;
-import org.openjdk.jmh.annotations.Scope;
-import org.openjdk.jmh.annotations.Setup;
-import org.openjdk.jmh.annotations.State;
-import org.openjdk.jmh.annotations.Warmup;
 
-/**
- * The ceiling beside it is {@link #copy}: reading the scores and writing the codes once, by one thread. {@link #streaming} starts from features
- * of 128 dimensions and finds the potentials.
- */
-@State(Scope.Thread)
-@BenchmarkMode(Mode.AverageTime)
-@OutputTimeUnit(TimeUnit.MICROSECONDS)
-@Fork(1)
-@Warmup(iterations = 2, time = 1)
-@Measurement(iterations = 5, time = 1)
-public class SinkhornBenchmark {
-    @Param({"256x100", "4096x3000"})
+/** Codes of samples over prototypes: SwAV's own form, and the best eager form that was found, which takes exponentials once and then scales with
+ * matrix-vector products. The pass "streaming" starts from features of 128 dimensions, its peers with a product before. */
+public class SinkhornBenchmark extends Comparison {
+    private static final float EPSILON = 0.05f;
+    private static final int ITERATIONS = 3;
+    private static final long FEATURES = 128;
+
+    @Param({"256x3000", "2048x512", "4096x3000", "16384x3000"})
     public String shape;
 
-    private Operand scores;
-    private Operand codes;
-    private MemorySegment workspace;
-    private Operand features;
-    private Operand prototypes;
-    private Sinkhorn.Potentials potentials;
-    private MemorySegment streamingWorkspace;
+    @Param({"codes", "streaming"})
+    public String pass;
 
-    @Setup
-    public void setup(DeviceState device) {
-        long[] dimensions = Shapes.parse(shape);
-        scores = device.normal(1, dimensions);
-        // Scores are cosines: a wider spread would take another path.
-        for (long i = 0; i < scores.layout().elements(); i++) {
-            float value = scores.segment().getAtIndex(ValueLayout.JAVA_FLOAT, i);
-            scores.segment().setAtIndex(ValueLayout.JAVA_FLOAT, i, Math.clamp(0.3f * value, -1f, 1f));
-        }
-        codes = device.empty(DType.F32, dimensions);
-        workspace = Arena.ofAuto().allocate(Sinkhorn.workspace(device.stream, scores), 64);
-        features = device.normal(2, dimensions[0], 128);
-        prototypes = device.normal(3, dimensions[1], 128);
-        for (Operand rows : new Operand[] {features, prototypes}) {
-            for (long i = 0; i < rows.layout().elements(); i++) {
-                float value = rows.segment().getAtIndex(ValueLayout.JAVA_FLOAT, i);
-                rows.segment().setAtIndex(ValueLayout.JAVA_FLOAT, i, value / (float) Math.sqrt(128));
+    @Override
+    protected void prepare(DeviceState device, Contest contest) {
+        long[] n = Shapes.parse(shape);
+        Operand features = unit(device, 1, n[0]);
+        Operand prototypes = unit(device, 2, n[1]);
+        Operand codes = device.empty(DType.F32, n);
+        double bytes = codes.layout().spanBytes();
+        contest.tolerance(1e-3);
+        if (pass.equals("codes")) {
+            boolean large = n[0] * n[1] > 1 << 22;
+            // cosines of random features would all be near 0
+            Operand scores = device.normal(3, n);
+            for (long i = 0; i < scores.layout().elements(); i++) {
+                float value = scores.segment().getAtIndex(java.lang.foreign.ValueLayout.JAVA_FLOAT, i);
+                scores.segment().setAtIndex(java.lang.foreign.ValueLayout.JAVA_FLOAT, i, Math.clamp(0.3f * value, -1f, 1f));
             }
+            MemorySegment workspace = device.bytes(Sinkhorn.workspace(device.stream, scores));
+            contest.costs(0, 2 * bytes)
+                    .target("swav", large ? 4 : 7)
+                    .target("vectors", large ? 1.6 : 2.7)
+                    .ours(() -> Sinkhorn.codes(device.stream, scores, codes, EPSILON, ITERATIONS, workspace), codes);
+            contest.torch().ifPresent(torch -> {
+                contest.form("swav", torch.tensor(scores), torch.number(EPSILON));
+                contest.form("vectors", torch.tensor(scores), torch.number(EPSILON));
+            });
+            return;
         }
-        potentials = new Sinkhorn.Potentials(device.empty(DType.F32, dimensions[0]), device.empty(DType.F32, dimensions[1]));
-        streamingWorkspace = Arena.ofAuto()
-                .allocate(Sinkhorn.streamingWorkspace(device.stream, features, prototypes, potentials), 64);
+        Sinkhorn.Potentials potentials = new Sinkhorn.Potentials(device.empty(DType.F32, n[0]), device.empty(DType.F32, n[1]));
+        MemorySegment workspace = device.bytes(Sinkhorn.streamingWorkspace(device.stream, features, prototypes, potentials));
+        contest.costs(2.0 * n[0] * n[1] * FEATURES * (ITERATIONS + 1), bytes)
+                .ours(
+                        () -> {
+                            Sinkhorn.streaming(device.stream, features, prototypes, potentials, EPSILON, ITERATIONS, workspace);
+                            Sinkhorn.streamingCodes(device.stream, features, prototypes, potentials, codes, EPSILON, workspace);
+                        },
+                        codes);
+        contest.torch().ifPresent(torch ->
+                contest.form("product+vectors", "", "features", torch.tensors(features, prototypes), torch.number(EPSILON)));
     }
 
-    @Benchmark
-    public void codes(DeviceState device) {
-        Sinkhorn.codes(device.stream, scores, codes, 0.05f, 3, workspace);
-    }
-
-    @Benchmark
-    public void streaming(DeviceState device) {
-        Sinkhorn.streaming(device.stream, features, prototypes, potentials, 0.05f, 3, streamingWorkspace);
-    }
-
-    @Benchmark
-    public void copy() {
-        codes.segment().copyFrom(scores.segment());
+    private static Operand unit(DeviceState device, long seed, long rows) {
+        Operand x = device.normal(seed, rows, FEATURES);
+        Operand y = device.empty(DType.F32, rows, FEATURES);
+        L2Normalize.forward(device.stream, x, y, device.empty(DType.F32, rows), 1e-12f);
+        return y;
     }
 }

@@ -102,7 +102,7 @@ public final class Bench implements Callable<Integer> {
 
     private int fork(PeerEnvironment environment, List<RowKey> keys, Path part, Progress progress) throws IOException, InterruptedException {
         BenchFork.Order order = new BenchFork.Order(
-                environment, keys, threads, rounds > 0 ? rounds : quick ? 5 : 0, System.getProperty("gatun.commit", ""), part.toString(), progress);
+                environment, keys, threads, rounds > 0 ? rounds : quick ? 5 : environment.rounds(), System.getProperty("gatun.commit", ""), part.toString(), progress);
         Path file = Files.createTempFile("gatun-bench", ".json");
         try {
             Files.write(file, JsonMapper.shared().writeValueAsBytes(order));

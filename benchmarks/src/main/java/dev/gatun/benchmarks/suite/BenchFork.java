@@ -13,6 +13,7 @@ import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 import org.openjdk.jmh.results.BenchmarkResult;
 import org.openjdk.jmh.results.IterationResult;
 import org.openjdk.jmh.results.RunResult;
@@ -121,7 +122,12 @@ final class BenchFork {
         Estimate none = new Estimate(0, 0, 0);
         return new Measured(
                 row.operation(), row.parameters(), order.environment().name(), "", "", "", order.threads(), 0, 0, 0, Map.of(), none, Map.of(),
-                Map.of(), order.commit(), LocalDate.now().toString(), String.valueOf(cause.getMessage()));
+                Map.of(), order.commit(), LocalDate.now().toString(), firstLines(String.valueOf(cause.getMessage())));
+    }
+
+    /** A script's error says the rest a second time, with addresses. */
+    private static String firstLines(String message) {
+        return message.lines().filter(line -> !line.isBlank()).limit(3).collect(Collectors.joining(" | "));
     }
 
     /** Nanoseconds a call of each contender, by round. */

@@ -10,10 +10,12 @@ import java.util.Map;
  * A process with one build of PyTorch, set as it is fastest, and ours beside it.
  *
  * @param name djl, presets, djl-default-allocator ...
- * @param build djl or presets
+ * @param build djl, presets or none
+ * @param mkl whether the presets' products are MKL's instead of OpenBLAS's
+ * @param rounds of a row; 0 for as many as the benchmark says
  * @param variables of the process's environment
  */
-record PeerEnvironment(String name, String build, Map<String, String> variables) {
+record PeerEnvironment(String name, String build, boolean mkl, int rounds, Map<String, String> variables) {
     /** Blocks up to 4 GiB are reused instead of being given back to the system and faulted in again, page by page. */
     private static final Map<String, String> TUNED =
             Map.of("MALLOC_MMAP_THRESHOLD_", "4294967296", "MALLOC_TRIM_THRESHOLD_", "8589934592", "MALLOC_TOP_PAD_", "268435456");
@@ -25,30 +27,31 @@ record PeerEnvironment(String name, String build, Map<String, String> variables)
             "ONEDNN_MAX_CPU_ISA", "AVX2",
             "DNNL_MAX_CPU_ISA", "AVX2",
             "MKL_ENABLE_INSTRUCTIONS", "AVX2",
-            "MKL_CBWR", "");
+            // OpenBLAS has no name for the set: the processor that brought it
+            "OPENBLAS_CORETYPE", "Haswell");
+
+    /** The rounds of what only stands beside the tuned builds. */
+    private static final int FEW = 5;
 
     static List<PeerEnvironment> all() {
         return List.of(
-                of("djl", "djl", TUNED),
-                of("presets", "presets", TUNED),
-                of("djl-default-allocator", "djl", Map.of()),
-                of("presets-default-allocator", "presets", Map.of()),
-                of("djl-avx2", "djl", TUNED, AVX2),
-                of("presets-avx2", "presets", TUNED, AVX2));
+                of("djl", "djl", true, 0, TUNED),
+                of("presets", "presets", true, 0, TUNED),
+                of("openblas", "presets", false, FEW, TUNED),
+                of("djl-default", "djl", true, FEW, Map.of()),
+                of("presets-default", "presets", true, FEW, Map.of()),
+                of("djl-avx2", "djl", true, FEW, TUNED, AVX2),
+                of("presets-avx2", "presets", true, FEW, TUNED, AVX2));
     }
 
     @SafeVarargs
-    private static PeerEnvironment of(String name, String build, Map<String, String>... parts) {
+    private static PeerEnvironment of(String name, String build, boolean mkl, int rounds, Map<String, String>... parts) {
         Map<String, String> variables = new LinkedHashMap<>();
         variables.put("MKL_THREADING_LAYER", "GNU");
         for (Map<String, String> part : parts) {
-            part.forEach((key, value) -> {
-                if (!value.isEmpty()) {
-                    variables.put(key, value);
-                }
-            });
+            variables.putAll(part);
         }
-        return new PeerEnvironment(name, build, variables);
+        return new PeerEnvironment(name, build, mkl, rounds, variables);
     }
 
     boolean tuned() {
@@ -63,11 +66,13 @@ record PeerEnvironment(String name, String build, Map<String, String> variables)
                 // resident memory is not Java's to judge where a peer allocates beside it
                 "-Dorg.bytedeco.javacpp.maxPhysicalBytes=0",
                 "-Dorg.bytedeco.javacpp.maxBytes=0",
-                "-Dorg.bytedeco.openblas.load=mkl",
                 "-Djmh.ignoreLock=true",
                 // of libraries, about themselves
                 "--sun-misc-unsafe-memory-access=allow",
                 "-Dslf4j.internal.verbosity=ERROR"));
+        if (mkl) {
+            options.add("-Dorg.bytedeco.openblas.load=mkl");
+        }
         String library = System.getProperty("gatun.library");
         if (library != null) {
             options.add("-Dgatun.library=" + library);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.benchmarks.suite;
 
+import dev.gatun.benchmarks.Comparison;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -38,6 +39,9 @@ record RowKey(String benchmark, Map<String, String> parameters) {
         Set<BenchmarkListEntry> entries = new TreeSet<>(BenchmarkList.defaultList()
                 .find(OutputFormatFactory.createFormatInstance(System.out, VerboseMode.SILENT), List.of(".*\\.round$"), List.of()));
         for (BenchmarkListEntry entry : entries) {
+            if (!compares(entry)) {
+                continue;
+            }
             List<Map<String, String>> combinations = new ArrayList<>();
             combinations.add(new LinkedHashMap<>());
             entry.getParams().orElse(Map.of()).forEach((name, values) -> {
@@ -57,5 +61,13 @@ record RowKey(String benchmark, Map<String, String> parameters) {
             combinations.forEach(combination -> rows.add(new RowKey(entry.getUsername(), combination)));
         }
         return rows;
+    }
+
+    private static boolean compares(BenchmarkListEntry entry) {
+        try {
+            return Comparison.class.isAssignableFrom(Class.forName(entry.getUserClassQName()));
+        } catch (ClassNotFoundException e) {
+            throw new IllegalStateException(e);
+        }
     }
 }

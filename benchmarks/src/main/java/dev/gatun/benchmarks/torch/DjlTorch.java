@@ -53,7 +53,6 @@ final class DjlTorch implements Torch {
         System.setProperty("ai.djl.pytorch.num_threads", String.valueOf(threads));
         engine = Engine.getEngine("PyTorch");
         manager = (PtNDManager) engine.newBaseManager(Device.cpu());
-        JniUtils.setGraphExecutorOptimize(false);
         // What DJL offers publicly runs a method for inference only: no gradient could be had.
         try {
             Class<?> library = Class.forName("ai.djl.pytorch.jni.PyTorchLibrary");
@@ -97,6 +96,8 @@ final class DjlTorch implements Torch {
     public Script compile(String source) {
         Path file = TorchScriptFile.write(source);
         try {
+            // a setting of the thread
+            JniUtils.setGraphExecutorOptimize(false);
             PtSymbolBlock block = JniUtils.loadModule(manager, file, false, new String[0], new String[0], false);
             long handle = block.getHandle();
             return (method, arguments) -> {

@@ -13,13 +13,16 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Properties;
 import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.pytorch.GenericList;
 import org.bytedeco.pytorch.IValue;
 import org.bytedeco.pytorch.IValueVector;
 import org.bytedeco.pytorch.JitModule;
 import org.bytedeco.pytorch.Method;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptions;
+import org.bytedeco.pytorch.TensorType;
 import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.Type;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
@@ -55,7 +58,6 @@ final class PresetsTorch implements Torch {
     PresetsTorch(int threads) {
         torch.set_num_interop_threads(1);
         torch.set_num_threads(threads);
-        torch.setGraphExecutorOptimize(false);
     }
 
     @Override
@@ -79,6 +81,8 @@ final class PresetsTorch implements Torch {
     public Script compile(String source) {
         Path file = TorchScriptFile.write(source);
         try {
+            // a setting of the thread
+            torch.setGraphExecutorOptimize(false);
             JitModule module = torch.load(file.toString());
             return (name, arguments) -> {
                 Method method = module.get_method(name);
@@ -119,11 +123,11 @@ final class PresetsTorch implements Torch {
 
     @Override
     public Value tensors(Operand... operands) {
-        TensorVector vector = new TensorVector();
+        GenericList list = new GenericList(new Type.TypePtr(TensorType.get()));
         for (Operand operand : operands) {
-            vector.push_back(array(operand));
+            list.push_back(new IValue(array(operand)));
         }
-        return new PresetsValue(new IValue(vector));
+        return new PresetsValue(new IValue(list));
     }
 
     @Override

@@ -32,7 +32,7 @@ public interface Torch {
         void close();
     }
 
-    /** A loaded script. */
+    /** A loaded script; runs on the thread that loaded it, where the optimisation of graphs is off. */
     interface Script {
         Value run(String method, Value... arguments);
     }
