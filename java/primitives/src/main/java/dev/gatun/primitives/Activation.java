@@ -43,9 +43,11 @@ public final class Activation {
      * @param y f32, shape of x, written; may be x itself
      */
     public static void forward(GatunStream stream, Function function, Operand x, Operand y) {
-        try (Call call = new Call(stream, FORWARD, DESC)) {
+        try (Call call = Call.of(stream, FORWARD, DESC)) {
             call.set(FUNCTION, function.code);
-            call.run(call.input(X, "x", x), call.output(Y, "y", y));
+            call.input(X, "x", x);
+            call.output(Y, "y", y);
+            call.run();
         }
     }
 
@@ -57,9 +59,12 @@ public final class Activation {
      * @param dx f32, shape of x, written; may be dy itself
      */
     public static void backward(GatunStream stream, Function function, Operand x, Operand dy, Operand dx) {
-        try (Call call = new Call(stream, BACKWARD, BACKWARD_DESC)) {
+        try (Call call = Call.of(stream, BACKWARD, BACKWARD_DESC)) {
             call.set(BACKWARD_FUNCTION, function.code);
-            call.run(call.input(BACKWARD_X, "x", x), call.input(BACKWARD_DY, "dy", dy), call.output(BACKWARD_DX, "dx", dx));
+            call.input(BACKWARD_X, "x", x);
+            call.input(BACKWARD_DY, "dy", dy);
+            call.output(BACKWARD_DX, "dx", dx);
+            call.run();
         }
     }
 }

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.primitives;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 
 /**
  * Scaled dot-product attention, softmax(scale·q·kᵀ + bias)·v (Vaswani et al. 2017, equation 1), forward and backward without the N×N
@@ -22,7 +20,7 @@ public final class Attention {
     private static final InputFields INPUTS = new InputFields(DESC);
     private static final long OUT = DESC.layout("out");
     private static final long LOG_SUM_EXP = DESC.layout("log_sum_exp");
-    private static final Downcall FORWARD_WORKSPACE = Downcall.operation("gatun_attention_forward_workspace", 1);
+    private static final Downcall FORWARD_WORKSPACE = Downcall.streamWorkspaceQuery("gatun_attention_forward_workspace");
     private static final Downcall FORWARD = Downcall.withWorkspace("gatun_attention_forward", 8);
 
     private static final Struct BACKWARD_DESC = Struct.descriptor("gatun_attention_backward_desc");
@@ -34,7 +32,7 @@ public final class Attention {
     private static final long DK = BACKWARD_DESC.layout("dk");
     private static final long DV = BACKWARD_DESC.layout("dv");
     private static final long DBIAS = BACKWARD_DESC.layout("dbias");
-    private static final Downcall BACKWARD_WORKSPACE = Downcall.operation("gatun_attention_backward_workspace", 1);
+    private static final Downcall BACKWARD_WORKSPACE = Downcall.streamWorkspaceQuery("gatun_attention_backward_workspace");
     private static final Downcall BACKWARD = Downcall.withWorkspace("gatun_attention_backward", 13);
 
     private Attention() {}
@@ -100,11 +98,11 @@ public final class Attention {
 
     /** Bytes of workspace that {@link #forward} needs: a few hundred KiB a thread. */
     public static long forwardWorkspace(GatunStream stream, Inputs inputs, Operand out, Operand logSumExp) {
-        try (Call call = new Call(stream, FORWARD_WORKSPACE, DESC)) {
+        try (Call call = Call.of(stream, FORWARD_WORKSPACE, DESC)) {
             INPUTS.put(call, inputs);
             call.output(OUT, "out", out);
             call.output(LOG_SUM_EXP, "log_sum_exp", logSumExp);
-            return query(call);
+            return call.queryStreamWorkspace();
         }
     }
 
@@ -117,21 +115,20 @@ public final class Attention {
      */
     public static void forward(
             GatunStream stream, Inputs inputs, Operand out, Operand logSumExp, MemorySegment workspace) {
-        try (Call call = new Call(stream, FORWARD, DESC)) {
-            MemorySegment[] data = new MemorySegment[8];
-            INPUTS.put(call, inputs, data);
-            data[6] = call.output(OUT, "out", out);
-            data[7] = call.output(LOG_SUM_EXP, "log_sum_exp", logSumExp);
-            call.runWithWorkspace(workspace, data);
+        try (Call call = Call.of(stream, FORWARD, DESC)) {
+            INPUTS.put(call, inputs);
+            call.output(OUT, "out", out);
+            call.output(LOG_SUM_EXP, "log_sum_exp", logSumExp);
+            call.runWithWorkspace(workspace);
         }
     }
 
     /** Bytes of workspace that {@link #backward} needs: below 2 MiB a thread. */
     public static long backwardWorkspace(
             GatunStream stream, Inputs inputs, Operand out, Operand logSumExp, Operand dout, Gradients gradients) {
-        try (Call call = new Call(stream, BACKWARD_WORKSPACE, BACKWARD_DESC)) {
+        try (Call call = Call.of(stream, BACKWARD_WORKSPACE, BACKWARD_DESC)) {
             putBackward(call, inputs, out, logSumExp, dout, gradients);
-            return query(call);
+            return call.queryStreamWorkspace();
         }
     }
 
@@ -152,31 +149,22 @@ public final class Attention {
             Operand dout,
             Gradients gradients,
             MemorySegment workspace) {
-        try (Call call = new Call(stream, BACKWARD, BACKWARD_DESC)) {
-            call.runWithWorkspace(workspace, putBackward(call, inputs, out, logSumExp, dout, gradients));
+        try (Call call = Call.of(stream, BACKWARD, BACKWARD_DESC)) {
+            putBackward(call, inputs, out, logSumExp, dout, gradients);
+            call.runWithWorkspace(workspace);
         }
     }
 
-    private static MemorySegment[] putBackward(
+    private static void putBackward(
             Call call, Inputs inputs, Operand out, Operand logSumExp, Operand dout, Gradients gradients) {
-        MemorySegment[] data = new MemorySegment[13];
-        BACKWARD_INPUTS.put(call, inputs, data);
-        data[6] = call.input(BACKWARD_OUT, "out", out);
-        data[7] = call.input(BACKWARD_LOG_SUM_EXP, "log_sum_exp", logSumExp);
-        data[8] = call.input(DOUT, "dout", dout);
-        data[9] = call.output(DQ, "dq", gradients.dq());
-        data[10] = call.output(DK, "dk", gradients.dk());
-        data[11] = call.output(DV, "dv", gradients.dv());
-        data[12] = call.output(DBIAS, "dbias", gradients.dbias());
-        return data;
-    }
-
-    private static long query(Call call) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment bytes = arena.allocate(Long.BYTES, Long.BYTES);
-            call.run(bytes);
-            return bytes.get(ValueLayout.JAVA_LONG, 0);
-        }
+        BACKWARD_INPUTS.put(call, inputs);
+        call.input(BACKWARD_OUT, "out", out);
+        call.input(BACKWARD_LOG_SUM_EXP, "log_sum_exp", logSumExp);
+        call.input(DOUT, "dout", dout);
+        call.output(DQ, "dq", gradients.dq());
+        call.output(DK, "dk", gradients.dk());
+        call.output(DV, "dv", gradients.dv());
+        call.output(DBIAS, "dbias", gradients.dbias());
     }
 
     /** The fields that both descriptors start with. */
@@ -202,20 +190,16 @@ public final class Attention {
             keyOffsets = struct.layout("key_offsets");
         }
 
-        void put(Call call, Inputs inputs) {
-            put(call, inputs, new MemorySegment[6]);
-        }
-
         /** Fills the first six data pointers. */
-        void put(Call call, Inputs inputs, MemorySegment[] data) {
+        void put(Call call, Inputs inputs) {
             call.set(causal, inputs.causal() ? 1 : 0);
             call.set(scale, inputs.scale());
-            data[0] = call.input(q, "q", inputs.q());
-            data[1] = call.input(k, "k", inputs.k());
-            data[2] = call.input(v, "v", inputs.v());
-            data[3] = call.input(bias, "bias", inputs.bias());
-            data[4] = call.input(queryOffsets, "query_offsets", inputs.queryOffsets());
-            data[5] = call.input(keyOffsets, "key_offsets", inputs.keyOffsets());
+            call.input(q, "q", inputs.q());
+            call.input(k, "k", inputs.k());
+            call.input(v, "v", inputs.v());
+            call.input(bias, "bias", inputs.bias());
+            call.input(queryOffsets, "query_offsets", inputs.queryOffsets());
+            call.input(keyOffsets, "key_offsets", inputs.keyOffsets());
         }
     }
 }

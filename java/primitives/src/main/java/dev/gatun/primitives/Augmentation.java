@@ -76,6 +76,9 @@ public final class Augmentation {
     private static final long BATCH = DESC.layout("batch");
     private static final long DRAWN = DESC.layout("parameters");
 
+    /** What the fields of a random crop are of one that is not. */
+    private static final Crop.Random NO_AREA = new Crop.Random(0, 0, 0, 0);
+
     private Augmentation() {}
 
     /** Which part of an image a view shows. */
@@ -150,7 +153,7 @@ public final class Augmentation {
 
     /** Bytes of workspace, aligned to 64, that {@link #run} needs. Only layouts are looked at. */
     public static long workspace(GatunStream stream, Settings settings, Images images, Operand batch) {
-        try (Call call = new Call(stream, WORKSPACE, DESC)) {
+        try (Call call = Call.of(stream, WORKSPACE, DESC)) {
             describe(call, settings, images);
             call.layout(IMAGES, images.values);
             call.layout(OFFSETS, images.offsets);
@@ -189,37 +192,32 @@ public final class Augmentation {
             Operand batch,
             Operand parameters,
             MemorySegment workspace) {
-        try (Call call = new Call(stream, RUN, DESC)) {
+        try (Call call = Call.of(stream, RUN, DESC)) {
             describe(call, settings, images);
-            call.runWithWorkspace(
-                    workspace,
-                    call.input(IMAGES, "images", images.values),
-                    call.input(OFFSETS, "offsets", images.offsets),
-                    call.input(HEIGHTS, "heights", images.heights),
-                    call.input(WIDTHS, "widths", images.widths),
-                    call.input(ROWS, "rows", rows),
-                    call.input(IDS, "ids", ids),
-                    call.pointer("key", key, RandomKey.BYTES, false),
-                    call.input(MEAN, "mean", mean),
-                    call.input(DEVIATION, "deviation", deviation),
-                    call.output(BATCH, "batch", batch),
-                    call.output(DRAWN, "parameters", parameters));
+            call.input(IMAGES, "images", images.values);
+            call.input(OFFSETS, "offsets", images.offsets);
+            call.input(HEIGHTS, "heights", images.heights);
+            call.input(WIDTHS, "widths", images.widths);
+            call.input(ROWS, "rows", rows);
+            call.input(IDS, "ids", ids);
+            call.pointer("key", key, RandomKey.BYTES, false);
+            call.input(MEAN, "mean", mean);
+            call.input(DEVIATION, "deviation", deviation);
+            call.output(BATCH, "batch", batch);
+            call.output(DRAWN, "parameters", parameters);
+            call.runWithWorkspace(workspace);
         }
     }
 
     private static void describe(Call call, Settings settings, Images images) {
-        switch (settings.crop) {
-            case Crop.Random random -> {
-                call.set(AREA_LOW, random.areaLow);
-                call.set(AREA_HIGH, random.areaHigh);
-                call.set(ASPECT_LOW, random.aspectLow);
-                call.set(ASPECT_HIGH, random.aspectHigh);
-            }
-            case Crop.Central central -> {
-                call.set(CROP_KIND, 1);
-                call.set(RESIZE, central.resize);
-            }
-        }
+        // of the other kind's fields, too: a descriptor is used again
+        Crop.Random random = settings.crop instanceof Crop.Random r ? r : NO_AREA;
+        call.set(CROP_KIND, settings.crop instanceof Crop.Central ? 1 : 0);
+        call.set(RESIZE, settings.crop instanceof Crop.Central c ? c.resize : 0);
+        call.set(AREA_LOW, random.areaLow);
+        call.set(AREA_HIGH, random.areaHigh);
+        call.set(ASPECT_LOW, random.aspectLow);
+        call.set(ASPECT_HIGH, random.aspectHigh);
         call.set(ANTIALIAS, settings.antialias ? 1 : 0);
         call.set(FLIP_RATE, settings.flip);
         call.set(JITTER, settings.jitter);

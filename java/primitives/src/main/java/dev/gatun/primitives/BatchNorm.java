@@ -87,7 +87,7 @@ public final class BatchNorm {
 
     /** Bytes of workspace for {@link #statistics}. */
     public static long statisticsWorkspace(GatunStream stream, Operand x, Operand mean, Operand centered) {
-        try (Call call = new Call(stream, STATISTICS_WORKSPACE, STATISTICS_DESC)) {
+        try (Call call = Call.of(stream, STATISTICS_WORKSPACE, STATISTICS_DESC)) {
             call.input(STATISTICS_X, "x", x);
             call.output(STATISTICS_MEAN, "mean", mean);
             call.output(STATISTICS_CENTERED, "centered", centered);
@@ -104,12 +104,11 @@ public final class BatchNorm {
      * @param workspace of {@link #statisticsWorkspace} bytes, aligned to 64
      */
     public static void statistics(GatunStream stream, Operand x, Operand mean, Operand centered, MemorySegment workspace) {
-        try (Call call = new Call(stream, STATISTICS_CALL, STATISTICS_DESC)) {
-            call.runWithWorkspace(
-                    workspace,
-                    call.input(STATISTICS_X, "x", x),
-                    call.output(STATISTICS_MEAN, "mean", mean),
-                    call.output(STATISTICS_CENTERED, "centered", centered));
+        try (Call call = Call.of(stream, STATISTICS_CALL, STATISTICS_DESC)) {
+            call.input(STATISTICS_X, "x", x);
+            call.output(STATISTICS_MEAN, "mean", mean);
+            call.output(STATISTICS_CENTERED, "centered", centered);
+            call.runWithWorkspace(workspace);
         }
     }
 
@@ -141,21 +140,21 @@ public final class BatchNorm {
             Operand runningVariance,
             Operand rstd,
             Operand y) {
-        try (Call call = new Call(stream, FORWARD_CALL, FORWARD_DESC)) {
+        try (Call call = Call.of(stream, FORWARD_CALL, FORWARD_DESC)) {
             call.set(FORWARD_RELU, relu ? 1 : 0);
             call.set(FORWARD_COUNT, count);
             call.set(FORWARD_EPSILON, epsilon);
-            call.run(
-                    call.input(FORWARD_X, "x", x),
-                    call.input(FORWARD_MEAN, "mean", mean),
-                    call.input(FORWARD_CENTERED, "centered", centered),
-                    call.input(FORWARD_GAMMA, "gamma", gamma),
-                    call.input(FORWARD_BETA, "beta", beta),
-                    call.input(FORWARD_MOMENTUM, "momentum", momentum),
-                    call.output(FORWARD_RUNNING_MEAN, "running_mean", runningMean),
-                    call.output(FORWARD_RUNNING_VARIANCE, "running_variance", runningVariance),
-                    call.output(FORWARD_RSTD, "rstd", rstd),
-                    call.output(FORWARD_Y, "y", y));
+            call.input(FORWARD_X, "x", x);
+            call.input(FORWARD_MEAN, "mean", mean);
+            call.input(FORWARD_CENTERED, "centered", centered);
+            call.input(FORWARD_GAMMA, "gamma", gamma);
+            call.input(FORWARD_BETA, "beta", beta);
+            call.input(FORWARD_MOMENTUM, "momentum", momentum);
+            call.output(FORWARD_RUNNING_MEAN, "running_mean", runningMean);
+            call.output(FORWARD_RUNNING_VARIANCE, "running_variance", runningVariance);
+            call.output(FORWARD_RSTD, "rstd", rstd);
+            call.output(FORWARD_Y, "y", y);
+            call.run();
         }
     }
 
@@ -176,16 +175,16 @@ public final class BatchNorm {
             Operand gamma,
             Operand beta,
             Operand y) {
-        try (Call call = new Call(stream, INFERENCE_CALL, INFERENCE_DESC)) {
+        try (Call call = Call.of(stream, INFERENCE_CALL, INFERENCE_DESC)) {
             call.set(INFERENCE_RELU, relu ? 1 : 0);
             call.set(INFERENCE_EPSILON, epsilon);
-            call.run(
-                    call.input(INFERENCE_X, "x", x),
-                    call.input(INFERENCE_MEAN, "mean", mean),
-                    call.input(INFERENCE_VARIANCE, "variance", variance),
-                    call.input(INFERENCE_GAMMA, "gamma", gamma),
-                    call.input(INFERENCE_BETA, "beta", beta),
-                    call.output(INFERENCE_Y, "y", y));
+            call.input(INFERENCE_X, "x", x);
+            call.input(INFERENCE_MEAN, "mean", mean);
+            call.input(INFERENCE_VARIANCE, "variance", variance);
+            call.input(INFERENCE_GAMMA, "gamma", gamma);
+            call.input(INFERENCE_BETA, "beta", beta);
+            call.output(INFERENCE_Y, "y", y);
+            call.run();
         }
     }
 
@@ -201,7 +200,7 @@ public final class BatchNorm {
             Operand dy,
             Operand dgamma,
             Operand dbeta) {
-        try (Call call = new Call(stream, SUMS_WORKSPACE, SUMS_DESC)) {
+        try (Call call = Call.of(stream, SUMS_WORKSPACE, SUMS_DESC)) {
             call.set(SUMS_RELU, relu ? 1 : 0);
             call.input(SUMS_X, "x", x);
             call.input(SUMS_MEAN, "mean", mean);
@@ -238,18 +237,17 @@ public final class BatchNorm {
             Operand dgamma,
             Operand dbeta,
             MemorySegment workspace) {
-        try (Call call = new Call(stream, SUMS_CALL, SUMS_DESC)) {
+        try (Call call = Call.of(stream, SUMS_CALL, SUMS_DESC)) {
             call.set(SUMS_RELU, relu ? 1 : 0);
-            call.runWithWorkspace(
-                    workspace,
-                    call.input(SUMS_X, "x", x),
-                    call.input(SUMS_MEAN, "mean", mean),
-                    call.input(SUMS_RSTD, "rstd", rstd),
-                    call.input(SUMS_GAMMA, "gamma", gamma),
-                    call.input(SUMS_BETA, "beta", beta),
-                    call.input(SUMS_DY, "dy", dy),
-                    call.output(SUMS_DGAMMA, "dgamma", dgamma),
-                    call.output(SUMS_DBETA, "dbeta", dbeta));
+            call.input(SUMS_X, "x", x);
+            call.input(SUMS_MEAN, "mean", mean);
+            call.input(SUMS_RSTD, "rstd", rstd);
+            call.input(SUMS_GAMMA, "gamma", gamma);
+            call.input(SUMS_BETA, "beta", beta);
+            call.input(SUMS_DY, "dy", dy);
+            call.output(SUMS_DGAMMA, "dgamma", dgamma);
+            call.output(SUMS_DBETA, "dbeta", dbeta);
+            call.runWithWorkspace(workspace);
         }
     }
 
@@ -274,19 +272,19 @@ public final class BatchNorm {
             Operand dgamma,
             Operand dbeta,
             Operand dx) {
-        try (Call call = new Call(stream, BACKWARD_CALL, BACKWARD_DESC)) {
+        try (Call call = Call.of(stream, BACKWARD_CALL, BACKWARD_DESC)) {
             call.set(BACKWARD_RELU, relu ? 1 : 0);
             call.set(BACKWARD_COUNT, count);
-            call.run(
-                    call.input(BACKWARD_X, "x", x),
-                    call.input(BACKWARD_MEAN, "mean", mean),
-                    call.input(BACKWARD_RSTD, "rstd", rstd),
-                    call.input(BACKWARD_GAMMA, "gamma", gamma),
-                    call.input(BACKWARD_BETA, "beta", beta),
-                    call.input(BACKWARD_DY, "dy", dy),
-                    call.input(BACKWARD_DGAMMA, "dgamma", dgamma),
-                    call.input(BACKWARD_DBETA, "dbeta", dbeta),
-                    call.output(BACKWARD_DX, "dx", dx));
+            call.input(BACKWARD_X, "x", x);
+            call.input(BACKWARD_MEAN, "mean", mean);
+            call.input(BACKWARD_RSTD, "rstd", rstd);
+            call.input(BACKWARD_GAMMA, "gamma", gamma);
+            call.input(BACKWARD_BETA, "beta", beta);
+            call.input(BACKWARD_DY, "dy", dy);
+            call.input(BACKWARD_DGAMMA, "dgamma", dgamma);
+            call.input(BACKWARD_DBETA, "dbeta", dbeta);
+            call.output(BACKWARD_DX, "dx", dx);
+            call.run();
         }
     }
 }

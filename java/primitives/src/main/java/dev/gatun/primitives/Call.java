@@ -4,51 +4,142 @@ package dev.gatun.primitives;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.util.Arrays;
 import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 
 /**
  * One call of an operation: holds the descriptor while it is filled, checks each operand on the Java side and turns a status into an
- * exception. Used as
+ * exception. The function gets the operands' memory in the order in which they are given. Used as
  *
  * <pre>{@code
- * try (Call call = new Call(stream, FORWARD, DESC)) {
+ * try (Call call = Call.of(stream, FORWARD, DESC)) {
  *     call.set(EPSILON, epsilon);
- *     call.run(call.input(X, "x", x), call.output(Y, "y", y));
+ *     call.input(X, "x", x);
+ *     call.output(Y, "y", y);
+ *     call.run();
  * }
  * }</pre>
+ *
+ * <p>A stream has one, which its calls use in turn: a call makes no garbage.
  */
 final class Call implements AutoCloseable {
     private static final int ERROR_BYTES = 512;
     private static final int ERROR_OPERATION = 8;
     private static final int ERROR_MESSAGE = 64;
+    private static final int ANSWER_BYTES = 8;
+    private static final VarHandle BUSY;
 
-    private final Arena arena = Arena.ofConfined();
-    private final NativeLibrary library;
+    static {
+        try {
+            BUSY = MethodHandles.lookup().findVarHandle(Call.class, "busy", boolean.class);
+        } catch (ReflectiveOperationException e) {
+            throw new AssertionError(e);
+        }
+    }
+
     private final GatunStream owner;
-    private final MemorySegment stream;
-    private final Downcall downcall;
-    private final MemorySegment descriptor;
+    private final NativeLibrary library;
+    private final Arena arena;
     private final MemorySegment error;
-    private final Struct struct;
-    /** Null unless somebody listens. */
-    private final @Nullable Tracing tracing;
+    private final MemorySegment answer;
+    /** By {@link Downcall#index}. */
+    private @Nullable Prepared[] prepared = {};
 
+    @SuppressWarnings("unused")  // through BUSY
+    private boolean busy;
+
+    private Downcall downcall;
+    private Struct struct;
+    private Prepared now;
+    private MemorySegment descriptor;
+    private MemorySegment[] pointers;
+    private int count;
+    /** Null unless somebody listens. */
+    private @Nullable Tracing tracing;
+
+    /** A call of its own: of a stream that two threads use, or of an operation inside another one's call. */
     Call(GatunStream stream, Downcall downcall, Struct struct) {
-        this.library = stream.library();
-        this.owner = stream;
-        this.stream = stream.handle();
+        // freed once nobody can call any more: a stream may be closed while another thread's call is under way
+        arena = Arena.ofAuto();
+        owner = stream;
+        library = stream.library();
+        error = arena.allocate(ERROR_BYTES, Long.BYTES);
+        answer = arena.allocate(ANSWER_BYTES, Long.BYTES);
         this.downcall = downcall;
-        this.descriptor = arena.allocate(struct.size(), 8);
-        this.error = arena.allocate(ERROR_BYTES, 8);
         this.struct = struct;
-        this.tracing = Tracing.of(stream);
-        descriptor.set(ValueLayout.JAVA_INT, 0, (int) struct.size());
+        now = prepare(downcall, struct);
+        descriptor = now.descriptor;
+        pointers = now.pointers;
+        BUSY.setVolatile(this, true);
+        begin(downcall, struct);
+    }
+
+    /** The stream's call for its next operation. */
+    static Call of(GatunStream stream, Downcall downcall, Struct struct) {
+        Call call = stream.call;
+        if (call != null && BUSY.compareAndSet(call, false, true)) {
+            try {
+                call.begin(downcall, struct);
+                return call;
+            } catch (RuntimeException e) {
+                call.close();
+                throw e;
+            }
+        }
+        Call made = new Call(stream, downcall, struct);
+        stream.call = made;
+        return made;
+    }
+
+    /**
+     * What the calls of a function leave for the next one: a descriptor, in which all of them set the same fields, and the layouts that are in
+     * it, by a 64th of a field's offset in bits.
+     */
+    private static final class Prepared {
+        final MemorySegment descriptor;
+        final @Nullable Layout[] layouts;
+        final MemorySegment[] pointers;
+
+        Prepared(Arena arena, Downcall downcall, Struct struct) {
+            descriptor = arena.allocate(struct.size(), Long.BYTES);
+            descriptor.set(ValueLayout.JAVA_INT, 0, (int) struct.size());
+            layouts = new Layout[(int) (struct.size() / Long.BYTES)];
+            pointers = new MemorySegment[downcall.pointers()];
+        }
+    }
+
+    private Prepared prepare(Downcall function, Struct fields) {
+        if (prepared.length <= function.index()) {
+            prepared = Arrays.copyOf(prepared, function.index() + 1);
+        }
+        Prepared made = new Prepared(arena, function, fields);
+        prepared[function.index()] = made;
+        return made;
+    }
+
+    private void begin(Downcall newDowncall, Struct newStruct) {
+        downcall = newDowncall;
+        struct = newStruct;
+        int index = newDowncall.index();
+        Prepared known = index < prepared.length ? prepared[index] : null;
+        now = known != null ? known : prepare(newDowncall, newStruct);
+        descriptor = now.descriptor;
+        pointers = now.pointers;
+        count = 0;
+        tracing = Tracing.of(owner);
+        MemorySegment stream = owner.handle();
+        if (!newDowncall.query()) {
+            add(stream);
+            add(descriptor);
+        }
     }
 
     /** The operation's name as errors show it. */
     String operation() {
-        return downcall.name().substring("gatun_".length());
+        return downcall.operation();
     }
 
     void set(long offset, int value) {
@@ -86,7 +177,7 @@ final class Call implements AutoCloseable {
         }
     }
 
-    /** Puts the layout of an operand that is read into the descriptor and returns its checked memory. */
+    /** The next operand is read: puts its layout into the descriptor and checks its memory. */
     MemorySegment input(long offset, String name, Operand operand) {
         return operand(offset, name, operand, false);
     }
@@ -98,47 +189,69 @@ final class Call implements AutoCloseable {
 
     private MemorySegment operand(long offset, String name, Operand operand, boolean written) {
         if (!operand.present()) {
-            return MemorySegment.NULL;
+            put(offset, null);
+            return add(MemorySegment.NULL);
         }
-        Struct.putLayout(descriptor, offset, operand.layout());
+        Layout layout = operand.layout();
+        put(offset, layout);
         if (tracing != null) {
-            tracing.argument(name, operand.layout(), written);
+            tracing.argument(name, layout, written);
         }
-        return memory(name, operand.segment(), spanBytes(name, operand.layout()), written, operand.layout());
-    }
-
-    private long spanBytes(String name, Layout layout) {
-        try {
-            return layout.spanBytes();
-        } catch (ArithmeticException e) {
+        long bytes = layout.span();
+        if (bytes < 0) {
             throw GatunException.invalid(operation(), name + " is too large: " + layout);
         }
+        return add(checked(name, operand.segment(), bytes, written, layout));
+    }
+
+    private void put(long offset, @Nullable Layout layout) {
+        int place = (int) (offset / Long.BYTES);
+        if (now.layouts[place] != layout) {
+            Struct.putLayout(descriptor, offset, layout);
+            now.layouts[place] = layout;
+        }
+    }
+
+    /** The next operand, which has no layout in the descriptor, is absent. */
+    void absent() {
+        add(MemorySegment.NULL);
+    }
+
+    /** The next pointer is a function or another address that is no operand. */
+    void address(MemorySegment address) {
+        add(address);
     }
 
     /** Puts only the layout of an operand into the descriptor: for workspace queries, which look at no data. */
     void layout(long offset, Operand operand) {
-        if (operand.present()) {
-            Struct.putLayout(descriptor, offset, operand.layout());
-        }
+        put(offset, operand.present() ? operand.layout() : null);
     }
 
-    /** Memory without a layout in the descriptor: a value that changes from step to step, such as a learning rate or a random key. */
+    /** The next operand has no layout in the descriptor: a value that changes from step to step, such as a learning rate or a random key. */
     MemorySegment pointer(String name, MemorySegment segment, long bytes, boolean written) {
-        return memory(name, segment, bytes, written, bytes + " bytes");
+        return add(checked(name, segment, bytes, written, null));
     }
 
-    private MemorySegment memory(String name, MemorySegment segment, long bytes, boolean written, Object needs) {
-        if (segment.equals(MemorySegment.NULL)) {
+    private MemorySegment add(MemorySegment pointer) {
+        if (!downcall.query()) {
+            pointers[count++] = pointer;
+        }
+        return pointer;
+    }
+
+    private MemorySegment checked(String name, MemorySegment segment, long bytes, boolean written, @Nullable Layout layout) {
+        if (!segment.isNative()) {
+            throw GatunException.invalid(operation(), name + " is on the Java heap; kernels need native memory");
+        }
+        if (segment.address() == 0) {
             if (bytes == 0) {
                 return segment;
             }
             throw GatunException.invalid(operation(), name + " is NULL");
         }
-        if (!segment.isNative()) {
-            throw GatunException.invalid(operation(), name + " is on the Java heap; kernels need native memory");
-        }
         if (segment.byteSize() < bytes) {
-            throw GatunException.invalid(operation(), name + " has " + segment.byteSize() + " bytes, " + needs + " needs " + bytes);
+            throw GatunException.invalid(
+                    operation(), name + " has " + segment.byteSize() + " bytes, " + (layout == null ? bytes + " bytes" : layout) + " needs " + bytes);
         }
         if (written && segment.isReadOnly()) {
             throw GatunException.invalid(operation(), name + " is written, but its memory is read-only");
@@ -153,46 +266,91 @@ final class Call implements AutoCloseable {
         return segment;
     }
 
-    /** Runs the operation with its data pointers. */
+    /** Runs the operation with exactly these pointers. */
     void run(MemorySegment... data) {
-        MemorySegment[] pointers = new MemorySegment[data.length + 3];
-        pointers[0] = stream;
-        pointers[1] = descriptor;
-        System.arraycopy(data, 0, pointers, 2, data.length);
-        pointers[data.length + 2] = error;
+        exactly(data);
+        run();
+    }
+
+    /** As {@link #run(MemorySegment...)} of an operation that takes a workspace after them. */
+    void runWithWorkspace(MemorySegment workspace, MemorySegment... data) {
+        exactly(data);
+        runWithWorkspace(workspace);
+    }
+
+    private void exactly(MemorySegment... data) {
+        count = 2;
+        for (MemorySegment pointer : data) {
+            add(pointer);
+        }
+    }
+
+    /** Runs the operation. */
+    void run() {
+        add(error);
         begin();
-        check(downcall.invoke(library.address(downcall), pointers));
+        check(invoke());
         end(0);
     }
 
-    /** Runs an operation that takes a workspace after its data pointers. */
-    void runWithWorkspace(MemorySegment workspace, MemorySegment... data) {
-        MemorySegment[] pointers = new MemorySegment[data.length + 3];
-        pointers[0] = stream;
-        pointers[1] = descriptor;
-        System.arraycopy(data, 0, pointers, 2, data.length);
-        pointers[data.length + 2] = memory("workspace", workspace, 0, true, "");
+    /** Runs an operation that takes a workspace after its operands. */
+    void runWithWorkspace(MemorySegment workspace) {
+        add(checked("workspace", workspace, 0, true, null));
+        long bytes = workspace.byteSize();
         begin();
-        check(downcall.invoke(library.address(downcall), pointers, workspace.byteSize(), error));
-        end(workspace.byteSize());
+        check(invoke(bytes));
+        end(bytes);
     }
 
     /** Asks for the bytes of workspace that the descriptor needs; the downcall must be a workspace query. */
     long queryWorkspace() {
-        MemorySegment bytes = arena.allocate(8, 8);
-        begin();
-        check(downcall.invoke(library.address(downcall), descriptor, bytes, error));
-        end(0);
-        return bytes.get(ValueLayout.JAVA_LONG, 0);
+        pointers[0] = descriptor;
+        return query(1);
     }
 
     /** As {@link #queryWorkspace} where the workspace depends on the stream's number of threads too. */
     long queryStreamWorkspace() {
-        MemorySegment bytes = arena.allocate(8, 8);
+        pointers[0] = owner.handle();
+        pointers[1] = descriptor;
+        return query(2);
+    }
+
+    private long query(int at) {
+        pointers[at] = answer;
+        pointers[at + 1] = error;
+        count = at + 2;
         begin();
-        check(downcall.invoke(library.address(downcall), stream, descriptor, bytes, error));
+        check(invoke());
         end(0);
-        return bytes.get(ValueLayout.JAVA_LONG, 0);
+        return answer.get(ValueLayout.JAVA_LONG, 0);
+    }
+
+    private int invoke() {
+        complete();
+        try {
+            return Handles.call(library.address(downcall), pointers);
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable e) {
+            throw new AssertionError(downcall.name(), e);
+        }
+    }
+
+    private int invoke(long workspaceBytes) {
+        complete();
+        try {
+            return Handles.call(library.address(downcall), pointers, workspaceBytes, error);
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable e) {
+            throw new AssertionError(downcall.name(), e);
+        }
+    }
+
+    private void complete() {
+        if (count != pointers.length) {
+            throw new AssertionError(downcall.name() + " takes " + pointers.length + " pointers, given " + count);
+        }
     }
 
     private void begin() {
@@ -222,8 +380,12 @@ final class Call implements AutoCloseable {
         return arena.allocate(ERROR_BYTES, 8);
     }
 
+    /** The stream's next operation may begin. */
     @Override
     public void close() {
-        arena.close();
+        // whose memory it was is none of the stream's business any more
+        Arrays.fill(pointers, null);
+        tracing = null;
+        BUSY.setRelease(this, false);
     }
 }

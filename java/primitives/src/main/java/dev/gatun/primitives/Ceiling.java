@@ -37,7 +37,7 @@ public final class Ceiling {
      * @return floating-point operations done
      */
     public static long fma(GatunStream stream, long iterations) {
-        try (Call call = new Call(stream, FMA, FMA_DESC)) {
+        try (Call call = Call.of(stream, FMA, FMA_DESC)) {
             call.set(ITERATIONS, iterations);
             return count(stream, (flops, result) -> call.run(call.output(FLOPS, "flops", flops), call.output(RESULT, "result", result)));
         }
@@ -52,7 +52,7 @@ public final class Ceiling {
      * @throws GatunException with status UNSUPPORTED on the CPU
      */
     public static long mma(GatunStream stream, DType dtype, long iterations) {
-        try (Call call = new Call(stream, MMA, MMA_DESC)) {
+        try (Call call = Call.of(stream, MMA, MMA_DESC)) {
             call.set(MMA_DTYPE, dtype.code());
             call.set(MMA_ITERATIONS, iterations);
             return count(
@@ -83,8 +83,10 @@ public final class Ceiling {
      * @param y f32 (n) contiguous, not overlapping x
      */
     public static void copy(GatunStream stream, Operand x, Operand y) {
-        try (Call call = new Call(stream, COPY, COPY_DESC)) {
-            call.run(call.input(X, "x", x), call.output(Y, "y", y));
+        try (Call call = Call.of(stream, COPY, COPY_DESC)) {
+            call.input(X, "x", x);
+            call.output(Y, "y", y);
+            call.run();
         }
     }
 }

@@ -98,14 +98,13 @@ public final class Convolution {
      */
     public static void forward(
             GatunStream stream, Operand x, Operand weights, Operand bias, Operand y, Geometry geometry, MemorySegment workspace) {
-        try (Call call = new Call(stream, FORWARD, DESC)) {
+        try (Call call = Call.of(stream, FORWARD, DESC)) {
             put(call, geometry);
-            call.runWithWorkspace(
-                    workspace,
-                    call.input(X, "x", x),
-                    call.input(WEIGHTS, "weights", weights),
-                    call.input(BIAS, "bias", bias),
-                    call.output(Y, "y", y));
+            call.input(X, "x", x);
+            call.input(WEIGHTS, "weights", weights);
+            call.input(BIAS, "bias", bias);
+            call.output(Y, "y", y);
+            call.runWithWorkspace(workspace);
         }
     }
 
@@ -124,13 +123,12 @@ public final class Convolution {
      */
     public static void backwardData(
             GatunStream stream, Operand dy, Operand weights, Operand dx, Geometry geometry, MemorySegment workspace) {
-        try (Call call = new Call(stream, BACKWARD_DATA, DESC)) {
+        try (Call call = Call.of(stream, BACKWARD_DATA, DESC)) {
             put(call, geometry);
-            call.runWithWorkspace(
-                    workspace,
-                    call.input(Y, "dy", dy),
-                    call.input(WEIGHTS, "weights", weights),
-                    call.output(X, "dx", dx));
+            call.input(Y, "dy", dy);
+            call.input(WEIGHTS, "weights", weights);
+            call.output(X, "dx", dx);
+            call.runWithWorkspace(workspace);
         }
     }
 
@@ -151,20 +149,19 @@ public final class Convolution {
      */
     public static void backwardWeights(
             GatunStream stream, Operand x, Operand dy, Operand dweights, Operand dbias, Geometry geometry, MemorySegment workspace) {
-        try (Call call = new Call(stream, BACKWARD_WEIGHTS, DESC)) {
+        try (Call call = Call.of(stream, BACKWARD_WEIGHTS, DESC)) {
             put(call, geometry);
-            call.runWithWorkspace(
-                    workspace,
-                    call.input(X, "x", x),
-                    call.input(Y, "dy", dy),
-                    call.output(WEIGHTS, "dweights", dweights),
-                    call.output(BIAS, "dbias", dbias));
+            call.input(X, "x", x);
+            call.input(Y, "dy", dy);
+            call.output(WEIGHTS, "dweights", dweights);
+            call.output(BIAS, "dbias", dbias);
+            call.runWithWorkspace(workspace);
         }
     }
 
     private static long workspace(
             GatunStream stream, Downcall query, Operand x, Operand weights, Operand bias, Operand y, Geometry geometry) {
-        try (Call call = new Call(stream, query, DESC)) {
+        try (Call call = Call.of(stream, query, DESC)) {
             put(call, geometry);
             call.layout(X, x);
             call.layout(WEIGHTS, weights);

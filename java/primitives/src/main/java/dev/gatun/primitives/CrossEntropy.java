@@ -39,13 +39,13 @@ public final class CrossEntropy {
      */
     public static void forward(
             GatunStream stream, float temperature, Operand logits, Operand targets, Operand loss, Operand lse) {
-        try (Call call = new Call(stream, CALL, DESC)) {
+        try (Call call = Call.of(stream, CALL, DESC)) {
             call.set(TEMPERATURE, temperature);
-            call.run(
-                    call.input(LOGITS, "logits", logits),
-                    call.input(TARGETS, "targets", targets),
-                    call.output(LOSS, "loss", loss),
-                    call.output(LSE, "lse", lse));
+            call.input(LOGITS, "logits", logits);
+            call.input(TARGETS, "targets", targets);
+            call.output(LOSS, "loss", loss);
+            call.output(LSE, "lse", lse);
+            call.run();
         }
     }
 
@@ -60,13 +60,13 @@ public final class CrossEntropy {
      */
     public static void backward(
             GatunStream stream, float temperature, Operand logits, Operand targets, Operand dloss, Operand dlogits) {
-        try (Call call = new Call(stream, BACKWARD_CALL, BACKWARD_DESC)) {
+        try (Call call = Call.of(stream, BACKWARD_CALL, BACKWARD_DESC)) {
             call.set(BACKWARD_TEMPERATURE, temperature);
-            call.run(
-                    call.input(BACKWARD_LOGITS, "logits", logits),
-                    call.input(BACKWARD_TARGETS, "targets", targets),
-                    call.input(BACKWARD_DLOSS, "dloss", dloss),
-                    call.output(BACKWARD_DLOGITS, "dlogits", dlogits));
+            call.input(BACKWARD_LOGITS, "logits", logits);
+            call.input(BACKWARD_TARGETS, "targets", targets);
+            call.input(BACKWARD_DLOSS, "dloss", dloss);
+            call.output(BACKWARD_DLOGITS, "dlogits", dlogits);
+            call.run();
         }
     }
 }

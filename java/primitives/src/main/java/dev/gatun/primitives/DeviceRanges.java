@@ -20,11 +20,14 @@ final class DeviceRanges {
     private record Range(long end, GatunContext context, boolean pinned) {}
 
     private static final ConcurrentSkipListMap<Long, Range> RANGES = new ConcurrentSkipListMap<>();
+    /** Whether there ever was memory of another device than the CPU. */
+    private static volatile boolean used;
 
     private DeviceRanges() {}
 
     static void add(GatunContext context, MemorySegment memory, boolean pinned) {
         if (context.kind() != DeviceKind.CPU && memory.byteSize() > 0) {
+            used = true;
             RANGES.put(memory.address(), new Range(memory.address() + memory.byteSize(), context, pinned));
         }
     }
@@ -49,10 +52,10 @@ final class DeviceRanges {
      * @throws GatunException INVALID_ARGUMENT if the memory is another context's, or the host's and the stream's device has its own
      */
     static void requireReachable(GatunStream stream, String operation, String name, MemorySegment memory) {
-        if (memory.byteSize() == 0) {
+        GatunContext context = stream.context();
+        if (memory.byteSize() == 0 || context.kind() == DeviceKind.CPU && !used) {
             return;
         }
-        GatunContext context = stream.context();
         Range range = find(memory);
         if (range == null) {
             if (context.kind() != DeviceKind.CPU) {

@@ -12,18 +12,37 @@ import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.CopyOnWriteArrayList;
+import org.jspecify.annotations.Nullable;
 
 /**
- * A C function that is not bound to a library: its address in the chosen library is the first argument of the handle. Kept in
- * {@code static final} fields, so that the JIT compiles the call like any other.
- *
- * @param name the C function
- * @param signature its types as {@code gatun_abi_describe} writes them
- * @param handle takes (function, all leading pointers as an array[, workspace bytes, error]) and returns a status
+ * A C function that is not bound to a library: its address in the chosen library is the first argument of a call.
  */
-record Downcall(String name, String signature, MethodHandle handle) {
+final class Downcall {
+    private static final String PREFIX = "gatun_";
     private static final List<Downcall> ALL = new CopyOnWriteArrayList<>();
+
+    private final String name;
+    private final String operation;
+    private final String signature;
+    private final int pointers;
+    private final boolean query;
+    private final @Nullable MethodHandle handle;
+    private final int index;
+
+    private Downcall(String name, String signature, int pointers, boolean query, @Nullable MethodHandle handle) {
+        this.name = name;
+        this.operation = name.startsWith(PREFIX) ? name.substring(PREFIX.length()) : name;
+        this.signature = signature;
+        this.pointers = pointers;
+        this.query = query;
+        this.handle = handle;
+        synchronized (ALL) {
+            index = ALL.size();
+            ALL.add(this);
+        }
+    }
 
     /** {@code gatun_X(stream, desc, p1 ... pn, error)} with n data pointers. */
     static Downcall operation(String name, int pointers) {
@@ -32,33 +51,22 @@ record Downcall(String name, String signature, MethodHandle handle) {
 
     /** {@code gatun_X(stream, desc, p1 ... pn, workspace, workspace_bytes, error)} with n data pointers. */
     static Downcall withWorkspace(String name, int pointers) {
-        MemoryLayout[] arguments = new MemoryLayout[pointers + 5];
-        Arrays.fill(arguments, ADDRESS);
-        arguments[pointers + 3] = JAVA_LONG;
-        MethodHandle handle = Linker.nativeLinker()
-                .downcallHandle(FunctionDescriptor.of(JAVA_INT, arguments))
-                .asSpreader(1, MemorySegment[].class, pointers + 3);
-        return register(new Downcall(name, "i32(" + "ptr,".repeat(pointers + 3) + "u64,ptr)", handle));
+        return new Downcall(name, "i32(" + "ptr,".repeat(pointers + 3) + "u64,ptr)", pointers + 3, false, null);
     }
 
     /** {@code gatun_X_workspace(desc, bytes, error)}. */
     static Downcall workspaceQuery(String name) {
-        return pointers(name, 3);
+        return new Downcall(name, "i32(ptr,ptr,ptr)", 3, true, null);
     }
 
     /** {@code gatun_X_workspace(stream, desc, bytes, error)}, where the workspace depends on the stream's threads. */
     static Downcall streamWorkspaceQuery(String name) {
-        return pointers(name, 4);
+        return new Downcall(name, "i32(ptr,ptr,ptr,ptr)", 4, true, null);
     }
 
     /** A function of the library with the given number of pointers, the last of which is the error. */
     static Downcall pointers(String name, int count) {
-        MemoryLayout[] arguments = new MemoryLayout[count];
-        Arrays.fill(arguments, ADDRESS);
-        MethodHandle handle = Linker.nativeLinker()
-                .downcallHandle(FunctionDescriptor.of(JAVA_INT, arguments))
-                .asSpreader(1, MemorySegment[].class, count);
-        return register(new Downcall(name, "i32(" + "ptr,".repeat(count - 1) + "ptr)", handle));
+        return new Downcall(name, "i32(" + "ptr,".repeat(count - 1) + "ptr)", count, false, null);
     }
 
     /** A function with a signature as {@code gatun_abi_describe} writes it, of pointers, {@code i32}, {@code i64} and {@code u64}. */
@@ -74,16 +82,41 @@ record Downcall(String name, String signature, MethodHandle handle) {
                             default -> throw new IllegalArgumentException(type);
                         })
                         .toArray(MemoryLayout[]::new);
-        return register(new Downcall(name, signature, Linker.nativeLinker().downcallHandle(FunctionDescriptor.of(JAVA_INT, arguments))));
-    }
-
-    static Downcall register(Downcall downcall) {
-        ALL.add(downcall);
-        return downcall;
+        return new Downcall(name, signature, 0, false, Linker.nativeLinker().downcallHandle(FunctionDescriptor.of(JAVA_INT, arguments)));
     }
 
     static List<Downcall> all() {
         return ALL;
+    }
+
+    /** The C function. */
+    String name() {
+        return name;
+    }
+
+    /** Its name as errors show it. */
+    String operation() {
+        return operation;
+    }
+
+    /** How many pointers it takes, before the bytes of a workspace if it has one. */
+    int pointers() {
+        return pointers;
+    }
+
+    /** Whether it asks for the bytes of a workspace, and gets no operands. */
+    boolean query() {
+        return query;
+    }
+
+    /** Its place among all functions. */
+    int index() {
+        return index;
+    }
+
+    /** Takes (function, arguments), of one that {@link #of} made. */
+    MethodHandle handle() {
+        return Objects.requireNonNull(handle);
     }
 
     String describe() {
@@ -107,25 +140,8 @@ record Downcall(String name, String signature, MethodHandle handle) {
         }
     }
 
-    /** Calls with pointers only; the last one is the error. */
-    int invoke(MemorySegment function, MemorySegment... pointers) {
-        try {
-            return (int) handle.invokeExact(function, pointers);
-        } catch (RuntimeException | Error e) {
-            throw e;
-        } catch (Throwable e) {
-            throw new AssertionError(name, e);
-        }
-    }
-
-    /** Calls with a workspace: pointers end with the workspace. */
-    int invoke(MemorySegment function, MemorySegment[] pointers, long workspaceBytes, MemorySegment error) {
-        try {
-            return (int) handle.invokeExact(function, pointers, workspaceBytes, error);
-        } catch (RuntimeException | Error e) {
-            throw e;
-        } catch (Throwable e) {
-            throw new AssertionError(name, e);
-        }
+    /** Calls one that takes pointers only; the last one is the error. */
+    int invoke(MemorySegment function, MemorySegment... arguments) {
+        return status(() -> Handles.call(function, arguments));
     }
 }

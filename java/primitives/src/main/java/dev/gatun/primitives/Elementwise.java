@@ -132,12 +132,15 @@ public final class Elementwise {
 
     private static void run(
             GatunStream stream, Object name, int operation, float alpha, float beta, Operand x, Operand z, Operand y) {
-        try (Call call = new Call(stream, ELEMENTWISE, DESC)) {
+        try (Call call = Call.of(stream, ELEMENTWISE, DESC)) {
             call.detail(name);
             call.set(OPERATION, operation);
             call.set(ALPHA, alpha);
             call.set(BETA, beta);
-            call.run(call.input(X, "x", x), call.input(Z, "z", z), call.output(Y, "y", y));
+            call.input(X, "x", x);
+            call.input(Z, "z", z);
+            call.output(Y, "y", y);
+            call.run();
         }
     }
 }

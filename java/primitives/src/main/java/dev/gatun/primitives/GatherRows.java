@@ -36,8 +36,11 @@ public final class GatherRows {
      * @param y dtype of x, (n, ...), written; not x
      */
     public static void forward(GatunStream stream, Operand x, Operand indices, Operand y) {
-        try (Call call = new Call(stream, FORWARD, DESC)) {
-            call.run(call.input(X, "x", x), call.input(INDICES, "indices", indices), call.output(Y, "y", y));
+        try (Call call = Call.of(stream, FORWARD, DESC)) {
+            call.input(X, "x", x);
+            call.input(INDICES, "indices", indices);
+            call.output(Y, "y", y);
+            call.run();
         }
     }
 
@@ -49,11 +52,11 @@ public final class GatherRows {
      * @param dx f32 (N, ...), written; not dy
      */
     public static void backward(GatunStream stream, Operand dy, Operand indices, Operand dx) {
-        try (Call call = new Call(stream, BACKWARD, BACKWARD_DESC)) {
-            call.run(
-                    call.input(BACKWARD_DY, "dy", dy),
-                    call.input(BACKWARD_INDICES, "indices", indices),
-                    call.output(BACKWARD_DX, "dx", dx));
+        try (Call call = Call.of(stream, BACKWARD, BACKWARD_DESC)) {
+            call.input(BACKWARD_DY, "dy", dy);
+            call.input(BACKWARD_INDICES, "indices", indices);
+            call.output(BACKWARD_DX, "dx", dx);
+            call.run();
         }
     }
 }

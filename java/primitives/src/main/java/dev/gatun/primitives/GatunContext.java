@@ -175,7 +175,7 @@ public final class GatunContext implements AutoCloseable {
     }
 
     MemorySegment handle() {
-        if (handle.equals(MemorySegment.NULL)) {
+        if (handle == MemorySegment.NULL) {
             throw GatunException.invalid("context", "the context is closed");
         }
         return handle;

@@ -18,6 +18,8 @@ public final class GatunStream implements AutoCloseable {
     private final GatunContext context;
     private MemorySegment handle;
     private volatile @Nullable Thread recorder;
+    /** What its operations are called with, one at a time; null before the first. */
+    volatile @Nullable Call call;
 
     private GatunStream(GatunContext context, MemorySegment handle) {
         this.context = context;
@@ -43,7 +45,7 @@ public final class GatunStream implements AutoCloseable {
     }
 
     MemorySegment handle() {
-        if (handle.equals(MemorySegment.NULL)) {
+        if (handle == MemorySegment.NULL) {
             throw GatunException.invalid("stream", "the stream is closed");
         }
         context.handle();

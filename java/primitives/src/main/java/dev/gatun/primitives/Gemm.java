@@ -50,11 +50,15 @@ public final class Gemm {
      * @param c f32 or dtype of a (M, N), rows contiguous, written; read too unless beta is 0; must not overlap a or b
      */
     public static void multiply(GatunStream stream, MemorySegment sgemm, float alpha, Operand a, Operand b, float beta, Operand c) {
-        try (Call call = new Call(stream, GEMM, DESC)) {
+        try (Call call = Call.of(stream, GEMM, DESC)) {
             call.set(ALPHA, alpha);
             call.set(BETA, beta);
             call.set(RESERVED, 0);
-            call.run(sgemm, call.input(A, "a", a), call.input(B, "b", b), call.output(C, "c", c));
+            call.address(sgemm);
+            call.input(A, "a", a);
+            call.input(B, "b", b);
+            call.output(C, "c", c);
+            call.run();
         }
     }
 }

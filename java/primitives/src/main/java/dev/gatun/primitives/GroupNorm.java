@@ -59,7 +59,7 @@ public final class GroupNorm {
             Operand y,
             Operand mean,
             Operand rstd) {
-        try (Call call = new Call(stream, WORKSPACE, DESC)) {
+        try (Call call = Call.of(stream, WORKSPACE, DESC)) {
             call.set(EPSILON, epsilon);
             call.set(GROUPS, groups);
             call.input(X, "x", x);
@@ -96,17 +96,16 @@ public final class GroupNorm {
             Operand mean,
             Operand rstd,
             MemorySegment workspace) {
-        try (Call call = new Call(stream, CALL, DESC)) {
+        try (Call call = Call.of(stream, CALL, DESC)) {
             call.set(EPSILON, epsilon);
             call.set(GROUPS, groups);
-            call.runWithWorkspace(
-                    workspace,
-                    call.input(X, "x", x),
-                    call.input(GAMMA, "gamma", gamma),
-                    call.input(BETA, "beta", beta),
-                    call.output(Y, "y", y),
-                    call.output(MEAN, "mean", mean),
-                    call.output(RSTD, "rstd", rstd));
+            call.input(X, "x", x);
+            call.input(GAMMA, "gamma", gamma);
+            call.input(BETA, "beta", beta);
+            call.output(Y, "y", y);
+            call.output(MEAN, "mean", mean);
+            call.output(RSTD, "rstd", rstd);
+            call.runWithWorkspace(workspace);
         }
     }
 
@@ -122,7 +121,7 @@ public final class GroupNorm {
             Operand dx,
             Operand dgamma,
             Operand dbeta) {
-        try (Call call = new Call(stream, BACKWARD_WORKSPACE, BACKWARD_DESC)) {
+        try (Call call = Call.of(stream, BACKWARD_WORKSPACE, BACKWARD_DESC)) {
             call.set(BACKWARD_GROUPS, groups);
             call.input(BACKWARD_X, "x", x);
             call.input(BACKWARD_GAMMA, "gamma", gamma);
@@ -162,18 +161,17 @@ public final class GroupNorm {
             Operand dgamma,
             Operand dbeta,
             MemorySegment workspace) {
-        try (Call call = new Call(stream, BACKWARD_CALL, BACKWARD_DESC)) {
+        try (Call call = Call.of(stream, BACKWARD_CALL, BACKWARD_DESC)) {
             call.set(BACKWARD_GROUPS, groups);
-            call.runWithWorkspace(
-                    workspace,
-                    call.input(BACKWARD_X, "x", x),
-                    call.input(BACKWARD_GAMMA, "gamma", gamma),
-                    call.input(BACKWARD_MEAN, "mean", mean),
-                    call.input(BACKWARD_RSTD, "rstd", rstd),
-                    call.input(BACKWARD_DY, "dy", dy),
-                    call.output(BACKWARD_DX, "dx", dx),
-                    call.output(BACKWARD_DGAMMA, "dgamma", dgamma),
-                    call.output(BACKWARD_DBETA, "dbeta", dbeta));
+            call.input(BACKWARD_X, "x", x);
+            call.input(BACKWARD_GAMMA, "gamma", gamma);
+            call.input(BACKWARD_MEAN, "mean", mean);
+            call.input(BACKWARD_RSTD, "rstd", rstd);
+            call.input(BACKWARD_DY, "dy", dy);
+            call.output(BACKWARD_DX, "dx", dx);
+            call.output(BACKWARD_DGAMMA, "dgamma", dgamma);
+            call.output(BACKWARD_DBETA, "dbeta", dbeta);
+            call.runWithWorkspace(workspace);
         }
     }
 }

@@ -68,7 +68,7 @@ public final class InfoNce {
 
     /** Bytes of workspace that {@link #forward} needs; it does not grow with N·M. */
     public static long forwardWorkspace(GatunStream stream, Inputs inputs, Result result) {
-        try (Call call = new Call(stream, FORWARD_WORKSPACE, DESC)) {
+        try (Call call = Call.of(stream, FORWARD_WORKSPACE, DESC)) {
             putForward(call, inputs, result);
             return call.queryStreamWorkspace();
         }
@@ -80,15 +80,16 @@ public final class InfoNce {
      * @param workspace native memory of {@link #forwardWorkspace} bytes, aligned to 64 bytes
      */
     public static void forward(GatunStream stream, Inputs inputs, Result result, MemorySegment workspace) {
-        try (Call call = new Call(stream, FORWARD, DESC)) {
-            call.runWithWorkspace(workspace, putForward(call, inputs, result));
+        try (Call call = Call.of(stream, FORWARD, DESC)) {
+            putForward(call, inputs, result);
+            call.runWithWorkspace(workspace);
         }
     }
 
     /** Bytes of workspace that {@link #backward} needs; it does not grow with N·M. */
     public static long backwardWorkspace(
             GatunStream stream, Inputs inputs, Operand lse, Operand positives, Operand dloss, Gradients gradients) {
-        try (Call call = new Call(stream, BACKWARD_WORKSPACE, BACKWARD_DESC)) {
+        try (Call call = Call.of(stream, BACKWARD_WORKSPACE, BACKWARD_DESC)) {
             putBackward(call, inputs, lse, positives, dloss, gradients);
             return call.queryStreamWorkspace();
         }
@@ -112,30 +113,27 @@ public final class InfoNce {
             Operand dloss,
             Gradients gradients,
             MemorySegment workspace) {
-        try (Call call = new Call(stream, BACKWARD, BACKWARD_DESC)) {
-            call.runWithWorkspace(workspace, putBackward(call, inputs, lse, positives, dloss, gradients));
+        try (Call call = Call.of(stream, BACKWARD, BACKWARD_DESC)) {
+            putBackward(call, inputs, lse, positives, dloss, gradients);
+            call.runWithWorkspace(workspace);
         }
     }
 
-    private static MemorySegment[] putForward(Call call, Inputs inputs, Result result) {
-        MemorySegment[] data = new MemorySegment[7];
-        INPUTS.put(call, inputs, data);
-        data[4] = call.output(LOSS, "loss", result.loss());
-        data[5] = call.output(LSE, "lse", result.lse());
-        data[6] = call.output(POSITIVES, "positives", result.positives());
-        return data;
+    private static void putForward(Call call, Inputs inputs, Result result) {
+        INPUTS.put(call, inputs);
+        call.output(LOSS, "loss", result.loss());
+        call.output(LSE, "lse", result.lse());
+        call.output(POSITIVES, "positives", result.positives());
     }
 
-    private static MemorySegment[] putBackward(
+    private static void putBackward(
             Call call, Inputs inputs, Operand lse, Operand positives, Operand dloss, Gradients gradients) {
-        MemorySegment[] data = new MemorySegment[9];
-        BACKWARD_INPUTS.put(call, inputs, data);
-        data[4] = call.input(BACKWARD_LSE, "lse", lse);
-        data[5] = call.input(BACKWARD_POSITIVES, "positives", positives);
-        data[6] = call.input(BACKWARD_DLOSS, "dloss", dloss);
-        data[7] = call.output(BACKWARD_DQ, "dq", gradients.dq());
-        data[8] = call.output(BACKWARD_DK, "dk", gradients.dk());
-        return data;
+        BACKWARD_INPUTS.put(call, inputs);
+        call.input(BACKWARD_LSE, "lse", lse);
+        call.input(BACKWARD_POSITIVES, "positives", positives);
+        call.input(BACKWARD_DLOSS, "dloss", dloss);
+        call.output(BACKWARD_DQ, "dq", gradients.dq());
+        call.output(BACKWARD_DK, "dk", gradients.dk());
     }
 
     /** The fields that both descriptors start with. */
@@ -155,12 +153,12 @@ public final class InfoNce {
         }
 
         /** Fills the first four data pointers. */
-        void put(Call call, Inputs inputs, MemorySegment[] data) {
+        void put(Call call, Inputs inputs) {
             call.set(temperature, inputs.temperature());
-            data[0] = call.input(q, "q", inputs.q());
-            data[1] = call.input(k, "k", inputs.k());
-            data[2] = call.input(queryGroups, "query_groups", inputs.queryGroups());
-            data[3] = call.input(keyGroups, "key_groups", inputs.keyGroups());
+            call.input(q, "q", inputs.q());
+            call.input(k, "k", inputs.k());
+            call.input(queryGroups, "query_groups", inputs.queryGroups());
+            call.input(keyGroups, "key_groups", inputs.keyGroups());
         }
     }
 }

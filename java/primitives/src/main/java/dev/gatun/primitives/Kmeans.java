@@ -57,7 +57,7 @@ public final class Kmeans {
 
     /** Bytes of workspace for {@link #assign}: a copy of the centroids. */
     public static long assignWorkspace(GatunStream stream, Operand rows, Operand centroids, Operand assignment, Operand score) {
-        try (Call call = new Call(stream, ASSIGN_WORKSPACE, ASSIGN_DESC)) {
+        try (Call call = Call.of(stream, ASSIGN_WORKSPACE, ASSIGN_DESC)) {
             call.input(ASSIGN_ROWS, "rows", rows);
             call.input(ASSIGN_CENTROIDS, "centroids", centroids);
             call.output(ASSIGN_ASSIGNMENT, "assignment", assignment);
@@ -84,20 +84,19 @@ public final class Kmeans {
             Operand score,
             boolean spherical,
             MemorySegment workspace) {
-        try (Call call = new Call(stream, ASSIGN, ASSIGN_DESC)) {
+        try (Call call = Call.of(stream, ASSIGN, ASSIGN_DESC)) {
             call.set(ASSIGN_SPHERICAL, spherical ? 1 : 0);
-            call.runWithWorkspace(
-                    workspace,
-                    call.input(ASSIGN_ROWS, "rows", rows),
-                    call.input(ASSIGN_CENTROIDS, "centroids", centroids),
-                    call.output(ASSIGN_ASSIGNMENT, "assignment", assignment),
-                    call.output(ASSIGN_SCORE, "score", score));
+            call.input(ASSIGN_ROWS, "rows", rows);
+            call.input(ASSIGN_CENTROIDS, "centroids", centroids);
+            call.output(ASSIGN_ASSIGNMENT, "assignment", assignment);
+            call.output(ASSIGN_SCORE, "score", score);
+            call.runWithWorkspace(workspace);
         }
     }
 
     /** Bytes of workspace for {@link #sums}. */
     public static long sumsWorkspace(GatunStream stream, Operand rows, Operand assignment, Operand sums, Operand counts) {
-        try (Call call = new Call(stream, SUMS_WORKSPACE, SUMS_DESC)) {
+        try (Call call = Call.of(stream, SUMS_WORKSPACE, SUMS_DESC)) {
             call.input(SUMS_ROWS, "rows", rows);
             call.input(SUMS_ASSIGNMENT, "assignment", assignment);
             call.output(SUMS_SUMS, "sums", sums);
@@ -117,13 +116,12 @@ public final class Kmeans {
      */
     public static void sums(
             GatunStream stream, Operand rows, Operand assignment, Operand sums, Operand counts, MemorySegment workspace) {
-        try (Call call = new Call(stream, SUMS, SUMS_DESC)) {
-            call.runWithWorkspace(
-                    workspace,
-                    call.input(SUMS_ROWS, "rows", rows),
-                    call.input(SUMS_ASSIGNMENT, "assignment", assignment),
-                    call.output(SUMS_SUMS, "sums", sums),
-                    call.output(SUMS_COUNTS, "counts", counts));
+        try (Call call = Call.of(stream, SUMS, SUMS_DESC)) {
+            call.input(SUMS_ROWS, "rows", rows);
+            call.input(SUMS_ASSIGNMENT, "assignment", assignment);
+            call.output(SUMS_SUMS, "sums", sums);
+            call.output(SUMS_COUNTS, "counts", counts);
+            call.runWithWorkspace(workspace);
         }
     }
 
@@ -136,13 +134,13 @@ public final class Kmeans {
      */
     public static void update(
             GatunStream stream, Operand sums, Operand counts, Operand centroids, boolean spherical, Empty empty) {
-        try (Call call = new Call(stream, UPDATE, UPDATE_DESC)) {
+        try (Call call = Call.of(stream, UPDATE, UPDATE_DESC)) {
             call.set(UPDATE_SPHERICAL, spherical ? 1 : 0);
             call.set(UPDATE_EMPTY, empty.ordinal());
-            call.run(
-                    call.input(UPDATE_SUMS, "sums", sums),
-                    call.output(UPDATE_COUNTS, "counts", counts),
-                    call.output(UPDATE_CENTROIDS, "centroids", centroids));
+            call.input(UPDATE_SUMS, "sums", sums);
+            call.output(UPDATE_COUNTS, "counts", counts);
+            call.output(UPDATE_CENTROIDS, "centroids", centroids);
+            call.run();
         }
     }
 }

@@ -29,9 +29,12 @@ public final class L2Normalize {
      * @param epsilon smallest length divided by, positive; 1e-12 is usual
      */
     public static void forward(GatunStream stream, Operand x, Operand y, Operand norm, float epsilon) {
-        try (Call call = new Call(stream, FORWARD, DESC)) {
+        try (Call call = Call.of(stream, FORWARD, DESC)) {
             call.set(EPSILON, epsilon);
-            call.run(call.input(X, "x", x), call.output(Y, "y", y), call.output(NORM, "norm", norm));
+            call.input(X, "x", x);
+            call.output(Y, "y", y);
+            call.output(NORM, "norm", norm);
+            call.run();
         }
     }
 
@@ -44,13 +47,13 @@ public final class L2Normalize {
      * @param dx f32, shape of y, written; may be dy itself
      */
     public static void backward(GatunStream stream, Operand y, Operand norm, Operand dy, Operand dx, float epsilon) {
-        try (Call call = new Call(stream, BACKWARD, BACKWARD_DESC)) {
+        try (Call call = Call.of(stream, BACKWARD, BACKWARD_DESC)) {
             call.set(BACKWARD_EPSILON, epsilon);
-            call.run(
-                    call.input(BACKWARD_Y, "y", y),
-                    call.input(BACKWARD_NORM, "norm", norm),
-                    call.input(BACKWARD_DY, "dy", dy),
-                    call.output(BACKWARD_DX, "dx", dx));
+            call.input(BACKWARD_Y, "y", y);
+            call.input(BACKWARD_NORM, "norm", norm);
+            call.input(BACKWARD_DY, "dy", dy);
+            call.output(BACKWARD_DX, "dx", dx);
+            call.run();
         }
     }
 }

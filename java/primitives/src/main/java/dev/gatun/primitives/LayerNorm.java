@@ -64,15 +64,15 @@ public final class LayerNorm {
             Operand y,
             Operand mean,
             Operand rstd) {
-        try (Call call = new Call(stream, CALL, DESC)) {
+        try (Call call = Call.of(stream, CALL, DESC)) {
             call.set(EPSILON, epsilon);
-            call.run(
-                    call.input(X, "x", x),
-                    call.input(GAMMA, "gamma", gamma),
-                    call.input(BETA, "beta", beta),
-                    call.output(Y, "y", y),
-                    call.output(MEAN, "mean", mean),
-                    call.output(RSTD, "rstd", rstd));
+            call.input(X, "x", x);
+            call.input(GAMMA, "gamma", gamma);
+            call.input(BETA, "beta", beta);
+            call.output(Y, "y", y);
+            call.output(MEAN, "mean", mean);
+            call.output(RSTD, "rstd", rstd);
+            call.run();
         }
     }
 
@@ -87,7 +87,7 @@ public final class LayerNorm {
             Operand dx,
             Operand dgamma,
             Operand dbeta) {
-        try (Call call = new Call(stream, BACKWARD_WORKSPACE, BACKWARD_DESC)) {
+        try (Call call = Call.of(stream, BACKWARD_WORKSPACE, BACKWARD_DESC)) {
             call.input(BACKWARD_X, "x", x);
             call.input(BACKWARD_GAMMA, "gamma", gamma);
             call.input(BACKWARD_MEAN, "mean", mean);
@@ -125,17 +125,16 @@ public final class LayerNorm {
             Operand dgamma,
             Operand dbeta,
             MemorySegment workspace) {
-        try (Call call = new Call(stream, BACKWARD_CALL, BACKWARD_DESC)) {
-            call.runWithWorkspace(
-                    workspace,
-                    call.input(BACKWARD_X, "x", x),
-                    call.input(BACKWARD_GAMMA, "gamma", gamma),
-                    call.input(BACKWARD_MEAN, "mean", mean),
-                    call.input(BACKWARD_RSTD, "rstd", rstd),
-                    call.input(BACKWARD_DY, "dy", dy),
-                    call.output(BACKWARD_DX, "dx", dx),
-                    call.output(BACKWARD_DGAMMA, "dgamma", dgamma),
-                    call.output(BACKWARD_DBETA, "dbeta", dbeta));
+        try (Call call = Call.of(stream, BACKWARD_CALL, BACKWARD_DESC)) {
+            call.input(BACKWARD_X, "x", x);
+            call.input(BACKWARD_GAMMA, "gamma", gamma);
+            call.input(BACKWARD_MEAN, "mean", mean);
+            call.input(BACKWARD_RSTD, "rstd", rstd);
+            call.input(BACKWARD_DY, "dy", dy);
+            call.output(BACKWARD_DX, "dx", dx);
+            call.output(BACKWARD_DGAMMA, "dgamma", dgamma);
+            call.output(BACKWARD_DBETA, "dbeta", dbeta);
+            call.runWithWorkspace(workspace);
         }
     }
 }

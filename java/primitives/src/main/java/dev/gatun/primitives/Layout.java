@@ -11,11 +11,29 @@ public final class Layout {
     private final DType dtype;
     private final long[] shape;
     private final long[] strides;
+    /** -1: more than there are numbers for. */
+    private final long span;
 
     private Layout(DType dtype, long[] shape, long[] strides) {
         this.dtype = dtype;
         this.shape = shape;
         this.strides = strides;
+        this.span = span(dtype, shape, strides);
+    }
+
+    private static long span(DType dtype, long[] shape, long[] strides) {
+        long last = 0;
+        for (int i = 0; i < shape.length; i++) {
+            if (shape[i] == 0) {
+                return 0;
+            }
+            long more = (shape[i] - 1) * strides[i];
+            if (Math.multiplyHigh(shape[i] - 1, strides[i]) != 0 || more < 0 || last + more < 0) {
+                return -1;
+            }
+            last += more;
+        }
+        return last < Long.MAX_VALUE / dtype.bytes() ? (last + 1) * dtype.bytes() : -1;
     }
 
     /** A contiguous layout. */
@@ -88,14 +106,15 @@ public final class Layout {
 
     /** Bytes from the first element to the end of the last one; what memory must hold at least. */
     public long spanBytes() {
-        long last = 0;
-        for (int i = 0; i < shape.length; i++) {
-            if (shape[i] == 0) {
-                return 0;
-            }
-            last = Math.addExact(last, Math.multiplyExact(shape[i] - 1, strides[i]));
+        if (span < 0) {
+            throw new ArithmeticException("the span of " + this + " is beyond 64 bits");
         }
-        return Math.multiplyExact(last + 1, dtype.bytes());
+        return span;
+    }
+
+    /** As {@link #spanBytes}, or -1. */
+    long span() {
+        return span;
     }
 
     /** Whether the elements lie one after the other. */

@@ -208,7 +208,7 @@ public final class Matmul {
 
     /** Bytes of workspace for {@link #run} on this stream; they grow with its number of threads. */
     public long workspace(GatunStream stream) {
-        try (Call call = new Call(stream, WORKSPACE, DESC)) {
+        try (Call call = Call.of(stream, WORKSPACE, DESC)) {
             describe(call);
             for (int i = 0; i < operands.length; i++) {
                 call.layout(OFFSETS[i], operands[i]);
@@ -223,15 +223,16 @@ public final class Matmul {
      * @param workspace of {@link #workspace} bytes, aligned to 64
      */
     public void run(GatunStream stream, MemorySegment workspace) {
-        try (Call call = new Call(stream, CALL, DESC)) {
+        try (Call call = Call.of(stream, CALL, DESC)) {
             describe(call);
-            MemorySegment[] data = new MemorySegment[operands.length];
             for (int i = 0; i < operands.length; i++) {
-                data[i] = written(i)
-                        ? call.output(OFFSETS[i], NAMES[i], operands[i])
-                        : call.input(OFFSETS[i], NAMES[i], operands[i]);
+                if (written(i)) {
+                    call.output(OFFSETS[i], NAMES[i], operands[i]);
+                } else {
+                    call.input(OFFSETS[i], NAMES[i], operands[i]);
+                }
             }
-            call.runWithWorkspace(workspace, data);
+            call.runWithWorkspace(workspace);
         }
     }
 

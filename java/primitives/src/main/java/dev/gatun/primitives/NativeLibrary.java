@@ -16,10 +16,12 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One of Gatun's shared objects, one a {@link DeviceKind}. Looked for in this order: the file that the system property {@code gatun.library}
@@ -37,7 +39,8 @@ public final class NativeLibrary {
 
     private final SymbolLookup symbols;
     private final Path file;
-    private final ConcurrentHashMap<Downcall, MemorySegment> addresses = new ConcurrentHashMap<>();
+    /** By {@link Downcall#index}; replaced, not changed, when a function is looked up for the first time. */
+    private volatile @Nullable MemorySegment[] addresses = {};
 
     private static final Map<DeviceKind, NativeLibrary> LOADED = new ConcurrentHashMap<>();
 
@@ -152,7 +155,7 @@ public final class NativeLibrary {
         }
         Path target = directory.resolve(file);
         // The name holds the checksum, but the content could have been replaced since: it is compared, not trusted.
-        if (!Files.isRegularFile(target) || !java.util.Arrays.equals(Files.readAllBytes(target), bytes)) {
+        if (!Files.isRegularFile(target) || !Arrays.equals(Files.readAllBytes(target), bytes)) {
             Path temporary = Files.createTempFile(directory, "libgatun", ".part");
             Files.write(temporary, bytes);
             Files.move(temporary, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
@@ -166,8 +169,18 @@ public final class NativeLibrary {
     }
 
     MemorySegment address(Downcall downcall) {
-        MemorySegment address = addresses.get(downcall);
-        return address != null ? address : addresses.computeIfAbsent(downcall, d -> find(d.name()));
+        @Nullable MemorySegment[] known = addresses;
+        int index = downcall.index();
+        MemorySegment address = index < known.length ? known[index] : null;
+        return address != null ? address : look(downcall);
+    }
+
+    private synchronized MemorySegment look(Downcall downcall) {
+        MemorySegment address = find(downcall.name());
+        @Nullable MemorySegment[] more = Arrays.copyOf(addresses, Math.max(addresses.length, downcall.index() + 1));
+        more[downcall.index()] = address;
+        addresses = more;
+        return address;
     }
 
     private String text(Downcall downcall) {

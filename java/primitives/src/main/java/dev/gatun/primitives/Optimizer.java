@@ -140,23 +140,23 @@ public final class Optimizer {
             float beta2,
             float epsilon,
             float weightDecay) {
-        try (Call call = new Call(stream, ADAMW, ADAMW_DESC)) {
+        try (Call call = Call.of(stream, ADAMW, ADAMW_DESC)) {
             call.set(ADAMW_BETA1, beta1);
             call.set(ADAMW_BETA2, beta2);
             call.set(ADAMW_EPSILON, epsilon);
             call.set(ADAMW_WEIGHT_DECAY, weightDecay);
-            call.run(
-                    call.output(ADAMW_VALUES, "values", parameters.values),
-                    call.input(ADAMW_GRADIENTS, "gradients", parameters.gradients),
-                    call.output(ADAMW_FIRST_MOMENT, "first_moment", firstMoment),
-                    call.output(ADAMW_SECOND_MOMENT, "second_moment", secondMoment),
-                    call.input(ADAMW_OFFSETS, "offsets", parameters.offsets),
-                    call.input(ADAMW_RATE_SCALE, "rate_scale", parameters.rateScale),
-                    call.input(ADAMW_DECAY_SCALE, "decay_scale", parameters.decayScale),
-                    call.input(ADAMW_LEARNING_RATE, "learning_rate", control.learningRate),
-                    call.input(ADAMW_STEP, "step", step),
-                    call.input(ADAMW_GRADIENT_SCALE, "gradient_scale", control.gradientScale),
-                    call.input(ADAMW_SKIP, "skip", control.skip));
+            call.output(ADAMW_VALUES, "values", parameters.values);
+            call.input(ADAMW_GRADIENTS, "gradients", parameters.gradients);
+            call.output(ADAMW_FIRST_MOMENT, "first_moment", firstMoment);
+            call.output(ADAMW_SECOND_MOMENT, "second_moment", secondMoment);
+            call.input(ADAMW_OFFSETS, "offsets", parameters.offsets);
+            call.input(ADAMW_RATE_SCALE, "rate_scale", parameters.rateScale);
+            call.input(ADAMW_DECAY_SCALE, "decay_scale", parameters.decayScale);
+            call.input(ADAMW_LEARNING_RATE, "learning_rate", control.learningRate);
+            call.input(ADAMW_STEP, "step", step);
+            call.input(ADAMW_GRADIENT_SCALE, "gradient_scale", control.gradientScale);
+            call.input(ADAMW_SKIP, "skip", control.skip);
+            call.run();
         }
     }
 
@@ -175,26 +175,26 @@ public final class Optimizer {
             float momentum,
             float weightDecay,
             boolean nesterov) {
-        try (Call call = new Call(stream, SGD, SGD_DESC)) {
+        try (Call call = Call.of(stream, SGD, SGD_DESC)) {
             call.set(SGD_NESTEROV, nesterov ? 1 : 0);
             call.set(SGD_MOMENTUM, momentum);
             call.set(SGD_WEIGHT_DECAY, weightDecay);
-            call.run(
-                    call.output(SGD_VALUES, "values", parameters.values),
-                    call.input(SGD_GRADIENTS, "gradients", parameters.gradients),
-                    call.output(SGD_VELOCITY, "velocity", velocity),
-                    call.input(SGD_OFFSETS, "offsets", parameters.offsets),
-                    call.input(SGD_RATE_SCALE, "rate_scale", parameters.rateScale),
-                    call.input(SGD_DECAY_SCALE, "decay_scale", parameters.decayScale),
-                    call.input(SGD_LEARNING_RATE, "learning_rate", control.learningRate),
-                    call.input(SGD_GRADIENT_SCALE, "gradient_scale", control.gradientScale),
-                    call.input(SGD_SKIP, "skip", control.skip));
+            call.output(SGD_VALUES, "values", parameters.values);
+            call.input(SGD_GRADIENTS, "gradients", parameters.gradients);
+            call.output(SGD_VELOCITY, "velocity", velocity);
+            call.input(SGD_OFFSETS, "offsets", parameters.offsets);
+            call.input(SGD_RATE_SCALE, "rate_scale", parameters.rateScale);
+            call.input(SGD_DECAY_SCALE, "decay_scale", parameters.decayScale);
+            call.input(SGD_LEARNING_RATE, "learning_rate", control.learningRate);
+            call.input(SGD_GRADIENT_SCALE, "gradient_scale", control.gradientScale);
+            call.input(SGD_SKIP, "skip", control.skip);
+            call.run();
         }
     }
 
     /** Bytes of workspace, aligned to 64, that {@link #lars} and {@link #larc} need for these parameters. */
     public static long larsWorkspace(GatunStream stream, Parameters parameters) {
-        try (Call call = new Call(stream, LARS_WORKSPACE, LARS_DESC)) {
+        try (Call call = Call.of(stream, LARS_WORKSPACE, LARS_DESC)) {
             call.layout(LARS_VALUES, parameters.values);
             call.layout(LARS_OFFSETS, parameters.offsets);
             return call.queryWorkspace();
@@ -252,22 +252,21 @@ public final class Optimizer {
             float weightDecay,
             float trust,
             MemorySegment workspace) {
-        try (Call call = new Call(stream, downcall, LARS_DESC)) {
+        try (Call call = Call.of(stream, downcall, LARS_DESC)) {
             call.set(LARS_MOMENTUM, momentum);
             call.set(LARS_WEIGHT_DECAY, weightDecay);
             call.set(LARS_TRUST, trust);
-            call.runWithWorkspace(
-                    workspace,
-                    call.output(LARS_VALUES, "values", parameters.values),
-                    call.input(LARS_GRADIENTS, "gradients", parameters.gradients),
-                    call.output(LARS_VELOCITY, "velocity", velocity),
-                    call.input(LARS_OFFSETS, "offsets", parameters.offsets),
-                    call.input(LARS_RATE_SCALE, "rate_scale", parameters.rateScale),
-                    call.input(LARS_DECAY_SCALE, "decay_scale", parameters.decayScale),
-                    call.input(LARS_ADAPT, "adapt", adapt),
-                    call.input(LARS_LEARNING_RATE, "learning_rate", control.learningRate),
-                    call.input(LARS_GRADIENT_SCALE, "gradient_scale", control.gradientScale),
-                    call.input(LARS_SKIP, "skip", control.skip));
+            call.output(LARS_VALUES, "values", parameters.values);
+            call.input(LARS_GRADIENTS, "gradients", parameters.gradients);
+            call.output(LARS_VELOCITY, "velocity", velocity);
+            call.input(LARS_OFFSETS, "offsets", parameters.offsets);
+            call.input(LARS_RATE_SCALE, "rate_scale", parameters.rateScale);
+            call.input(LARS_DECAY_SCALE, "decay_scale", parameters.decayScale);
+            call.input(LARS_ADAPT, "adapt", adapt);
+            call.input(LARS_LEARNING_RATE, "learning_rate", control.learningRate);
+            call.input(LARS_GRADIENT_SCALE, "gradient_scale", control.gradientScale);
+            call.input(LARS_SKIP, "skip", control.skip);
+            call.runWithWorkspace(workspace);
         }
     }
 
@@ -280,12 +279,12 @@ public final class Optimizer {
      * @param skip i32 (1): not 0 leaves the average as it is; {@link Operand#NONE}: never
      */
     public static void ema(GatunStream stream, Operand average, Operand values, Operand momentum, Operand skip) {
-        try (Call call = new Call(stream, EMA, EMA_DESC)) {
-            call.run(
-                    call.output(EMA_AVERAGE, "average", average),
-                    call.input(EMA_VALUES, "values", values),
-                    call.input(EMA_MOMENTUM, "momentum", momentum),
-                    call.input(EMA_SKIP, "skip", skip));
+        try (Call call = Call.of(stream, EMA, EMA_DESC)) {
+            call.output(EMA_AVERAGE, "average", average);
+            call.input(EMA_VALUES, "values", values);
+            call.input(EMA_MOMENTUM, "momentum", momentum);
+            call.input(EMA_SKIP, "skip", skip);
+            call.run();
         }
     }
 
@@ -296,14 +295,16 @@ public final class Optimizer {
      * @param skip i32 (1): not 0 leaves it; {@link Operand#NONE}: never
      */
     public static void advance(GatunStream stream, Operand step, Operand skip) {
-        try (Call call = new Call(stream, ADVANCE, ADVANCE_DESC)) {
-            call.run(call.output(ADVANCE_STEP, "step", step), call.input(ADVANCE_SKIP, "skip", skip));
+        try (Call call = Call.of(stream, ADVANCE, ADVANCE_DESC)) {
+            call.output(ADVANCE_STEP, "step", step);
+            call.input(ADVANCE_SKIP, "skip", skip);
+            call.run();
         }
     }
 
     /** Bytes of workspace, aligned to 64, that {@link #gradientNorm} needs. */
     public static long gradientNormWorkspace(GatunStream stream, Operand gradients) {
-        try (Call call = new Call(stream, NORM_WORKSPACE, NORM_DESC)) {
+        try (Call call = Call.of(stream, NORM_WORKSPACE, NORM_DESC)) {
             call.layout(NORM_GRADIENTS, gradients);
             return call.queryWorkspace();
         }
@@ -321,14 +322,13 @@ public final class Optimizer {
      */
     public static void gradientNorm(
             GatunStream stream, Operand gradients, Operand norm, Operand scale, Operand skip, float maxNorm, MemorySegment workspace) {
-        try (Call call = new Call(stream, NORM, NORM_DESC)) {
+        try (Call call = Call.of(stream, NORM, NORM_DESC)) {
             call.set(NORM_MAX_NORM, maxNorm);
-            call.runWithWorkspace(
-                    workspace,
-                    call.input(NORM_GRADIENTS, "gradients", gradients),
-                    call.output(NORM_NORM, "norm", norm),
-                    call.output(NORM_SCALE, "scale", scale),
-                    call.output(NORM_SKIP, "skip", skip));
+            call.input(NORM_GRADIENTS, "gradients", gradients);
+            call.output(NORM_NORM, "norm", norm);
+            call.output(NORM_SCALE, "scale", scale);
+            call.output(NORM_SKIP, "skip", skip);
+            call.runWithWorkspace(workspace);
         }
     }
 }

@@ -81,9 +81,12 @@ public final class Pooling {
      * @param argmax i32 (B, OH, OW, C) contiguous: receives row · W + column of each winner, for {@link #maxBackward}
      */
     public static void max(GatunStream stream, Operand x, Operand y, Operand argmax, Window window) {
-        try (Call call = new Call(stream, FORWARD, DESC)) {
+        try (Call call = Call.of(stream, FORWARD, DESC)) {
             put(call, MAX, window, false);
-            call.run(call.input(X, "x", x), call.output(Y, "y", y), call.output(ARGMAX, "argmax", argmax));
+            call.input(X, "x", x);
+            call.output(Y, "y", y);
+            call.output(ARGMAX, "argmax", argmax);
+            call.run();
         }
     }
 
@@ -95,9 +98,12 @@ public final class Pooling {
      * @param dx f32 (B, H, W, C), overwritten
      */
     public static void maxBackward(GatunStream stream, Operand dy, Operand argmax, Operand dx, Window window) {
-        try (Call call = new Call(stream, BACKWARD, DESC)) {
+        try (Call call = Call.of(stream, BACKWARD, DESC)) {
             put(call, MAX, window, false);
-            call.run(call.input(Y, "dy", dy), call.input(ARGMAX, "argmax", argmax), call.output(X, "dx", dx));
+            call.input(Y, "dy", dy);
+            call.input(ARGMAX, "argmax", argmax);
+            call.output(X, "dx", dx);
+            call.run();
         }
     }
 
@@ -109,9 +115,12 @@ public final class Pooling {
      * @param countIncludePad whether to divide by the window's size rather than by the number of its elements inside the image
      */
     public static void average(GatunStream stream, Operand x, Operand y, Window window, boolean countIncludePad) {
-        try (Call call = new Call(stream, FORWARD, DESC)) {
+        try (Call call = Call.of(stream, FORWARD, DESC)) {
             put(call, AVERAGE, window, countIncludePad);
-            call.run(call.input(X, "x", x), call.output(Y, "y", y), call.output(ARGMAX, "argmax", Operand.NONE));
+            call.input(X, "x", x);
+            call.output(Y, "y", y);
+            call.output(ARGMAX, "argmax", Operand.NONE);
+            call.run();
         }
     }
 
@@ -123,9 +132,12 @@ public final class Pooling {
      * @param countIncludePad as in the forward pass
      */
     public static void averageBackward(GatunStream stream, Operand dy, Operand dx, Window window, boolean countIncludePad) {
-        try (Call call = new Call(stream, BACKWARD, DESC)) {
+        try (Call call = Call.of(stream, BACKWARD, DESC)) {
             put(call, AVERAGE, window, countIncludePad);
-            call.run(call.input(Y, "dy", dy), call.input(ARGMAX, "argmax", Operand.NONE), call.output(X, "dx", dx));
+            call.input(Y, "dy", dy);
+            call.input(ARGMAX, "argmax", Operand.NONE);
+            call.output(X, "dx", dx);
+            call.run();
         }
     }
 

@@ -67,9 +67,12 @@ public final class Random {
      * @param out i32 (..., N), written
      */
     public static void bits(GatunStream stream, MemorySegment key, Operand ids, long firstId, Operand out) {
-        try (Call call = new Call(stream, BITS, BITS_DESC)) {
+        try (Call call = Call.of(stream, BITS, BITS_DESC)) {
             call.set(BITS_FIRST_ID, firstId);
-            call.run(key(call, key), call.input(BITS_IDS, "ids", ids), call.output(BITS_OUT, "out", out));
+            key(call, key);
+            call.input(BITS_IDS, "ids", ids);
+            call.output(BITS_OUT, "out", out);
+            call.run();
         }
     }
 
@@ -81,11 +84,14 @@ public final class Random {
      */
     public static void uniform(
             GatunStream stream, MemorySegment key, Operand ids, long firstId, Operand out, float low, float high) {
-        try (Call call = new Call(stream, UNIFORM, UNIFORM_DESC)) {
+        try (Call call = Call.of(stream, UNIFORM, UNIFORM_DESC)) {
             call.set(LOW, low);
             call.set(HIGH, high);
             call.set(UNIFORM_FIRST_ID, firstId);
-            call.run(key(call, key), call.input(UNIFORM_IDS, "ids", ids), call.output(UNIFORM_OUT, "out", out));
+            key(call, key);
+            call.input(UNIFORM_IDS, "ids", ids);
+            call.output(UNIFORM_OUT, "out", out);
+            call.run();
         }
     }
 
@@ -98,17 +104,20 @@ public final class Random {
      */
     public static void normal(
             GatunStream stream, MemorySegment key, Operand ids, long firstId, Operand out, float mean, float deviation) {
-        try (Call call = new Call(stream, NORMAL, NORMAL_DESC)) {
+        try (Call call = Call.of(stream, NORMAL, NORMAL_DESC)) {
             call.set(MEAN, mean);
             call.set(DEVIATION, deviation);
             call.set(NORMAL_FIRST_ID, firstId);
-            call.run(key(call, key), call.input(NORMAL_IDS, "ids", ids), call.output(NORMAL_OUT, "out", out));
+            key(call, key);
+            call.input(NORMAL_IDS, "ids", ids);
+            call.output(NORMAL_OUT, "out", out);
+            call.run();
         }
     }
 
     /** Bytes of workspace for {@link #permutation}. */
     public static long permutationWorkspace(GatunStream stream, long count, Operand out) {
-        try (Call call = new Call(stream, PERMUTATION_WORKSPACE, PERMUTATION_DESC)) {
+        try (Call call = Call.of(stream, PERMUTATION_WORKSPACE, PERMUTATION_DESC)) {
             call.set(COUNT, count);
             call.output(PERMUTATION_OUT, "out", out);
             return call.queryWorkspace();
@@ -122,9 +131,11 @@ public final class Random {
      * @param workspace of {@link #permutationWorkspace} bytes, aligned to 64
      */
     public static void permutation(GatunStream stream, MemorySegment key, long count, Operand out, MemorySegment workspace) {
-        try (Call call = new Call(stream, PERMUTATION, PERMUTATION_DESC)) {
+        try (Call call = Call.of(stream, PERMUTATION, PERMUTATION_DESC)) {
             call.set(COUNT, count);
-            call.runWithWorkspace(workspace, key(call, key), call.output(PERMUTATION_OUT, "out", out));
+            key(call, key);
+            call.output(PERMUTATION_OUT, "out", out);
+            call.runWithWorkspace(workspace);
         }
     }
 

@@ -49,7 +49,7 @@ public final class Reduction {
 
     /** Bytes of workspace for {@link #reduce} of these operands. */
     public static long workspace(GatunStream stream, Kind kind, Operand x, Operand y) {
-        try (Call call = new Call(stream, WORKSPACE, DESC)) {
+        try (Call call = Call.of(stream, WORKSPACE, DESC)) {
             call.set(OPERATION, kind.code);
             call.input(X, "x", x);
             call.output(Y, "y", y);
@@ -65,10 +65,12 @@ public final class Reduction {
      * @param workspace of {@link #workspace} bytes, aligned to 64; {@link MemorySegment#NULL} where that is 0
      */
     public static void reduce(GatunStream stream, Kind kind, Operand x, Operand y, MemorySegment workspace) {
-        try (Call call = new Call(stream, REDUCTION, DESC)) {
+        try (Call call = Call.of(stream, REDUCTION, DESC)) {
             call.detail(kind);
             call.set(OPERATION, kind.code);
-            call.runWithWorkspace(workspace, call.input(X, "x", x), call.output(Y, "y", y));
+            call.input(X, "x", x);
+            call.output(Y, "y", y);
+            call.runWithWorkspace(workspace);
         }
     }
 
@@ -79,8 +81,10 @@ public final class Reduction {
      * @param count i32 (1), written
      */
     public static void countNonfinite(GatunStream stream, Operand x, Operand count) {
-        try (Call call = new Call(stream, COUNT_NONFINITE, COUNT_DESC)) {
-            call.run(call.input(COUNT_X, "x", x), call.output(COUNT, "count", count));
+        try (Call call = Call.of(stream, COUNT_NONFINITE, COUNT_DESC)) {
+            call.input(COUNT_X, "x", x);
+            call.output(COUNT, "count", count);
+            call.run();
         }
     }
 }

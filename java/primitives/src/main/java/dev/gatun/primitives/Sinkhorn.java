@@ -84,7 +84,9 @@ public final class Sinkhorn {
     public static void codes(
             GatunStream stream, Operand scores, Operand codes, float epsilon, int iterations, MemorySegment workspace) {
         try (Call call = call(stream, CODES, epsilon, iterations)) {
-            call.runWithWorkspace(workspace, call.input(SCORES, "scores", scores), call.output(CODES_LAYOUT, "codes", codes));
+            call.input(SCORES, "scores", scores);
+            call.output(CODES_LAYOUT, "codes", codes);
+            call.runWithWorkspace(workspace);
         }
     }
 
@@ -95,7 +97,9 @@ public final class Sinkhorn {
      */
     public static void range(GatunStream stream, Operand scores, Operand range, MemorySegment workspace) {
         try (Call call = call(stream, RANGE, 1, 1)) {
-            call.runWithWorkspace(workspace, call.input(SCORES, "scores", scores), vector(call, "range", range, 2, true));
+            call.input(SCORES, "scores", scores);
+            vector(call, "range", range, 2, true);
+            call.runWithWorkspace(workspace);
         }
     }
 
@@ -109,12 +113,15 @@ public final class Sinkhorn {
     public static void sums(
             GatunStream stream, Operand scores, Operand range, Operand previous, Operand sums, float epsilon, MemorySegment workspace) {
         try (Call call = call(stream, SUMS, epsilon, 1)) {
-            call.runWithWorkspace(
-                    workspace,
-                    call.input(SCORES, "scores", scores),
-                    vector(call, "range", range, 2, false),
-                    previous.present() ? vector(call, "previous", previous, prototypes(scores), false) : MemorySegment.NULL,
-                    vector(call, "sums", sums, prototypes(scores), true));
+            call.input(SCORES, "scores", scores);
+            vector(call, "range", range, 2, false);
+            if (previous.present()) {
+                vector(call, "previous", previous, prototypes(scores), false);
+            } else {
+                call.absent();
+            }
+            vector(call, "sums", sums, prototypes(scores), true);
+            call.runWithWorkspace(workspace);
         }
     }
 
@@ -127,12 +134,11 @@ public final class Sinkhorn {
     public static void finish(
             GatunStream stream, Operand scores, Operand range, Operand sums, Operand codes, float epsilon, MemorySegment workspace) {
         try (Call call = call(stream, FINISH, epsilon, 1)) {
-            call.runWithWorkspace(
-                    workspace,
-                    call.input(SCORES, "scores", scores),
-                    vector(call, "range", range, 2, false),
-                    vector(call, "sums", sums, prototypes(scores), false),
-                    call.output(CODES_LAYOUT, "codes", codes));
+            call.input(SCORES, "scores", scores);
+            vector(call, "range", range, 2, false);
+            vector(call, "sums", sums, prototypes(scores), false);
+            call.output(CODES_LAYOUT, "codes", codes);
+            call.runWithWorkspace(workspace);
         }
     }
 
@@ -164,12 +170,11 @@ public final class Sinkhorn {
             int iterations,
             MemorySegment workspace) {
         try (Call call = streamingCall(stream, STREAMING, epsilon, iterations)) {
-            call.runWithWorkspace(
-                    workspace,
-                    call.input(FEATURES, "features", features),
-                    call.input(PROTOTYPES, "prototypes", prototypes),
-                    call.output(SAMPLE_POTENTIALS, "sample_potentials", potentials.samples()),
-                    call.output(PROTOTYPE_POTENTIALS, "prototype_potentials", potentials.prototypes()));
+            call.input(FEATURES, "features", features);
+            call.input(PROTOTYPES, "prototypes", prototypes);
+            call.output(SAMPLE_POTENTIALS, "sample_potentials", potentials.samples());
+            call.output(PROTOTYPE_POTENTIALS, "prototype_potentials", potentials.prototypes());
+            call.runWithWorkspace(workspace);
         }
     }
 
@@ -189,25 +194,24 @@ public final class Sinkhorn {
             float epsilon,
             MemorySegment workspace) {
         try (Call call = streamingCall(stream, STREAMING_CODES, epsilon, 1)) {
-            call.runWithWorkspace(
-                    workspace,
-                    call.input(FEATURES, "features", features),
-                    call.input(PROTOTYPES, "prototypes", prototypes),
-                    call.input(SAMPLE_POTENTIALS, "sample_potentials", potentials.samples()),
-                    call.input(PROTOTYPE_POTENTIALS, "prototype_potentials", potentials.prototypes()),
-                    call.output(STREAMING_CODES_LAYOUT, "codes", codes));
+            call.input(FEATURES, "features", features);
+            call.input(PROTOTYPES, "prototypes", prototypes);
+            call.input(SAMPLE_POTENTIALS, "sample_potentials", potentials.samples());
+            call.input(PROTOTYPE_POTENTIALS, "prototype_potentials", potentials.prototypes());
+            call.output(STREAMING_CODES_LAYOUT, "codes", codes);
+            call.runWithWorkspace(workspace);
         }
     }
 
     private static Call streamingCall(GatunStream stream, Downcall downcall, float epsilon, int iterations) {
-        Call call = new Call(stream, downcall, STREAMING_DESC);
+        Call call = Call.of(stream, downcall, STREAMING_DESC);
         call.set(STREAMING_EPSILON, epsilon);
         call.set(STREAMING_ITERATIONS, iterations);
         return call;
     }
 
     private static Call call(GatunStream stream, Downcall downcall, float epsilon, int iterations) {
-        Call call = new Call(stream, downcall, DESC);
+        Call call = Call.of(stream, downcall, DESC);
         call.set(EPSILON, epsilon);
         call.set(ITERATIONS, iterations);
         return call;

@@ -26,9 +26,11 @@ public final class Softmax {
      * @param y f32, shape of x, written; may be x itself
      */
     public static void forward(GatunStream stream, float temperature, Operand x, Operand y) {
-        try (Call call = new Call(stream, CALL, DESC)) {
+        try (Call call = Call.of(stream, CALL, DESC)) {
             call.set(TEMPERATURE, temperature);
-            call.run(call.input(X, "x", x), call.output(Y, "y", y));
+            call.input(X, "x", x);
+            call.output(Y, "y", y);
+            call.run();
         }
     }
 
@@ -41,9 +43,12 @@ public final class Softmax {
      * @param dx f32, shape of y, written; may be dy itself
      */
     public static void backward(GatunStream stream, float temperature, Operand y, Operand dy, Operand dx) {
-        try (Call call = new Call(stream, BACKWARD_CALL, BACKWARD_DESC)) {
+        try (Call call = Call.of(stream, BACKWARD_CALL, BACKWARD_DESC)) {
             call.set(BACKWARD_TEMPERATURE, temperature);
-            call.run(call.input(BACKWARD_Y, "y", y), call.input(BACKWARD_DY, "dy", dy), call.output(BACKWARD_DX, "dx", dx));
+            call.input(BACKWARD_Y, "y", y);
+            call.input(BACKWARD_DY, "dy", dy);
+            call.output(BACKWARD_DX, "dx", dx);
+            call.run();
         }
     }
 }

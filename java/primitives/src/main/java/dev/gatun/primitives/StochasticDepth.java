@@ -73,16 +73,19 @@ public final class StochasticDepth {
      * @param rate in [0, 1)
      */
     public static void mask(GatunStream stream, MemorySegment key, Operand ids, long firstId, Operand mask, float rate) {
-        try (Call call = new Call(stream, MASK, MASK_DESC)) {
+        try (Call call = Call.of(stream, MASK, MASK_DESC)) {
             call.set(RATE, rate);
             call.set(MASK_FIRST_ID, firstId);
-            call.run(Random.key(call, key), call.input(MASK_IDS, "ids", ids), call.output(MASK_OUT, "mask", mask));
+            Random.key(call, key);
+            call.input(MASK_IDS, "ids", ids);
+            call.output(MASK_OUT, "mask", mask);
+            call.run();
         }
     }
 
     /** Bytes of workspace for {@link #subset}. */
     public static long subsetWorkspace(GatunStream stream, long samples, Operand indices) {
-        try (Call call = new Call(stream, SUBSET_WORKSPACE, SUBSET_DESC)) {
+        try (Call call = Call.of(stream, SUBSET_WORKSPACE, SUBSET_DESC)) {
             call.set(SAMPLES, samples);
             call.output(SUBSET_INDICES, "indices", indices);
             return call.queryWorkspace();
@@ -98,14 +101,13 @@ public final class StochasticDepth {
      */
     public static void subset(
             GatunStream stream, MemorySegment key, Operand ids, long firstId, long samples, Operand indices, MemorySegment workspace) {
-        try (Call call = new Call(stream, SUBSET, SUBSET_DESC)) {
+        try (Call call = Call.of(stream, SUBSET, SUBSET_DESC)) {
             call.set(SAMPLES, samples);
             call.set(SUBSET_FIRST_ID, firstId);
-            call.runWithWorkspace(
-                    workspace,
-                    Random.key(call, key),
-                    call.input(SUBSET_IDS, "ids", ids),
-                    call.output(SUBSET_INDICES, "indices", indices));
+            Random.key(call, key);
+            call.input(SUBSET_IDS, "ids", ids);
+            call.output(SUBSET_INDICES, "indices", indices);
+            call.runWithWorkspace(workspace);
         }
     }
 
@@ -122,22 +124,22 @@ public final class StochasticDepth {
      */
     public static void forward(
             GatunStream stream, Operand x, Operand residual, Operand indices, Operand mask, Operand gamma, Operand y, float scale) {
-        try (Call call = new Call(stream, FORWARD, DESC)) {
+        try (Call call = Call.of(stream, FORWARD, DESC)) {
             call.set(SCALE, scale);
-            call.run(
-                    call.input(X, "x", x),
-                    call.input(RESIDUAL, "residual", residual),
-                    call.input(INDICES, "indices", indices),
-                    call.input(ROW_MASK, "mask", mask),
-                    call.input(GAMMA, "gamma", gamma),
-                    call.output(Y, "y", y));
+            call.input(X, "x", x);
+            call.input(RESIDUAL, "residual", residual);
+            call.input(INDICES, "indices", indices);
+            call.input(ROW_MASK, "mask", mask);
+            call.input(GAMMA, "gamma", gamma);
+            call.output(Y, "y", y);
+            call.run();
         }
     }
 
     /** Bytes of workspace for {@link #backward}. */
     public static long backwardWorkspace(
             GatunStream stream, Operand dy, Operand indices, Operand mask, Operand gamma, Operand dresidual, Operand dgamma) {
-        try (Call call = new Call(stream, BACKWARD_WORKSPACE, BACKWARD_DESC)) {
+        try (Call call = Call.of(stream, BACKWARD_WORKSPACE, BACKWARD_DESC)) {
             call.input(BACKWARD_DY, "dy", dy);
             call.input(BACKWARD_INDICES, "indices", indices);
             call.input(BACKWARD_MASK, "mask", mask);
@@ -168,17 +170,16 @@ public final class StochasticDepth {
             Operand dgamma,
             float scale,
             MemorySegment workspace) {
-        try (Call call = new Call(stream, BACKWARD, BACKWARD_DESC)) {
+        try (Call call = Call.of(stream, BACKWARD, BACKWARD_DESC)) {
             call.set(BACKWARD_SCALE, scale);
-            call.runWithWorkspace(
-                    workspace,
-                    call.input(BACKWARD_DY, "dy", dy),
-                    call.input(BACKWARD_RESIDUAL, "residual", residual),
-                    call.input(BACKWARD_INDICES, "indices", indices),
-                    call.input(BACKWARD_MASK, "mask", mask),
-                    call.input(BACKWARD_GAMMA, "gamma", gamma),
-                    call.output(BACKWARD_DRESIDUAL, "dresidual", dresidual),
-                    call.output(BACKWARD_DGAMMA, "dgamma", dgamma));
+            call.input(BACKWARD_DY, "dy", dy);
+            call.input(BACKWARD_RESIDUAL, "residual", residual);
+            call.input(BACKWARD_INDICES, "indices", indices);
+            call.input(BACKWARD_MASK, "mask", mask);
+            call.input(BACKWARD_GAMMA, "gamma", gamma);
+            call.output(BACKWARD_DRESIDUAL, "dresidual", dresidual);
+            call.output(BACKWARD_DGAMMA, "dgamma", dgamma);
+            call.runWithWorkspace(workspace);
         }
     }
 }

@@ -6,6 +6,7 @@ import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Layout of a C struct, written down field by field in the order of the header. Each method adds a field with its natural alignment
@@ -17,6 +18,8 @@ final class Struct {
 
     private final String name;
     private final List<String> fields = new ArrayList<>();
+    private long end;
+    private long alignment = 4;
     private long size;
 
     Struct(String name) {
@@ -64,9 +67,11 @@ final class Struct {
     }
 
     private long add(String field, String type, int bytes, int alignment) {
-        long offset = (size + alignment - 1) / alignment * alignment;
+        long offset = round(end, alignment);
         fields.add(field + ":" + offset + ":" + type);
-        size = offset + bytes;
+        end = offset + bytes;
+        this.alignment = Math.max(this.alignment, alignment);
+        size = round(end, this.alignment);
         return offset;
     }
 
@@ -81,9 +86,11 @@ final class Struct {
     }
 
     long size() {
-        boolean wide = fields.stream().anyMatch(f -> f.endsWith("64") || f.endsWith("layout"));
-        long alignment = wide ? 8 : 4;
-        return (size + alignment - 1) / alignment * alignment;
+        return size;
+    }
+
+    private static long round(long bytes, long to) {
+        return (bytes + to - 1) / to * to;
     }
 
     /** The line that the library's description has for this struct. */
@@ -91,12 +98,16 @@ final class Struct {
         return "struct " + name + " " + size() + " " + String.join(" ", fields);
     }
 
-    static void putLayout(MemorySegment struct, long offset, Layout layout) {
-        struct.set(ValueLayout.JAVA_INT, offset, layout.dtype().code());
-        struct.set(ValueLayout.JAVA_INT, offset + 4, layout.rank());
-        for (int i = 0; i < layout.rank(); i++) {
-            struct.set(ValueLayout.JAVA_LONG, offset + 8 + 8L * i, layout.size(i));
-            struct.set(ValueLayout.JAVA_LONG, offset + 8 + 8L * (Layout.MAX_RANK + i), layout.stride(i));
+    /** Writes a layout; null: of an operand that is absent. */
+    static void putLayout(MemorySegment struct, long offset, @Nullable Layout layout) {
+        int rank = layout == null ? 0 : layout.rank();
+        struct.set(ValueLayout.JAVA_INT, offset, layout == null ? 0 : layout.dtype().code());
+        struct.set(ValueLayout.JAVA_INT, offset + 4, rank);
+        long shape = offset + 8;
+        long strides = shape + 8L * Layout.MAX_RANK;
+        for (int i = 0; i < Layout.MAX_RANK; i++) {
+            struct.set(ValueLayout.JAVA_LONG, shape + 8L * i, i < rank ? layout.size(i) : 0);
+            struct.set(ValueLayout.JAVA_LONG, strides + 8L * i, i < rank ? layout.stride(i) : 0);
         }
     }
 }

@@ -3,6 +3,7 @@ package dev.gatun.tensor;
 
 import static org.bytedeco.cuda.global.cublas.*;
 
+import dev.gatun.primitives.CallTrace;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.GatunContext;
 import dev.gatun.primitives.GatunException;
@@ -15,6 +16,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.HashMap;
 import java.util.IdentityHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import org.bytedeco.cuda.cublas.cublasLtContext;
@@ -155,24 +157,29 @@ final class CublasLt implements Gemm {
         scales.setAtIndex(ValueLayout.JAVA_FLOAT, 0, by);
         scales.setAtIndex(ValueLayout.JAVA_FLOAT, 1, onto);
         result.at(c.segment().address());
-        int status = cublasLtMatmul(
-                handle,
-                kernel.operation,
-                alpha,
-                first.at(b.segment().address()),
-                kernel.first,
-                second.at(a.segment().address()),
-                kernel.second,
-                beta,
-                result,
-                kernel.result,
-                result,
-                kernel.result,
-                kernel.algorithm,
-                workspace.at(lane.workspace.address()),
-                WORKSPACE_BYTES,
-                lane.stream);
-        check(status, plan);
+        List<CallTrace.Argument> told = !stream.isListenedTo() ? List.of() : List.of(
+                new CallTrace.Argument("a", a.layout(), false), new CallTrace.Argument("b", b.layout(), false),
+                new CallTrace.Argument("c", c.layout(), true));
+        stream.trace("gemm", told, () -> {
+            int status = cublasLtMatmul(
+                    handle,
+                    kernel.operation,
+                    alpha,
+                    first.at(b.segment().address()),
+                    kernel.first,
+                    second.at(a.segment().address()),
+                    kernel.second,
+                    beta,
+                    result,
+                    kernel.result,
+                    result,
+                    kernel.result,
+                    kernel.algorithm,
+                    workspace.at(lane.workspace.address()),
+                    WORKSPACE_BYTES,
+                    lane.stream);
+            check(status, plan);
+        });
     }
 
     /** A thread has a current device, and CUDA takes a stream only where it is its own. */

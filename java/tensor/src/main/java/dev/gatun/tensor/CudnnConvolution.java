@@ -3,6 +3,7 @@ package dev.gatun.tensor;
 
 import static org.bytedeco.cuda.global.cudnn.*;
 
+import dev.gatun.primitives.CallTrace;
 import dev.gatun.primitives.Convolution.Geometry;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Elementwise;
@@ -16,8 +17,10 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.stream.IntStream;
 import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.cuda.cudnn.cudnnContext;
 import org.bytedeco.cuda.cudnn.cudnnConvolutionBwdDataAlgoPerf_t;
@@ -115,11 +118,12 @@ final class CudnnConvolution implements ConvolutionLibrary {
             GatunStream stream, Operand x, Operand weights, Operand bias, Operand y, Geometry geometry, MemorySegment workspace) {
         Key key = new Key(Pass.FORWARD, x.layout(), weights.layout(), y.layout(), geometry);
         Kernel kernel = begin(key, stream, workspace, x, weights, y);
-        check(
-                cudnnConvolutionForward(
-                        handle, one, kernel.x, first.at(x.segment().address()), kernel.weights, second.at(weights.segment().address()),
-                        kernel.convolution, kernel.algorithm, work, kernel.bytes, zero, kernel.y, result.at(y.segment().address())),
-                key);
+        stream.trace("convolution_forward", told(stream, List.of("x", "weights", "y"), x, weights, y), () ->
+                check(
+                        cudnnConvolutionForward(
+                                handle, one, kernel.x, first.at(x.segment().address()), kernel.weights, second.at(weights.segment().address()),
+                                kernel.convolution, kernel.algorithm, work, kernel.bytes, zero, kernel.y, result.at(y.segment().address())),
+                        key));
         if (bias.present()) {
             Elementwise.binary(stream, Elementwise.Binary.ADD, y, bias, y);
         }
@@ -135,11 +139,12 @@ final class CudnnConvolution implements ConvolutionLibrary {
             GatunStream stream, Operand dy, Operand weights, Operand dx, Geometry geometry, MemorySegment workspace) {
         Key key = new Key(Pass.BACKWARD_DATA, dx.layout(), weights.layout(), dy.layout(), geometry);
         Kernel kernel = begin(key, stream, workspace, dy, weights, dx);
-        check(
-                cudnnConvolutionBackwardData(
-                        handle, one, kernel.weights, first.at(weights.segment().address()), kernel.y, second.at(dy.segment().address()),
-                        kernel.convolution, kernel.algorithm, work, kernel.bytes, zero, kernel.x, result.at(dx.segment().address())),
-                key);
+        stream.trace("convolution_backward_data", told(stream, List.of("dy", "weights", "dx"), dy, weights, dx), () ->
+                check(
+                        cudnnConvolutionBackwardData(
+                                handle, one, kernel.weights, first.at(weights.segment().address()), kernel.y, second.at(dy.segment().address()),
+                                kernel.convolution, kernel.algorithm, work, kernel.bytes, zero, kernel.x, result.at(dx.segment().address())),
+                        key));
     }
 
     /** The gradient as the library stores it: in the dtype of the images. */
@@ -173,18 +178,29 @@ final class CudnnConvolution implements ConvolutionLibrary {
             throw small(needed, workspace);
         }
         Operand gradient = direct ? dweights : new Operand(workspace.asSlice(padded(kernel.bytes), stored.spanBytes()), stored);
-        check(
-                cudnnConvolutionBackwardFilter(
-                        handle, one, kernel.x, first.at(x.segment().address()), kernel.y, second.at(dy.segment().address()),
-                        kernel.convolution, kernel.algorithm, work, kernel.bytes, zero, kernel.weights,
-                        result.at(gradient.segment().address())),
-                key);
+        stream.trace("convolution_backward_weights", told(stream, List.of("x", "dy", "dweights"), x, dy, gradient), () ->
+                check(
+                        cudnnConvolutionBackwardFilter(
+                                handle, one, kernel.x, first.at(x.segment().address()), kernel.y, second.at(dy.segment().address()),
+                                kernel.convolution, kernel.algorithm, work, kernel.bytes, zero, kernel.weights,
+                                result.at(gradient.segment().address())),
+                        key));
         if (!direct) {
             Elementwise.copy(stream, gradient, dweights);
         }
         if (dbias.present()) {
             Reduction.reduce(stream, Reduction.Kind.SUM, dy, dbias, workspace);
         }
+    }
+
+    /** For whoever listens; the last operand is written. */
+    private static List<CallTrace.Argument> told(GatunStream stream, List<String> names, Operand... operands) {
+        if (!stream.isListenedTo()) {
+            return List.of();
+        }
+        return IntStream.range(0, operands.length)
+                .mapToObj(i -> new CallTrace.Argument(names.get(i), operands[i].layout(), i == operands.length - 1))
+                .toList();
     }
 
     private static GatunException small(long needed, MemorySegment workspace) {
