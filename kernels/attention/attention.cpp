@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <utility>
 
 #include "kernels/attention/attention_plan.h"
 #include "kernels/common/isa.h"
@@ -58,13 +59,12 @@ struct Matrix {
   int64_t stride;
 };
 
-// Rows as a factor of a product. What is used once is read where it lies, the rest is packed into scratch: rows that lie a power of two apart
-// would fight for the same few lines of the first cache.
+// Rows as a factor of a product: where they lie if they are used only once or stay in the first cache, else packed into scratch.
 HWY_INLINE Matrix rows_of(const HeadView<const float>& view, const Head& h, int64_t start, int64_t rows, int64_t columns, float* scratch,
                           bool in_place) {
   const float* data = view.at(h.batch, start, h.head);
   const int64_t padded = pad(columns);
-  if (padded == columns && (in_place || view.row_stride == columns)) return {data, view.row_stride};
+  if (padded == columns && (in_place || rows <= resident_rows(view.row_stride, columns))) return {data, view.row_stride};
   pack_rows(data, view.row_stride, scratch, padded, rows, columns);
   return {scratch, padded};
 }
@@ -115,21 +115,22 @@ template <int kVectors>
 HWY_INLINE void softmax_columns(const Tile& t, float* scores, float* maximum, float* sum, float* alpha) {
   const F32 d;
   const int64_t lanes = lane_count();
+  const int64_t rows = t.rows, stride = t.stride;
   VF most[kVectors], shift[kVectors], total[kVectors];
   for (int v = 0; v < kVectors; ++v) most[v] = hn::Load(d, maximum + v * lanes);
-  for (int64_t r = 0; r < t.rows; ++r) {
+  for (int64_t r = 0; r < rows; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) most[v] = hn::Max(most[v], hn::Load(d, scores + r * t.stride + v * lanes));
+    for (int v = 0; v < kVectors; ++v) most[v] = hn::Max(most[v], hn::Load(d, scores + r * stride + v * lanes));
   }
   for (int v = 0; v < kVectors; ++v) {
     // Only -inf so far: any finite shift keeps the weights 0.
     shift[v] = hn::IfThenZeroElse(hn::Eq(most[v], hn::Set(d, -kInfinity)), most[v]);
     total[v] = hn::Zero(d);
   }
-  for (int64_t r = 0; r < t.rows; ++r) {
+  for (int64_t r = 0; r < rows; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      float* at = scores + r * t.stride + v * lanes;
+      float* at = scores + r * stride + v * lanes;
       const VF weight = exp2(d, hn::Sub(hn::Load(d, at), shift[v]));
       hn::Store(weight, d, at);
       total[v] = hn::Add(total[v], weight);
@@ -220,7 +221,7 @@ void forward_item(const Problem& p, const Head& h, int64_t begin, int64_t end, H
           weighted.ldc = out.row_stride;
         }
       }
-      product<true>(weighted, columns, depth, prefetch);
+      product<true>(std::move(weighted), columns, depth, prefetch);
     }
   }
   for (int64_t i = 0; i < blocks.count; ++i) {
@@ -367,7 +368,7 @@ void backward_item(Pass pass, const Problem& p, const Gradients& g, const Head& 
               weighted.c = result.at(h.batch, h.key_start + t.key, h.head);
               weighted.ldc = result.row_stride;
             }
-            product<false>(weighted, t.rows, depth, prefetch);
+            product<false>(std::move(weighted), t.rows, depth, prefetch);
           };
           add(s.probabilities, dout, s.dvalues, g.dv);
           add(s.dscores, q, s.dkeys, g.dk);
@@ -378,7 +379,7 @@ void backward_item(Pass pass, const Problem& p, const Gradients& g, const Head& 
             weighted.from = weighted.c;
             weighted.from_stride = weighted.ldc;
           }
-          product<true>(weighted, columns, depth, prefetch);
+          product<true>(std::move(weighted), columns, depth, prefetch);
         }
         if (pass == Pass::kBias) add_dbias(g.dbias, h, t, s.dscores, s.dbias);
       }

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 
 #include "kernels/attention/attention.h"
 
@@ -19,6 +20,7 @@ constexpr int64_t kKeyTile = 128;     // rows of a tile: with 64 queries 32 KiB
 constexpr int64_t kChunk = 256;       // queries (forward) or keys (backward) whose sums one work item keeps
 constexpr int64_t kAlign = 16;        // floats: the widest vector, and a cache line
 constexpr int64_t kMostDotted = 5;    // queries behind the last whole vector that are taken as dot products
+constexpr int64_t kResidentWays = 8;
 constexpr int64_t kWidestBlock = kQueryBlock + kAlign;
 constexpr int64_t kOnePassItems = 16; // heads from which the backward pass need not be split within a head
 constexpr float kLog2E = 1.44269504f;
@@ -86,6 +88,13 @@ class Items {
   int64_t count_, unit_, at_ = 0, end_ = 0;
 };
 
+// How many rows so far apart stay in a first cache of 64 sets and eight ways or more: rows a power of two apart fall on few of them.
+inline int64_t resident_rows(int64_t row_stride, int64_t depth) {
+  if (row_stride == depth) return std::numeric_limits<int64_t>::max();
+  const int64_t lines = std::max<int64_t>(row_stride * int64_t{sizeof(float)} / 64, 1);
+  return 64 / std::gcd(lines, int64_t{64}) * kResidentWays;
+}
+
 // Hands out pieces of a thread's scratch, in floats. Sizes depend on bounds only, so a null base computes the bytes needed.
 struct Carve {
   float* base;
@@ -118,16 +127,20 @@ class Prefetch {
     pairs_ = chunk_count(depth * int64_t{sizeof(float)}, 128);
     rows_per_block_ = chunk_count(rows_, std::max<int64_t>(blocks, 1));
   }
-  // What the next block fetches within this many steps.
-  Fetch next(int64_t steps) {
-    if (current_ == count_) return {nullptr, 0, 1, 0};
+  // What the next block fetches within this many steps; valid until the next call.
+  const Fetch& next(int64_t steps) {
+    fetch_.pairs = 0;
+    if (current_ == count_) return fetch_;
     Rows& rows = list_[current_];
     const int64_t n = std::min({rows_per_block_, rows.count, steps / pairs_});
-    const Fetch fetch{rows.at, n * pairs_, pairs_, rows.stride - pairs_ * 128};
+    fetch_.at = rows.at;
+    fetch_.pairs = n * pairs_;
+    fetch_.pairs_per_row = pairs_;
+    fetch_.jump = rows.stride - pairs_ * 128;
     rows.at += n * rows.stride;
     rows.count -= n;
     if (rows.count == 0) ++current_;
-    return fetch;
+    return fetch_;
   }
 
  private:
@@ -139,6 +152,7 @@ class Prefetch {
   Rows list_[kMost];
   int count_ = 0, current_ = 0;
   int64_t rows_ = 0, pairs_ = 1, rows_per_block_ = 0;
+  Fetch fetch_{};
 };
 
 struct ForwardScratch {

@@ -43,7 +43,7 @@ struct Product {
 
 // A block of kRows x kVectors vectors of C. What is to be fetched is spread over the steps, where units for loads have nothing to do.
 template <int kRows, int kVectors, bool kTransposed>
-HWY_NOINLINE void micro_kernel(const Product& p, attention::Fetch fetch) {
+HWY_NOINLINE void micro_kernel(const Product& p, const attention::Fetch& fetch) {
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   VF sum[kRows][kVectors];
@@ -88,12 +88,13 @@ HWY_NOINLINE void micro_kernel(const Product& p, attention::Fetch fetch) {
     b += ldb;
   };
   int64_t k = 0;
+  const char* ahead = fetch.at;
   for (int64_t pair = 0; k < fetch.pairs; ++k) {
-    __builtin_prefetch(fetch.at, 0, 2);
-    __builtin_prefetch(fetch.at + 64, 0, 2);
-    fetch.at += 128;
+    __builtin_prefetch(ahead, 0, 2);
+    __builtin_prefetch(ahead + 64, 0, 2);
+    ahead += 128;
     if (++pair == fetch.pairs_per_row) {
-      fetch.at += fetch.jump;
+      ahead += fetch.jump;
       pair = 0;
     }
     step();
@@ -117,7 +118,7 @@ HWY_NOINLINE void micro_kernel(const Product& p, attention::Fetch fetch) {
   }
 }
 
-using MicroKernel = void (*)(const Product&, attention::Fetch);
+using MicroKernel = void (*)(const Product&, const attention::Fetch&);
 
 template <int kVectors, bool kTransposed, size_t... kIndex>
 MicroKernel pick_micro_kernel(int64_t rows, std::index_sequence<kIndex...>) {
@@ -125,8 +126,9 @@ MicroKernel pick_micro_kernel(int64_t rows, std::index_sequence<kIndex...>) {
   return table[rows - 1];
 }
 
+// Moves p along the rows. (It is not copied: whole vectors loaded from what has just been stored in pieces would wait for the stores.)
 template <int kVectors, bool kTransposed>
-HWY_INLINE void product_panel(Product p, int64_t rows, attention::Prefetch& prefetch) {
+HWY_INLINE void product_panel(Product& p, int64_t rows, attention::Prefetch& prefetch) {
   constexpr int kMaxRows = rows_for(kVectors);
   // Rows are spread evenly over the groups: a last group of one or two rows could not hide the latency of its sums.
   const int64_t groups = (rows + kMaxRows - 1) / kMaxRows;
@@ -144,12 +146,20 @@ HWY_INLINE void product_panel(Product p, int64_t rows, attention::Prefetch& pref
 
 // All of C (rows x columns); columns is a multiple of the lanes. Each element is one sum in ascending k, whatever the blocking.
 template <bool kTransposed>
-void product(Product p, int64_t rows, int64_t columns, attention::Prefetch& prefetch) {
+void product(Product&& p, int64_t rows, int64_t columns, attention::Prefetch& prefetch) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
   const int64_t vectors = columns / lanes;
   const int64_t panels = (vectors + kMaxVectors - 1) / kMaxVectors;
+  const float *const a = p.a, *const from_factors = p.from_factors, *const factors = p.factors;
+  float* c = p.c;
+  const float* from = p.from;
   for (int64_t n = 0; n < panels; ++n) {
     const int64_t width = vectors / panels + (n < vectors % panels ? 1 : 0);
+    p.a = a;
+    p.c = c;
+    p.from = from;
+    p.from_factors = from_factors;
+    p.factors = factors;
     switch (width) {
       case 1: product_panel<1, kTransposed>(p, rows, prefetch); break;
       case 2: product_panel<2, kTransposed>(p, rows, prefetch); break;
@@ -160,8 +170,8 @@ void product(Product p, int64_t rows, int64_t columns, attention::Prefetch& pref
       default: break;
     }
     p.b += width * lanes;
-    p.c += width * lanes;
-    if (p.from != nullptr) p.from += width * lanes;
+    c += width * lanes;
+    if (from != nullptr) from += width * lanes;
   }
 }
 
