@@ -135,8 +135,8 @@ void check_matmul(const Problem& p) {
 struct Shape {
   int64_t m, n, k;
 };
-// Single elements, parts of tiles, whole ones, several blocks of K, tasks across, split sums over K, a B that is not resident.
-const std::vector<Shape> kShapes{{1, 1, 1}, {5, 7, 3}, {14, 32, 16}, {29, 33, 17}, {70, 100, 64}, {15, 190, 401}, {450, 20, 90}, {20, 48, 1300}, {33, 65, 2100}, {37, 520, 390}};
+// Single elements, parts of tiles, whole ones, several blocks of K, tasks across, split sums over K, a B that is not resident, a wide one.
+const std::vector<Shape> kShapes{{1, 1, 1}, {5, 7, 3}, {14, 32, 16}, {29, 33, 17}, {70, 100, 64}, {15, 190, 401}, {450, 20, 90}, {20, 48, 1300}, {33, 65, 2100}, {37, 520, 390}, {20, 800, 1100}};
 
 Form transposed(int code) {
   Form f;

@@ -12,6 +12,7 @@ namespace {
 constexpr int64_t kDepth = 384;              // of a block: a panel of B stays in the first-level cache
 constexpr int64_t kResident = 192 * 1024;    // floats of B that stay in a second-level cache of 1 MiB beside the rest
 constexpr int64_t kBlock = 96 * 1024;        // floats of a block of B that is one of many
+constexpr int64_t kLeastDepth = 192;         // of a packed block of B, whatever its width
 constexpr int64_t kTasks = 64;               // at most, down a resident B
 constexpr int64_t kFewTiles = 16;            // tasks that a product should have before K is split
 constexpr int64_t kSplits = 8;
@@ -41,12 +42,16 @@ MatmulPlan matmul_plan(const MatmulCall& call, int threads, int64_t tile_rows, i
   }
   p.k_block = round_up(chunk_count(std::max<int64_t>(k, 1), chunk_count(std::max<int64_t>(k, 1), kDepth)), 16);
   if (p.splits > 1) {
-    p.k_block = std::clamp<int64_t>(kBlock / p.packed_columns / 16 * 16, 64, p.k_block);
+    // A B that is read where it lies needs no room: its blocks are cut along N too, and meet as many rows as leave them in the cache.
+    const bool as_is = !call.b.transposed && call.b.prologue == GATUN_MATMUL_AS_IS;
+    if (!as_is) p.k_block = std::clamp<int64_t>(kBlock / p.packed_columns / 16 * 16, kLeastDepth, p.k_block);
     p.shared_b = false;
-    p.split_depth = round_up(chunk_count(k, p.splits), p.k_block);
+    // Splits of equal depth, each of equal blocks: threads end together.
+    p.split_depth = round_up(chunk_count(k, p.splits), 16);
     p.splits = chunk_count(k, p.split_depth);
-    p.n_block = p.columns;
-    p.inner_rows = 4 * tile_rows;
+    p.k_block = round_up(chunk_count(p.split_depth, chunk_count(p.split_depth, p.k_block)), 16);
+    p.n_block = std::max(tile_columns, kBlock / p.k_block / tile_columns * tile_columns);
+    p.inner_rows = (p.n_block >= n ? 4 : 18) * tile_rows;
   } else {
     p.splits = 1;
     p.split_depth = std::max<int64_t>(k, 1);
@@ -83,7 +88,7 @@ MatmulPlan matmul_plan(const MatmulCall& call, int threads, int64_t tile_rows, i
   p.thread_at = at;
   const int64_t inner = round_up(std::min(p.inner_rows, std::max<int64_t>(m, 1)), tile_rows);
   p.thread_b = aligned(std::max(inner * p.a_step, chunk_count(inner, tile_rows) * (p.k_block * tile_rows + lanes)));
-  p.thread_c = p.thread_b + (p.shared_b ? 0 : aligned(p.k_block * p.n_block));
+  p.thread_c = p.thread_b + (p.shared_b ? 0 : aligned(p.k_block * p.packed_columns));
   p.thread_step = p.thread_c + (p.splits == 1 && k > p.k_block ? aligned(inner * p.columns) : 0);
   p.size = at + p.threads * p.thread_step;
   return p;
