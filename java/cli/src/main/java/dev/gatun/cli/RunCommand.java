@@ -104,6 +104,7 @@ abstract class RunCommand implements Callable<Integer> {
             out.println(String.format(Locale.ROOT, "accuracy %.2f %% of the test images by the classifier itself, cross-entropy %.4f%n",
                     accuracy, summary.number("test_loss")));
         }
+        out.println(String.format(Locale.ROOT, "data: %.1f %% of the training was waiting for images", 100 * summary.number("waiting_share")));
         out.println(memory(summary));
         out.println("report: " + folder.resolve(Report.FILE).toAbsolutePath().normalize());
         out.flush();

@@ -149,5 +149,7 @@ class ResultsTest {
         assertTrue(summary.path("peak_tensor_bytes").asLong() > 0, summary.toString());
         assertTrue(summary.path("peak_memory_bytes").asLong() > summary.path("peak_tensor_bytes").asLong(), summary.toString());
         assertTrue(summary.path("images_per_second").asDouble() > 0, summary.toString());
+        double waiting = summary.path("waiting_share").asDouble(-1);
+        assertTrue(waiting >= 0 && waiting < 1, summary.toString());
     }
 }

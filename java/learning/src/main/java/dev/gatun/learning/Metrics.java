@@ -17,14 +17,15 @@ import tools.jackson.databind.json.JsonMapper;
 
 /**
  * The file {@code metrics.jsonl}: one JSON object a step, with at least {@code step} (updates done), {@code epoch} (from 1),
- * {@code loss}, {@code lr}, {@code images_per_second} and {@code seconds} (training time so far, resumed parts included).
+ * {@code loss}, {@code lr}, {@code images_per_second}, {@code seconds} (training time so far, resumed parts included) and
+ * {@code seconds_waiting} (of it, until the samples of a step were there).
  */
 public final class Metrics implements AutoCloseable {
     /** The file's name in a run's folder. */
     public static final String FILE = "metrics.jsonl";
 
     /** What every line has, whatever the method logs. */
-    public static final Set<String> OF_EVERY_STEP = Set.of("step", "epoch", "loss", "lr", "images_per_second", "seconds");
+    public static final Set<String> OF_EVERY_STEP = Set.of("step", "epoch", "loss", "lr", "images_per_second", "seconds", "seconds_waiting");
 
     private static final JsonMapper JSON = JsonMapper.builder().build();
 

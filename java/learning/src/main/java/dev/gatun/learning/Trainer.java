@@ -103,7 +103,7 @@ public final class Trainer {
         try (Loader loader = experiment.loader();
                 TrainingStep updates = new TrainingStep(experiment, loader, listener::message);
                 Metrics metrics = Metrics.open(folder, first)) {
-            Clock clock = new Clock(first == 0 ? 0 : secondsSoFar());
+            Clock clock = new Clock(first == 0 ? 0 : soFar("seconds"), first == 0 ? 0 : soFar("seconds_waiting"), loader);
             for (long step = first; step < experiment.steps(); step++) {
                 Map<String, Double> logged = new LinkedHashMap<>();
                 if (step % experiment.stepsPerEpoch() == 0 || step == first) {
@@ -187,9 +187,9 @@ public final class Trainer {
         return checkpoint.step();
     }
 
-    private double secondsSoFar() {
+    private double soFar(String seconds) {
         List<Map<String, Double>> lines = Files.exists(folder.resolve(Metrics.FILE)) ? Metrics.read(folder) : List.of();
-        return lines.isEmpty() ? 0 : lines.getLast().getOrDefault("seconds", 0.0);
+        return lines.isEmpty() ? 0 : lines.getLast().getOrDefault(seconds, 0.0);
     }
 
     /** What happens before a step that begins an epoch, or is the first after a resume. */
@@ -279,6 +279,7 @@ public final class Trainer {
         line.put("lr", Double.parseDouble(Float.toString(lr)));
         line.put("images_per_second", Math.rint(rate * 10) / 10);
         line.put("seconds", Math.rint(clock.seconds() * 1000) / 1000);
+        line.put("seconds_waiting", Math.rint(clock.waiting() * 1e6) / 1e6);
         line.putAll(logged);
         metrics.write(line);
         listener.step(new ProgressListener.Progress(
@@ -313,15 +314,23 @@ public final class Trainer {
         return metadata;
     }
 
-    /** Training time and a rate that forgets. */
+    /** Training time, what of it was waiting for samples, and a rate that forgets. */
     private static final class Clock {
         private final double before;
+        private final double waitedBefore;
+        private final Loader loader;
         private final long start = System.nanoTime();
         private long last = start;
         private double rate;
 
-        Clock(double before) {
+        Clock(double before, double waitedBefore, Loader loader) {
             this.before = before;
+            this.waitedBefore = waitedBefore;
+            this.loader = loader;
+        }
+
+        double waiting() {
+            return waitedBefore + loader.waitedNanos() / (double) TimeUnit.SECONDS.toNanos(1);
         }
 
         double seconds() {

@@ -8,7 +8,9 @@ import java.awt.color.ColorSpace;
 import java.awt.image.BufferedImage;
 import java.awt.image.ColorModel;
 import java.awt.image.ComponentColorModel;
+import java.awt.image.ComponentSampleModel;
 import java.awt.image.DataBuffer;
+import java.awt.image.DataBufferByte;
 import java.awt.image.Raster;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
@@ -119,6 +121,11 @@ public final class ImageDecoder implements Decoder {
         int shift = type == DataBuffer.TYPE_BYTE ? 0 : 8;
         Raster raster = image.getRaster();
         int width = image.getWidth();
+        if (raster.getSampleModel() instanceof ComponentSampleModel layout && raster.getDataBuffer() instanceof DataBufferByte buffer
+                && buffer.getNumBanks() == 1) {
+            bytes(image, layout, buffer, grey, pixels);
+            return true;
+        }
         int bands = raster.getNumBands();
         int[] row = new int[width * bands];
         int at = 0;
@@ -130,6 +137,33 @@ public final class ImageDecoder implements Decoder {
             }
         }
         return true;
+    }
+
+    /** {@link #samples} of bytes that lie in one array, as nearly all images' do: without a detour through numbers. */
+    private void bytes(BufferedImage image, ComponentSampleModel layout, DataBufferByte buffer, boolean grey, byte[] pixels) {
+        Raster raster = image.getRaster();
+        byte[] from = buffer.getData();
+        int[] bands = layout.getBandOffsets();
+        int first = bands[0];
+        int second = grey ? first : bands[1];
+        int third = grey ? first : bands[2];
+        int step = layout.getPixelStride();
+        int left = raster.getMinX() - raster.getSampleModelTranslateX();
+        int top = raster.getMinY() - raster.getSampleModelTranslateY();
+        int to = 0;
+        for (int y = 0; y < image.getHeight(); y++) {
+            int at = buffer.getOffset() + (top + y) * layout.getScanlineStride() + left * step;
+            for (int x = 0; x < image.getWidth(); x++, at += step) {
+                if (channels == 3) {
+                    pixels[to] = from[at + first];
+                    pixels[to + 1] = from[at + second];
+                    pixels[to + 2] = from[at + third];
+                    to += 3;
+                } else {
+                    to = put(pixels, to, from[at + first] & 0xff, from[at + second] & 0xff, from[at + third] & 0xff);
+                }
+            }
+        }
     }
 
     private void colours(BufferedImage image, byte[] pixels) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.vision;
 
+import dev.gatun.data.CachedDataset;
 import dev.gatun.data.DataException;
 import dev.gatun.data.Dataset;
 import dev.gatun.data.DatasetProvider;
@@ -32,7 +33,10 @@ public final class ImageFolderProvider implements DatasetProvider {
             throw new DataException("data.channels", "is " + s.channels() + "; allowed is 1 or 3");
         }
         Decoder decoder = new ImageDecoder(s.channels());
-        FolderDataset train = FolderDataset.open(Path.of(s.path()), decoder);
+        if (s.cacheMib() < 0) {
+            throw new DataException("data.cache_mib", "is " + s.cacheMib() + "; allowed is 0 or more");
+        }
+        Dataset train = CachedDataset.of(FolderDataset.open(Path.of(s.path()), decoder), (long) s.cacheMib() << 20);
         if (s.test().isEmpty()) {
             return Datasets.of(train, Optional.empty(), s.images(), seed);
         }

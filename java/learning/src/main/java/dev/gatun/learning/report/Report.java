@@ -112,6 +112,7 @@ public final class Report {
         }
         tile(value("seconds_train", "%.0f s"), "training");
         tile(value("images_per_second", "%.0f"), "images a second");
+        tile(percentOf("waiting_share"), "of it waiting for data");
         if (data.summary().containsKey(Step.PROTOTYPES_USED)) {
             tile(value(Step.PROTOTYPES_USED, "%.0f") + " / " + value(Step.PROTOTYPES, "%.0f"), "prototypes used");
         }
@@ -121,6 +122,10 @@ public final class Report {
     private void tile(String number, String label) {
         page.append("<div class='tile'><b>").append(Html.escape(number)).append("</b><span>").append(Html.escape(label))
                 .append("</span></div>");
+    }
+
+    private String percentOf(String key) {
+        return data.summary().get(key) instanceof Number number ? String.format(Locale.ROOT, "%.1f %%", 100 * number.doubleValue()) : "–";
     }
 
     private String value(String key, String format) {

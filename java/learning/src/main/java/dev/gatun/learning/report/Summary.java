@@ -71,6 +71,7 @@ public record Summary(Map<String, Object> values) {
         values.put("steps", experiment.steps());
         values.put("seconds_train", seconds);
         values.put("images_per_second", seconds > 0 ? Math.rint(10 * seen / seconds) / 10 : 0);
+        values.put("waiting_share", seconds > 0 ? Math.rint(1e4 * last.getOrDefault("seconds_waiting", 0.0) / seconds) / 1e4 : 0);
         put(values, "loss_first", first.get("loss"));
         put(values, "loss_last", last.get("loss"));
         put(values, "loss_epoch1_last20", tail(metrics, experiment.stepsPerEpoch()));
