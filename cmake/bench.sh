@@ -11,4 +11,4 @@ if [ ! -e "$jar" ]; then
 fi
 exec "$(cmake/jdk.sh)/bin/java" --enable-native-access=ALL-UNNAMED --sun-misc-unsafe-memory-access=allow -Dgatun.library="$PWD/build/native/libgatun.so" \
   -Dgatun.commit="$(git describe --always --dirty 2> /dev/null || echo unknown)" \
-  -cp "$jar:$(cat build/java/benchmarks/class-path)" dev.gatun.benchmarks.suite.Bench "$@"
+  -cp "$jar:$(cat build/java/benchmarks/class-path)" dev.gatun.benchmarks.suite.Bench --directory "$PWD" "$@"

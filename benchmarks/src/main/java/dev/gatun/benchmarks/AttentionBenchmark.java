@@ -38,6 +38,7 @@ public class AttentionBenchmark extends Comparison {
         Operand out = device.empty(DType.F32, batch, tokens, heads, depth);
         Operand logSumExp = device.empty(DType.F32, batch, heads, tokens);
         MemorySegment forwardWorkspace = device.bytes(Attention.forwardWorkspace(device.stream, inputs, out, logSumExp));
+        target(contest, causal, tokens);
         double product = 2.0 * batch * heads * tokens * (causal ? (tokens + 1) / 2.0 : tokens) * depth;
         double values = 4.0 * batch * heads * tokens * depth;
         if (pass.equals("forward")) {
@@ -68,6 +69,21 @@ public class AttentionBenchmark extends Comparison {
                 contest.form(form, "tokens_first", form, x, torch.integer(causal ? 1 : 0));
             }
         });
+    }
+
+    private void target(Contest contest, boolean causal, long tokens) {
+        boolean backward = !pass.equals("forward");
+        if (causal) {
+            if (backward) {
+                contest.target(2);
+            }
+        } else if (tokens < 64) {
+            contest.target(3);
+        } else if (tokens < 256) {
+            contest.target(2);
+        } else {
+            contest.target(backward ? 2.2 : 1.6);
+        }
     }
 
     private static Operand part(Operand qkv, int part) {

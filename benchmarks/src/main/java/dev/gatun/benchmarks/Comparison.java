@@ -22,7 +22,7 @@ import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
 
 /**
- * An operation, ours beside the peers'. An invocation is a round: the ceilings, ours and each form of the peer take turns of some 50 ms, because the
+ * An operation, ours beside the peers'. An invocation is a round: the ceilings, ours and each form of the peer take turns of some 40 ms, because the
  * speed of a shared machine drifts within seconds by more than the differences looked for. The time of the round says nothing; each contender's time
  * is a secondary result of {@link RoundProfiler}. Whether PyTorch takes part is decided by system property {@code gatun.peer} (djl or presets),
  * in whose process nothing else may be linked with the other build.
@@ -32,9 +32,9 @@ import org.openjdk.jmh.annotations.Warmup;
 @OutputTimeUnit(TimeUnit.MILLISECONDS)
 @Fork(1)
 @Warmup(iterations = 1)
-@Measurement(iterations = 11)
+@Measurement(iterations = 9)
 public abstract class Comparison {
-    private static final long TURN_NANOS = 50_000_000;
+    private static final long TURN_NANOS = 40_000_000;
     private static final long CEILING_NANOS = 15_000_000;
     /** OpenMP's threads of whoever came before still spin this long. */
     private static final long SETTLE_MILLIS = 10;

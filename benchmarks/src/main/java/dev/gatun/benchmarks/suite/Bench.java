@@ -35,6 +35,9 @@ public final class Bench implements Callable<Integer> {
     @Option(names = "--threads", paramLabel = "N", description = "Threads of both sides.")
     private int threads = 2;
 
+    @Option(names = "--directory", paramLabel = "DIR", description = "The project, where benchmarks/results and docs are.")
+    private Path directory = Path.of("");
+
     @Option(names = "--quick", description = "For trying: djl alone, 5 rounds, nothing is recorded.")
     private boolean quick;
 
@@ -55,10 +58,25 @@ public final class Bench implements Callable<Integer> {
                 measured.add(JsonMapper.shared().readValue(line, Measured.class));
             }
             failed |= measured.size() < progress.total() || measured.stream().anyMatch(row -> !row.failure().isEmpty());
+            if (!quick) {
+                record(measured);
+            }
         } finally {
             Files.deleteIfExists(part);
         }
         return failed ? 1 : 0;
+    }
+
+    /** Into the machine's file, from which the page and the plot are made again. */
+    private void record(List<Measured> measured) throws IOException {
+        Machine machine = Machine.here();
+        Path file = directory.resolve("benchmarks/results/" + machine.slug() + ".json");
+        Results results = Results.read(file, machine).merged(measured);
+        results.write(file);
+        Path docs = directory.resolve("docs");
+        Plot.write(results, docs.resolve("benchmarks.png"));
+        Files.writeString(docs.resolve("benchmarks.md"), Report.markdown(results, "benchmarks.png"));
+        System.out.println(file + " and " + docs.resolve("benchmarks.md"));
     }
 
     private List<RowKey> keys() {

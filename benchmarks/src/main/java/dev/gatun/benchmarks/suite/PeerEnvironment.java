@@ -9,7 +9,7 @@ import java.util.Map;
 /**
  * A process with one build of PyTorch, set as it is fastest, and ours beside it.
  *
- * @param name djl, presets, djl-default-allocator ...
+ * @param name djl, presets, openblas, djl-default, djl-avx2 ...
  * @param build djl, presets or none
  * @param mkl whether the presets' products are MKL's instead of OpenBLAS's
  * @param rounds of a row; 0 for as many as the benchmark says
@@ -31,7 +31,7 @@ record PeerEnvironment(String name, String build, boolean mkl, int rounds, Map<S
             "OPENBLAS_CORETYPE", "Haswell");
 
     /** The rounds of what only stands beside the tuned builds. */
-    private static final int FEW = 5;
+    private static final int FEW = 3;
 
     static List<PeerEnvironment> all() {
         return List.of(
@@ -39,9 +39,7 @@ record PeerEnvironment(String name, String build, boolean mkl, int rounds, Map<S
                 of("presets", "presets", true, 0, TUNED),
                 of("openblas", "presets", false, FEW, TUNED),
                 of("djl-default", "djl", true, FEW, Map.of()),
-                of("presets-default", "presets", true, FEW, Map.of()),
-                of("djl-avx2", "djl", true, FEW, TUNED, AVX2),
-                of("presets-avx2", "presets", true, FEW, TUNED, AVX2));
+                of("djl-avx2", "djl", true, FEW, TUNED, AVX2));
     }
 
     @SafeVarargs
@@ -54,8 +52,20 @@ record PeerEnvironment(String name, String build, boolean mkl, int rounds, Map<S
         return new PeerEnvironment(name, build, mkl, rounds, variables);
     }
 
-    boolean tuned() {
-        return variables.containsKey("MALLOC_MMAP_THRESHOLD_");
+    /** What a process stands for in the report. */
+    enum Kind {
+        /** as fast as PyTorch can be had */
+        TUNED,
+        DEFAULT_ALLOCATOR,
+        AVX2
+    }
+
+    /** Of the environment with this name. */
+    static Kind kind(String name) {
+        if (name.endsWith("-default")) {
+            return Kind.DEFAULT_ALLOCATOR;
+        }
+        return name.endsWith("-avx2") ? Kind.AVX2 : Kind.TUNED;
     }
 
     List<String> javaOptions() {

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.benchmarks.suite;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.gatun.benchmarks.suite.Statistics.Estimate;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import javax.imageio.ImageIO;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class ReportTest {
+    private static final Machine MACHINE = new Machine("Intel(R) Xeon(R) CPU @ 2.00GHz", 2, "32K 1M 32M", "Linux", "Java 25");
+
+    @TempDir
+    private Path directory;
+
+    private static Estimate exactly(double value) {
+        return new Estimate(value, value, value);
+    }
+
+    private static Measured row(String shape, String environment, double fraction, Map<String, Double> ratios, Map<String, Double> targets) {
+        Map<String, Estimate> estimates = new java.util.TreeMap<>();
+        Map<String, Estimate> nanos = new java.util.TreeMap<>(
+                Map.of("ours", exactly(1e6), "fma", exactly(0.0025), "copy", exactly(0.02)));
+        ratios.forEach((form, ratio) -> {
+            estimates.put(form, exactly(ratio));
+            nanos.put(form, exactly(1e6 * ratio));
+        });
+        return new Measured(
+                "attention", Map.of("shape", shape), environment, "PyTorch 2.7.1", "avx512", "f32", 2, 11, 1e8, 1e6, nanos, exactly(fraction),
+                estimates, targets, "abc1234", "2026-01-01", "");
+    }
+
+    @Test
+    void theNearestFormOfTheNearestBuildDecides() {
+        List<Measured> rows = List.of(
+                row("64x64", "djl", 0.5, Map.of("sdpa", 3.0, "naive", 2.5), Map.of("", 2.0)),
+                row("64x64", "presets", 0.5, Map.of("sdpa", 1.9, "naive", 4.0), Map.of("", 2.0)),
+                row("64x64", "djl-default", 0.5, Map.of("sdpa", 1.1), Map.of("", 2.0)));
+        Verdict verdict = Verdict.of(rows).getFirst();
+        assertEquals(1.9, verdict.nearest(PeerEnvironment.Kind.TUNED, "").orElseThrow().ratio().median());
+        assertEquals(2.5, verdict.nearest(PeerEnvironment.Kind.TUNED, "naive").orElseThrow().ratio().median());
+        assertFalse(verdict.met().orElseThrow());
+    }
+
+    @Test
+    void aTargetIsMetByEveryRatioOrNearTheCeiling() {
+        Map<String, Double> both = Map.of("sdpa", 2.0, "naive", 3.0);
+        assertTrue(met(row("a", "djl", 0.5, Map.of("sdpa", 2.0, "naive", 3.1), both)));
+        assertFalse(met(row("a", "djl", 0.5, Map.of("sdpa", 2.0, "naive", 2.9), both)));
+        assertTrue(met(row("a", "djl", 0.86, Map.of("sdpa", 1.0, "naive", 1.0), both)));
+        // no peer measured: not met
+        assertFalse(met(row("a", "djl", 0.5, Map.of(), both)));
+    }
+
+    private static boolean met(Measured row) {
+        return Verdict.of(List.of(row)).getFirst().met().orElseThrow();
+    }
+
+    @Test
+    void lossesStayInThePage() {
+        Results results = new Results(MACHINE, List.of(row("9x9", "djl", 0.3, Map.of("sdpa", 0.5), Map.of("", 2.0))));
+        String page = Report.markdown(results, "plot.png");
+        assertTrue(page.contains("faster in 0"), page);
+        assertTrue(page.contains("0.50 [0.50, 0.50]") && page.contains("**no**"), page);
+        assertTrue(page.contains("Targets met: 0 of 1"), page);
+        assertTrue(page.lines().noneMatch(line -> line.contains("NaN") || line.contains("null")), page);
+    }
+
+    @Test
+    void aRowMeasuredAgainReplacesItsOlderAndAFailedOneDoesNot() throws IOException {
+        Path file = directory.resolve("results/machine.json");
+        Measured old = row("9x9", "djl", 0.3, Map.of("sdpa", 0.5), Map.of());
+        Measured other = row("8x8", "djl", 0.3, Map.of("sdpa", 0.7), Map.of());
+        Results.read(file, MACHINE).merged(List.of(old, other)).write(file);
+        Measured again = row("9x9", "djl", 0.3, Map.of("sdpa", 1.5), Map.of());
+        Measured failed = new Measured(
+                "attention", other.parameters(), "djl", "", "", "", 2, 0, 0, 0, Map.of(), exactly(0), Map.of(), Map.of(), "", "", "broken");
+        Results.read(file, MACHINE).merged(List.of(again, failed)).write(file);
+        Results read = Results.read(file, MACHINE);
+        assertEquals(List.of(again, other), read.rows());
+        assertEquals(MACHINE, read.machine());
+        assertFalse(Files.exists(directory.resolve("results/machine.json.part")));
+    }
+
+    @Test
+    void theMachinesNameIsThatOfAFile() {
+        assertEquals("intel-xeon-2-cores", MACHINE.slug());
+        assertEquals("amd-epyc-2-cores", new Machine("AMD EPYC", 2, "", "", "").slug());
+    }
+
+    @Test
+    void thePlotIsAPicture() throws IOException {
+        Path file = directory.resolve("plot.png");
+        Plot.write(new Results(MACHINE, List.of(row("9x9", "djl", 0.3, Map.of("sdpa", 0.5), Map.of("", 2.0)))), file);
+        assertTrue(ImageIO.read(file.toFile()).getWidth() > 100);
+    }
+}
