@@ -32,6 +32,7 @@ public final class Device implements AutoCloseable {
     private final Scope root;
     private final Uploads uploads;
     private final int threads;
+    private final Lanes lanes;
     private volatile @Nullable Recording recording;
     private boolean closed;
 
@@ -71,6 +72,7 @@ public final class Device implements AutoCloseable {
         };
         this.allocator = new Allocator(source, usage);
         this.root = new Scope(this, null);
+        this.lanes = new Lanes(stream, threads);
         this.uploads = new Uploads(this, context);
     }
 
@@ -175,6 +177,11 @@ public final class Device implements AutoCloseable {
         return threads;
     }
 
+    /** This CPU's threads for chains of operations side by side; on other devices chains run one after the other. */
+    public Lanes lanes() {
+        return lanes;
+    }
+
     /** The device in words, for logs and reports. */
     public String name() {
         return kind == DeviceKind.CUDA ? kind + ":" + ordinal : kind.toString();
@@ -267,6 +274,7 @@ public final class Device implements AutoCloseable {
         if (!closed) {
             closed = true;
             uploads.close();
+            lanes.close();
             root.close();
             allocator.close();
             libraries.close();

@@ -16,6 +16,14 @@ public final class LayerNorm implements Layer {
         this.epsilon = epsilon;
     }
 
+    Parameter weight() {
+        return weight;
+    }
+
+    Parameter bias() {
+        return bias;
+    }
+
     @Override
     public Tensor forward(Pass pass, Tensor x) {
         return dev.gatun.tensor.function.LayerNorm.apply(x, pass.use(weight), pass.use(bias), epsilon);

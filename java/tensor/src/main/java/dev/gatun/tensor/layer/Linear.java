@@ -2,6 +2,7 @@
 package dev.gatun.tensor.layer;
 
 import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.TensorException;
 import org.jspecify.annotations.Nullable;
 
 /** x·Wᵀ + b on the last dimension. Parameters: {@code weight} (out, in), {@code bias} (out). */
@@ -23,6 +24,14 @@ public final class Linear implements Layer {
     /** (out, in). */
     public Parameter weight() {
         return weight;
+    }
+
+    /** (out). */
+    Parameter bias() {
+        if (bias == null) {
+            throw new TensorException(weight.name() + " has no bias");
+        }
+        return bias;
     }
 
     @Override

@@ -26,6 +26,14 @@ public final class MultiHeadAttention implements Layer {
         projection = new Linear(parameters.sub("proj"), width, width, true, weights, Initializer.zeros());
     }
 
+    Linear qkv() {
+        return qkv;
+    }
+
+    Linear projection() {
+        return projection;
+    }
+
     @Override
     public Tensor forward(Pass pass, Tensor x) {
         Tensor parts = qkv.forward(pass, x);

@@ -10,15 +10,12 @@ import dev.gatun.tensor.layer.Conv2d;
 import dev.gatun.tensor.layer.DropPath;
 import dev.gatun.tensor.layer.Encoder;
 import dev.gatun.tensor.layer.FileLayout;
-import dev.gatun.tensor.layer.Gelu;
 import dev.gatun.tensor.layer.Initializer;
 import dev.gatun.tensor.layer.LayerNorm;
-import dev.gatun.tensor.layer.Linear;
-import dev.gatun.tensor.layer.MultiHeadAttention;
 import dev.gatun.tensor.layer.Parameter;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.Pass;
-import dev.gatun.tensor.layer.Sequential;
+import dev.gatun.tensor.layer.TransformerBlock;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -38,7 +35,7 @@ final class Vit implements Encoder {
     private final Conv2d embed;
     private final Parameter token;
     private final Parameter positions;
-    private final List<Block> blocks = new ArrayList<>();
+    private final List<TransformerBlock> blocks = new ArrayList<>();
     private final LayerNorm norm;
 
     Vit(VitSettings settings, Parameters parameters, long[] inputShape) {
@@ -52,10 +49,12 @@ final class Vit implements Encoder {
         positions = parameters.parameter("pos_embed", WEIGHTS, FileLayout.SAME, false, 1, gridHeight * gridWidth + 1, width);
         embed = new Conv2d(parameters.sub("patch_embed.proj"), (int) inputShape[2], width, patch, Geometry.of(patch, 0, 1, 1), true,
                 Initializer.fanInUniform());
+        TransformerBlock.Settings block = new TransformerBlock.Settings(
+                width, settings.heads(), (int) (width * settings.mlpRatio()), EPSILON, settings.layerScale(), settings.blocks().equals("fused"));
         for (int i = 0; i < settings.depth(); i++) {
             DropPath drop = Settings.drop(
                     settings.dropPath(), settings.dropPathRule(), settings.dropPathForm(), i, settings.depth(), false);
-            blocks.add(new Block(settings, parameters.sub("blocks." + i), drop));
+            blocks.add(new TransformerBlock(parameters.sub("blocks." + i), block, drop));
         }
         norm = new LayerNorm(parameters.sub("norm"), width, EPSILON);
     }
@@ -78,7 +77,7 @@ final class Vit implements Encoder {
         Scope.discard(patches, placed);
         Tensor tokens = placed.add(positions(pass, height, across, x.dtype()));
         Scope.discard(placed, tokens);
-        for (Block block : blocks) {
+        for (TransformerBlock block : blocks) {
             tokens = block.forward(pass, tokens);
         }
         if (average) {
@@ -102,37 +101,6 @@ final class Vit implements Encoder {
     private void checkSize(long height, long across) {
         if (height < patch || height % patch != 0 || across < patch || across % patch != 0) {
             throw new TensorException("vit: images of " + height + "x" + across + " do not divide into patches of " + patch + "x" + patch);
-        }
-    }
-
-    /** Attention and MLP, each behind a layer norm and added to its input. */
-    private static final class Block {
-        private final Sequential attention;
-        private final Sequential mlp;
-        private final DropPath drop;
-
-        Block(VitSettings settings, Parameters parameters, DropPath drop) {
-            int width = settings.width();
-            int hidden = (int) (width * settings.mlpRatio());
-            attention = new Sequential(
-                    new LayerNorm(parameters.sub("norm1"), width, EPSILON),
-                    new MultiHeadAttention(parameters.sub("attn"), width, settings.heads(), true));
-            mlp = new Sequential(
-                    new LayerNorm(parameters.sub("norm2"), width, EPSILON),
-                    new Linear(parameters.sub("mlp.fc1"), width, hidden, true, WEIGHTS, Initializer.zeros()),
-                    new Gelu(),
-                    new Linear(parameters.sub("mlp.fc2"), hidden, width, true, WEIGHTS, Initializer.zeros()));
-            this.drop = drop;
-        }
-
-        /** @param x not used any more by the caller */
-        Tensor forward(Pass pass, Tensor x) {
-            Tensor middle = drop.residual(pass, x, attention);
-            // of a subset's branch backward reads the subset only
-            Scope.discard(x, middle);
-            Tensor out = drop.residual(pass, middle, mlp);
-            Scope.discard(middle, out);
-            return out;
         }
     }
 }

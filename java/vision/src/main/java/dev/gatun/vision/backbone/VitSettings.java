@@ -14,6 +14,8 @@ package dev.gatun.vision.backbone;
  * @param dropPathRule {@code uniform}: the same rate in every block; {@code linear}: rising from 0 at the first block
  * @param dropPathForm {@code mask}: each sample's residual is dropped on its own; {@code subset}: exactly as many samples as
  *     the rate says are computed at all (DINOv2)
+ * @param layerScale initial value of LayerScale's factor of each channel of a residual (Touvron et al., 2021); 0: no LayerScale
+ * @param blocks {@code fused}: the branches of a block are one function each where the device offers it; {@code composed}: layer by layer
  */
 public record VitSettings(
         int patch,
@@ -24,10 +26,12 @@ public record VitSettings(
         String pooling,
         double dropPath,
         String dropPathRule,
-        String dropPathForm) {
+        String dropPathForm,
+        double layerScale,
+        String blocks) {
     /** ViT-Ti/16. */
     public VitSettings() {
-        this(16, 192, 12, 3, 4, "token", 0, "uniform", "mask");
+        this(16, 192, 12, 3, 4, "token", 0, "uniform", "mask", 0, "fused");
     }
 
     /** Checks every value; the message is one line that names the key and what it allows. */
@@ -40,5 +44,7 @@ public record VitSettings(
         Settings.require(mlpRatio * width >= 1, "mlp_ratio", mlpRatio, "above 0");
         Settings.require(pooling.equals("token") || pooling.equals("average"), "pooling", pooling, "token or average");
         Settings.rates(dropPath, dropPathRule, dropPathForm);
+        Settings.require(layerScale >= 0 && layerScale <= 1, "layer_scale", layerScale, "0 (none) to 1");
+        Settings.require(blocks.equals("fused") || blocks.equals("composed"), "blocks", blocks, "fused or composed");
     }
 }

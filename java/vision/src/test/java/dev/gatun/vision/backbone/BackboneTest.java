@@ -31,7 +31,7 @@ import org.junit.jupiter.api.Test;
 
 class BackboneTest {
     private static final RandomKey KEY = new RandomKey(3, 0, 9);
-    private static final VitSettings TINY_VIT = new VitSettings(4, 12, 2, 3, 2, "token", 0, "uniform", "mask");
+    private static final VitSettings TINY_VIT = new VitSettings(4, 12, 2, 3, 2, "token", 0, "uniform", "mask", 0, "fused");
 
     private Device device;
     private Scope scope;
@@ -107,7 +107,7 @@ class BackboneTest {
     @Test
     void visionTransformersHaveTheirPublishedSizes() {
         Network tiny = Network.of(new VitProvider(), new VitSettings(), 224, 224, 3);
-        Network base = Network.of(new VitProvider(), new VitSettings(16, 768, 12, 12, 4, "token", 0, "uniform", "mask"), 224, 224, 3);
+        Network base = Network.of(new VitProvider(), new VitSettings(16, 768, 12, 12, 4, "token", 0, "uniform", "mask", 0, "fused"), 224, 224, 3);
         assertEquals(5_717_416 - 193 * 1000, tiny.parameters.count());
         assertEquals(86_567_656 - 769 * 1000, base.parameters.count());
         assertEquals(192, tiny.encoder.features());
@@ -138,7 +138,7 @@ class BackboneTest {
                 Network.of(new ResNetProvider(), resNet("basic", List.of(1, 2), List.of(4, 6), "small"), 8, 8, 3),
                 Network.of(new ResNetProvider(), resNet("bottleneck", List.of(1, 1), List.of(4, 6), "imagenet"), 16, 16, 3),
                 Network.of(new VitProvider(), TINY_VIT, 8, 8, 3),
-                Network.of(new VitProvider(), new VitSettings(4, 12, 2, 3, 2, "average", 0, "uniform", "mask"), 8, 8, 3));
+                Network.of(new VitProvider(), new VitSettings(4, 12, 2, 3, 2, "average", 0, "uniform", "mask", 0, "fused"), 8, 8, 3));
     }
 
     @Test
@@ -217,9 +217,9 @@ class BackboneTest {
         refused("widths is [4]; allowed is as many numbers as depths has",
                 () -> resNet("basic", List.of(1, 1), List.of(4), "small"));
         refused("heads is 5; allowed is a divisor of the width 12 that leaves at most 128 dimensions a head",
-                () -> new VitSettings(4, 12, 2, 5, 2, "token", 0, "uniform", "mask"));
+                () -> new VitSettings(4, 12, 2, 5, 2, "token", 0, "uniform", "mask", 0, "fused"));
         refused("drop_path is 1.0; allowed is 0 (none) to below 1",
-                () -> new VitSettings(4, 12, 2, 3, 2, "token", 1, "uniform", "mask"));
+                () -> new VitSettings(4, 12, 2, 3, 2, "token", 1, "uniform", "mask", 0, "fused"));
         refused("drop_path_form is some; allowed is mask or subset",
                 () -> new ResNetSettings("basic", List.of(1), List.of(4), "small", false, .5, "uniform", "some", false));
         refused("vit encodes images (height, width, channels), not inputs of shape [784]",

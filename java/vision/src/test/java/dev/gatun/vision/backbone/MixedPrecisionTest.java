@@ -68,7 +68,7 @@ class MixedPrecisionTest {
     }
 
     private static VitSettings vit(String pooling, double drop, String form) {
-        return new VitSettings(4, 24, 2, 3, 2, pooling, drop, "uniform", form);
+        return new VitSettings(4, 24, 2, 3, 2, pooling, drop, "uniform", form, 0, "fused");
     }
 
     /** Features and gradients by name. */

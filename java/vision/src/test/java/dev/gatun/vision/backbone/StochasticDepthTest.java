@@ -44,7 +44,7 @@ class StochasticDepthTest {
 
     private Network vit(double rate, String rule, String form) {
         Parameters parameters = Parameters.create();
-        VitSettings settings = new VitSettings(4, 12, 3, 3, 2, "token", rate, rule, form);
+        VitSettings settings = new VitSettings(4, 12, 3, 3, 2, "token", rate, rule, form, 0, "fused");
         return build(new VitProvider().create(settings, parameters, new long[] {8, 8, 1}), parameters);
     }
 

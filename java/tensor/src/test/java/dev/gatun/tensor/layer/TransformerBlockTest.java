@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.tensor.layer;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.gatun.primitives.DType;
+import dev.gatun.primitives.RandomKey;
+import dev.gatun.tensor.Device;
+import dev.gatun.tensor.Scope;
+import dev.gatun.tensor.Tape;
+import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.TensorException;
+import dev.gatun.tensor.function.StochasticDepth;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.junit.jupiter.api.Test;
+
+/** Fused and composed blocks against a reference in double precision. */
+class TransformerBlockTest {
+    private static final RandomKey KEY = new RandomKey(1, 2, 3);
+    private static final double EPSILON = 1e-6;
+
+    /** Twice what plain code is off, and twice that: attention's backward makes its probabilities once more of rounded log-sum-exps. */
+    private static final double RECOMPUTED = 4;
+
+    /** What a block is made of and given. */
+    private record Case(int batch, int tokens, int width, int heads, int hidden, double rate, DropPath.Form form, double layerScale, int input) {
+        Case(int batch, int tokens, int width, int heads, int hidden, double rate, DropPath.Form form, double layerScale) {
+            this(batch, tokens, width, heads, hidden, rate, form, layerScale, 0);
+        }
+
+        Case with(int other) {
+            return new Case(batch, tokens, width, heads, hidden, rate, form, layerScale, other);
+        }
+
+        DropPath drop() {
+            return new DropPath(rate, form);
+        }
+
+        TransformerBlock.Settings settings(boolean fuse) {
+            return new TransformerBlock.Settings(width, heads, hidden, EPSILON, layerScale, fuse);
+        }
+
+        long[] shape() {
+            return new long[] {batch, tokens, width};
+        }
+    }
+
+    private static final List<Case> CASES = List.of(
+            new Case(7, 5, 24, 3, 40, 0, DropPath.Form.MASK, 0),
+            new Case(7, 5, 24, 3, 40, 0, DropPath.Form.MASK, .3),
+            new Case(9, 7, 24, 2, 100, .4, DropPath.Form.MASK, 0),
+            new Case(9, 7, 24, 2, 100, .4, DropPath.Form.MASK, .3),
+            new Case(9, 7, 16, 1, 33, .4, DropPath.Form.SUBSET, 0),
+            new Case(9, 7, 16, 1, 33, .4, DropPath.Form.SUBSET, .3),
+            // several pieces, the last of another size
+            new Case(331, 17, 8, 2, 12, 0, DropPath.Form.MASK, .3),
+            new Case(331, 17, 8, 2, 12, .3, DropPath.Form.SUBSET, 0),
+            new Case(1, 1, 8, 2, 8, 0, DropPath.Form.MASK, 0));
+
+    /** The result and all gradients by name: {@code x} and {@code y} beside the parameters'. */
+    private static Map<String, double[]> run(Device device, Case c, boolean fuse) {
+        Parameters parameters = Parameters.create();
+        TransformerBlock block = new TransformerBlock(parameters, c.settings(fuse), c.drop());
+        parameters.build(device, 5);
+        assertEquals(fuse ? TransformerBlock.Form.FUSED : TransformerBlock.Form.COMPOSED, block.form(device, DType.F32));
+        // zeros and ones hide mistakes
+        for (Parameter p : parameters.all()) {
+            p.value().copyFrom(wave((int) p.elements(), .37, p.name().contains("norm") || p.name().contains("ls") ? 1 : 0, .4));
+        }
+        try (Scope scope = device.scope().open()) {
+            Tape tape = Tape.on(scope);
+            Tensor x = tape.watch(scope.of(x(c), c.shape()));
+            Tensor y = block.forward(Pass.training(tape, KEY), x.mul(1f));
+            Map<String, double[]> found = new TreeMap<>();
+            found.put("y", doubles(y.toArray()));
+            tape.backward(y, scope.of(dy(c), c.shape()));
+            found.put("x", doubles(tape.gradient(x).toArray()));
+            parameters.all().forEach(p -> found.put(p.name(), doubles(p.gradient().toArray())));
+            return found;
+        }
+    }
+
+    private static Map<String, double[]> reference(Device device, Case c, boolean single) {
+        Parameters parameters = Parameters.create();
+        new TransformerBlock(parameters, c.settings(true), c.drop());
+        Map<String, double[]> values = new TreeMap<>();
+        for (Parameter p : parameters.all()) {
+            values.put(p.name(), doubles(wave((int) p.elements(), .37, p.name().contains("norm") || p.name().contains("ls") ? 1 : 0, .4)));
+        }
+        BlockReference reference = new BlockReference(values, c.width, c.heads, EPSILON, single);
+        double[][] factors = {factors(device, c, 0), factors(device, c, 1)};
+        int row = c.tokens * c.width;
+        double[] x = doubles(x(c));
+        double[] dy = doubles(dy(c));
+        double[] y = new double[x.length];
+        double[] dx = new double[x.length];
+        for (int b = 0; b < c.batch; b++) {
+            double[] oneY = new double[row];
+            double[] oneDx = new double[row];
+            reference.run(Arrays.copyOfRange(x, b * row, (b + 1) * row), factors[0][b], factors[1][b],
+                    Arrays.copyOfRange(dy, b * row, (b + 1) * row), oneY, oneDx);
+            System.arraycopy(oneY, 0, y, b * row, row);
+            System.arraycopy(oneDx, 0, dx, b * row, row);
+        }
+        Map<String, double[]> found = new TreeMap<>(reference.gradients);
+        found.put("y", y);
+        found.put("x", dx);
+        return found;
+    }
+
+    /** By what each sequence's branch is multiplied, for the block's first or second draw. */
+    private static double[] factors(Device device, Case c, int draw) {
+        double[] factors = new double[c.batch];
+        if (c.rate == 0) {
+            Arrays.fill(factors, 1);
+            return factors;
+        }
+        try (Scope scope = device.scope().open()) {
+            long[] ids = new long[c.batch];
+            Arrays.setAll(ids, i -> i);
+            Tensor id = scope.ofLongs(ids);
+            if (c.form == DropPath.Form.MASK) {
+                return doubles(StochasticDepth.mask(scope, KEY.child(draw), id, c.rate).toArray());
+            }
+            int[] kept = StochasticDepth.subset(scope, KEY.child(draw), id, c.rate).toIntArray();
+            for (int i : kept) {
+                factors[i] = (double) c.batch / kept.length;
+            }
+            return factors;
+        }
+    }
+
+    private static float[] x(Case c) {
+        return wave(c.batch * c.tokens * c.width, 1.3 + .1 * c.input, .1, 1);
+    }
+
+    private static float[] dy(Case c) {
+        return wave(c.batch * c.tokens * c.width, .9 + .07 * c.input, 0, 1);
+    }
+
+    private static float[] wave(int n, double frequency, double middle, double height) {
+        float[] v = new float[n];
+        for (int i = 0; i < n; i++) {
+            v[i] = (float) (middle + height * Math.sin(frequency * (i + 1) + i % 7));
+        }
+        return v;
+    }
+
+    private static double[] doubles(float[] v) {
+        double[] d = new double[v.length];
+        Arrays.setAll(d, i -> v[i]);
+        return d;
+    }
+
+    private static double error(double[] found, double[] exact) {
+        double sum = 0;
+        for (int i = 0; i < found.length; i++) {
+            sum += (found[i] - exact[i]) * (found[i] - exact[i]);
+        }
+        return Math.sqrt(sum / found.length);
+    }
+
+    /** The error of one tensor over several inputs: of one alone it is a matter of luck. */
+    private static double error(List<Map<String, double[]>> found, List<Map<String, double[]>> exact, String name) {
+        double sum = 0;
+        for (int i = 0; i < exact.size(); i++) {
+            sum += Math.pow(error(found.get(i).get(name), exact.get(i).get(name)), 2);
+        }
+        return Math.sqrt(sum / exact.size());
+    }
+
+    @Test
+    void bothFormsAreAsCloseToTheReferenceAsPlainCode() {
+        try (Device device = Device.cpu(2)) {
+            for (Case first : CASES) {
+                List<Map<String, double[]>> exact = new ArrayList<>();
+                List<Map<String, double[]>> plain = new ArrayList<>();
+                Map<TransformerBlock.Form, List<Map<String, double[]>>> forms = Map.of(
+                        TransformerBlock.Form.COMPOSED, new ArrayList<>(), TransformerBlock.Form.FUSED, new ArrayList<>());
+                for (int input = 0; input < (first.batch > 100 ? 2 : 6); input++) {
+                    Case c = first.with(input);
+                    exact.add(reference(device, c, false));
+                    plain.add(reference(device, c, true));
+                    forms.forEach((form, found) -> found.add(run(device, c, form == TransformerBlock.Form.FUSED)));
+                }
+                // tensors share what went before them: how far one alone is off is a matter of luck
+                double relative = exact.getFirst().keySet().stream().mapToDouble(name -> error(plain, exact, name) / size(exact, name)).max().orElseThrow();
+                assertTrue(relative < 1e-4, first + ": plain code is off by " + relative);
+                forms.forEach((form, found) -> {
+                    assertEquals(exact.getFirst().keySet(), found.getFirst().keySet());
+                    for (String name : exact.getFirst().keySet()) {
+                        requireClose(first + " " + form + " " + name, name, found, exact, RECOMPUTED * relative * size(exact, name));
+                    }
+                });
+            }
+        }
+    }
+
+    private static double size(List<Map<String, double[]>> of, String name) {
+        return Math.sqrt(of.stream().flatMapToDouble(one -> Arrays.stream(one.get(name))).map(v -> v * v).average().orElseThrow());
+    }
+
+    private static void requireClose(String what, String name, List<Map<String, double[]>> found, List<Map<String, double[]>> exact, double bound) {
+        double off = error(found, exact, name);
+        assertTrue(off <= bound, what + ": " + off + " instead of " + bound);
+        found.forEach(of -> Arrays.setAll(of.get(name), i -> of.get(name)[i] + (i % 2 == 0 ? 4 : -4) * bound));
+        assertTrue(error(found, exact, name) > bound, what);
+    }
+
+    @Test
+    void theBitsDoNotDependOnTheThreads() {
+        try (Device one = Device.cpu(1); Device two = Device.cpu(2)) {
+            for (Case c : CASES) {
+                Map<String, double[]> a = run(one, c, true);
+                run(two, c, true).forEach((name, value) -> assertArrayEquals(a.get(name), value, c + " " + name));
+            }
+        }
+    }
+
+    @Test
+    void bothFormsHaveTheSameParameters() {
+        Case c = CASES.get(1);
+        Parameters[] stores = {Parameters.create(), Parameters.create()};
+        for (int i = 0; i < 2; i++) {
+            new TransformerBlock(stores[i].sub("blocks.0"), c.settings(i == 0), c.drop());
+        }
+        List<String> names = stores[0].all().stream().map(Parameter::toString).toList();
+        assertEquals(names, stores[1].all().stream().map(Parameter::toString).toList());
+        assertEquals(List.of("blocks.0.norm1.weight[24]", "blocks.0.norm1.bias[24]", "blocks.0.attn.qkv.weight[72, 24]",
+                "blocks.0.attn.qkv.bias[72]", "blocks.0.attn.proj.weight[24, 24]", "blocks.0.attn.proj.bias[24]", "blocks.0.ls1.gamma[24]",
+                "blocks.0.norm2.weight[24]", "blocks.0.norm2.bias[24]", "blocks.0.mlp.fc1.weight[40, 24]", "blocks.0.mlp.fc1.bias[40]",
+                "blocks.0.mlp.fc2.weight[24, 40]", "blocks.0.mlp.fc2.bias[24]", "blocks.0.ls2.gamma[24]"), names);
+    }
+
+    @Test
+    void aSecondDerivativeIsRefusedWithTheComposedForm() {
+        Case c = CASES.getFirst();
+        try (Device device = Device.cpu(1); Scope scope = device.scope().open()) {
+            Parameters parameters = Parameters.create();
+            TransformerBlock block = new TransformerBlock(parameters, c.settings(true), c.drop());
+            parameters.build(device, 5);
+            Tape tape = Tape.on(scope);
+            Tensor x = tape.watch(scope.of(x(c), c.shape()));
+            Tensor loss = block.forward(Pass.evaluation(tape), x.mul(1f)).sum();
+            String message = assertThrows(TensorException.class, () -> tape.gradients(loss, List.of(x), true)).getMessage();
+            assertTrue(message.contains("pre-norm mlp") && message.contains("composed"), message);
+            // without a graph of its own the gradient is there
+            assertEquals(x.elements(), tape.gradients(loss, List.of(x), false).getFirst().elements());
+        }
+    }
+
+    /** Parameters that are not trained get no gradient, and the others the same as before. */
+    @Test
+    void frozenParametersAreLeftOut() {
+        Case c = CASES.get(3);
+        try (Device device = Device.cpu(1)) {
+            Map<String, double[]> all = run(device, c, true);
+            Parameters parameters = Parameters.create();
+            TransformerBlock block = new TransformerBlock(parameters, c.settings(true), c.drop());
+            parameters.build(device, 5);
+            for (Parameter p : parameters.all()) {
+                p.value().copyFrom(wave((int) p.elements(), .37, p.name().contains("norm") || p.name().contains("ls") ? 1 : 0, .4));
+            }
+            try (Scope scope = device.scope().open()) {
+                Tape tape = Tape.on(scope);
+                Tensor x = tape.watch(scope.of(x(c), c.shape()));
+                Tensor y = block.forward(Pass.trainingWithoutGradient(scope, KEY), x.mul(1f));
+                tape.backward(y, scope.of(dy(c), c.shape()));
+                assertArrayEquals(all.get("x"), doubles(tape.gradient(x).toArray()));
+            }
+        }
+    }
+
+    /** A gradient that arrives while others still use it is not worked on in place. */
+    @Test
+    void aSharedGradientStaysAsItIs() {
+        Case c = CASES.get(2);
+        try (Device device = Device.cpu(1); Scope scope = device.scope().open()) {
+            Parameters parameters = Parameters.create();
+            TransformerBlock block = new TransformerBlock(parameters, c.settings(true), c.drop());
+            parameters.build(device, 5);
+            Tape tape = Tape.on(scope);
+            Tensor a = tape.watch(scope.of(x(c), c.shape()));
+            Tensor b = tape.watch(scope.zeros(c.shape()));
+            Tensor y = block.forward(Pass.training(tape, KEY), a.mul(1f));
+            tape.backward(y.add(b), scope.of(dy(c), c.shape()));
+            assertArrayEquals(dy(c), tape.gradient(b).toArray());
+        }
+    }
+
+    /** What is saved by an operation before the block must not change under it. */
+    @Test
+    void anInputThatAnotherGradientNeedsIsNotOverwrittenUnnoticed() {
+        Case c = CASES.get(4);
+        try (Device device = Device.cpu(1); Scope scope = device.scope().open()) {
+            Parameters parameters = Parameters.create();
+            TransformerBlock block = new TransformerBlock(parameters, c.settings(true), c.drop());
+            parameters.build(device, 5);
+            Tape tape = Tape.on(scope);
+            Tensor x = tape.watch(scope.of(x(c), c.shape())).exp();
+            Tensor loss = block.forward(Pass.training(tape, KEY), x).sum();
+            String message = assertThrows(TensorException.class, () -> tape.backward(loss)).getMessage();
+            assertTrue(message.contains("overwritten in place"), message);
+        }
+    }
+}
