@@ -69,7 +69,7 @@ HWY_INLINE VF tanh(F32 d, VF x) {
   return hn::IfThenElse(hn::Lt(size, hn::Set(d, 0.625f)), near, far);
 }
 
-// 1 / x for normal, finite x > 0, relative error below 1 ulp. A division of 16 lanes takes as long as 20 multiply-adds.
+// 1 / x for normal, finite x > 0, relative error below 1 ulp. On some processors a division of 16 lanes takes as long as 20 multiply-adds.
 HWY_INLINE VF reciprocal(F32 d, VF x) {
   const VF one = hn::Set(d, 1.0f);
 #if HWY_TARGET == HWY_AVX3

@@ -189,6 +189,57 @@ void dispatch(int threads, const Elementwise& call, const void* x, const float* 
   }
 }
 
+// A transposition y[o][i] = x[i][o] goes through a tile that takes whole cache lines of x and gives runs of whole lines of y, each touched once:
+// rows of x, and of y, that are a power of 2 apart share a few sets of the first-level cache.
+constexpr int64_t kTileAlongX = 16, kTileAlongY = 64;
+
+HWY_INLINE void transpose_block(const uint32_t* x, int64_t stride, uint32_t* tile) {
+#if HWY_TARGET == HWY_SCALAR
+  for (int64_t i = 0; i < 4; ++i) {
+    for (int64_t o = 0; o < 4; ++o) tile[o * kTileAlongY + i] = x[i * stride + o];
+  }
+#else
+  const hn::FixedTag<uint32_t, 4> d;
+  const hn::FixedTag<uint64_t, 2> pairs;
+  const auto r0 = hn::LoadU(d, x), r1 = hn::LoadU(d, x + stride), r2 = hn::LoadU(d, x + 2 * stride), r3 = hn::LoadU(d, x + 3 * stride);
+  const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, r0, r1)), high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, r0, r1));
+  const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, r2, r3)), high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, r2, r3));
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, low01, low23)), d, tile);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, low01, low23)), d, tile + kTileAlongY);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, high01, high23)), d, tile + 2 * kTileAlongY);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, high01, high23)), d, tile + 3 * kTileAlongY);
+#endif
+}
+
+void transpose(int threads, const Loops<3>& loops, const uint32_t* x, uint32_t* y) {
+  const int inner = loops.rank - 1;
+  const int64_t along_y = loops.shape[inner], along_x = loops.shape[inner - 1];
+  const int64_t x_stride = loops.stride[kX][inner], y_stride = loops.stride[kY][inner - 1];
+  const int64_t across = chunk_count(along_x, kTileAlongX), tiles = chunk_count(along_y, kTileAlongY) * across;
+  const int64_t count = loops.count();
+#pragma omp parallel for num_threads(threads_for(threads, count)) schedule(static)
+  for (int64_t task = 0; task < count / (along_x * along_y) * tiles; ++task) {
+    const Position<3> position(loops, 2, task / tiles);
+    const int64_t i = task % tiles / across * kTileAlongY, o = task % tiles % across * kTileAlongX;
+    const int64_t height = std::min(kTileAlongY, along_y - i), width = std::min(kTileAlongX, along_x - o);
+    const uint32_t* from = x + position.at[kX] + i * x_stride + o;
+    uint32_t* to = y + position.at[kY] + o * y_stride + i;
+    HWY_ALIGN uint32_t tile[kTileAlongX * kTileAlongY];
+    for (int64_t r = 0; r < height; r += 4) {
+      for (int64_t c = 0; c < width; c += 4) {
+        if (r + 4 <= height && c + 4 <= width) {
+          transpose_block(from + r * x_stride + c, x_stride, tile + c * kTileAlongY + r);
+          continue;
+        }
+        for (int64_t a = r; a < std::min(height, r + 4); ++a) {
+          for (int64_t b = c; b < std::min(width, c + 4); ++b) tile[b * kTileAlongY + a] = from[a * x_stride + b];
+        }
+      }
+    }
+    for (int64_t c = 0; c < width; ++c) std::memcpy(to + c * y_stride, tile + c * kTileAlongY, static_cast<size_t>(height) * sizeof(uint32_t));
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace gatun
 HWY_AFTER_NAMESPACE();
@@ -261,6 +312,10 @@ void copy_elements(int threads, const Loops<3>& loops, const T* x, T* y) {
 
 void strided_copy(const Stream& stream, const Loops<3>& loops, int64_t element_bytes, const void* x, void* y) {
   if (element_bytes == 1) return copy_elements(stream.threads(), loops, static_cast<const uint8_t*>(x), static_cast<uint8_t*>(y));
+  const int inner = loops.rank - 1;
+  if (element_bytes == 4 && inner > 0 && loops.stride[kY][inner] == 1 && loops.stride[kX][inner - 1] == 1 && loops.count() > 0) {
+    return GATUN_DISPATCH(transpose)(stream.threads(), loops, static_cast<const uint32_t*>(x), static_cast<uint32_t*>(y));
+  }
   if (element_bytes == 4) return copy_elements(stream.threads(), loops, static_cast<const uint32_t*>(x), static_cast<uint32_t*>(y));
   copy_elements(stream.threads(), loops, static_cast<const uint64_t*>(x), static_cast<uint64_t*>(y));
 }
