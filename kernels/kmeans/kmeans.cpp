@@ -27,7 +27,11 @@ namespace gatun {
 namespace HWY_NAMESPACE {
 
 constexpr int64_t kVectors = 3;  // of centroids in a tile
-constexpr int64_t kTile = 4;     // rows in a tile
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
+constexpr int64_t kTile = 8;  // rows in a tile: as many sums as 32 registers hold beside their operands
+#else
+constexpr int64_t kTile = 4;
+#endif
 constexpr int64_t kChunk = 64;   // rows that a task takes through all centroids
 
 // Lane j of each vector is centroid first + j: packed[block][dimension][kVectors * lanes], so that a tile needs no horizontal sums and
@@ -60,8 +64,14 @@ HWY_INLINE void tile(const float* const* rows, int64_t dimension, const float* p
   const F32 d;
   const I32 di;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  VF s00 = hn::Zero(d), s01 = s00, s02 = s00, s10 = s00, s11 = s00, s12 = s00;
-  VF s20 = s00, s21 = s00, s22 = s00, s30 = s00, s31 = s00, s32 = s00;
+  const float* in[kTile];
+  VF sums[kTile][kVectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < kTile; ++r) {
+    in[r] = rows[r];
+#pragma GCC unroll 3
+    for (int v = 0; v < kVectors; ++v) sums[r][v] = hn::Zero(d);
+  }
   const auto add = [d](VF x, VF c, VF sum) HWY_ATTR {
     if constexpr (kSpherical) return hn::MulAdd(x, c, sum);
     const VF difference = hn::Sub(x, c);
@@ -70,27 +80,30 @@ HWY_INLINE void tile(const float* const* rows, int64_t dimension, const float* p
   for (int64_t c = 0; c < dimension; ++c) {
     const float* block = packed + c * kVectors * lanes;
     const VF c0 = hn::Load(d, block), c1 = hn::Load(d, block + lanes), c2 = hn::Load(d, block + 2 * lanes);
-    VF x = hn::Set(d, rows[0][c]);
-    s00 = add(x, c0, s00), s01 = add(x, c1, s01), s02 = add(x, c2, s02);
-    x = hn::Set(d, rows[1][c]);
-    s10 = add(x, c0, s10), s11 = add(x, c1, s11), s12 = add(x, c2, s12);
-    x = hn::Set(d, rows[2][c]);
-    s20 = add(x, c0, s20), s21 = add(x, c1, s21), s22 = add(x, c2, s22);
-    x = hn::Set(d, rows[3][c]);
-    s30 = add(x, c0, s30), s31 = add(x, c1, s31), s32 = add(x, c2, s32);
+#pragma GCC unroll 8
+    for (int r = 0; r < kTile; ++r) {
+      const VF x = hn::Set(d, in[r][c]);
+      sums[r][0] = add(x, c0, sums[r][0]);
+      sums[r][1] = add(x, c1, sums[r][1]);
+      sums[r][2] = add(x, c2, sums[r][2]);
+    }
   }
-  const auto keep = [&](int64_t row, VF sum, int32_t offset) HWY_ATTR {
-    const VF value = hn::Load(d, best.value[row]);
-    const auto better = hn::Gt(sum, value);
-    const auto index = hn::Iota(di, first + offset);
-    hn::Store(hn::IfThenElse(better, sum, value), d, best.value[row]);
-    hn::Store(hn::IfThenElse(hn::RebindMask(di, better), index, hn::Load(di, best.index[row])), di, best.index[row]);
-  };
-  const int32_t step = static_cast<int32_t>(lanes);
-  keep(at, s00, 0), keep(at, s01, step), keep(at, s02, 2 * step);
-  keep(at + 1, s10, 0), keep(at + 1, s11, step), keep(at + 1, s12, 2 * step);
-  keep(at + 2, s20, 0), keep(at + 2, s21, step), keep(at + 2, s22, 2 * step);
-  keep(at + 3, s30, 0), keep(at + 3, s31, step), keep(at + 3, s32, 2 * step);
+  const auto step = hn::Set(di, static_cast<int32_t>(lanes)), begin = hn::Add(hn::Iota(di, 0), hn::Set(di, first));
+#pragma GCC unroll 8
+  for (int r = 0; r < kTile; ++r) {
+    VF value = hn::Load(d, best.value[at + r]);
+    auto index = hn::Load(di, best.index[at + r]);
+    auto candidate = begin;
+#pragma GCC unroll 3
+    for (int v = 0; v < kVectors; ++v) {
+      const auto better = hn::Gt(sums[r][v], value);
+      value = hn::IfThenElse(better, sums[r][v], value);
+      index = hn::IfThenElse(hn::RebindMask(di, better), candidate, index);
+      candidate = hn::Add(candidate, step);
+    }
+    hn::Store(value, d, best.value[at + r]);
+    hn::Store(index, di, best.index[at + r]);
+  }
 }
 
 template <bool kSpherical>
