@@ -117,7 +117,7 @@ public final class Device implements AutoCloseable {
      *     {@link GatunException} OUT_OF_MEMORY, after which the device is as before
      */
     public static Device cpu(int threads, long memoryLimit) {
-        return new Device(DeviceKind.CPU, 0, GatunContext.cpu(threads, memoryLimit), stream -> Libraries.of(new OneDnn()));
+        return new Device(DeviceKind.CPU, 0, GatunContext.cpu(threads, memoryLimit), stream -> Libraries.of(new CpuGemm(new OneDnn())));
     }
 
     /** The CPU with another library of products. */

@@ -54,6 +54,16 @@ public interface Gemm extends AutoCloseable {
                 name() + " has no epilogue " + epilogue + " for " + a.layout() + " by " + b.layout() + " into " + c.layout());
     }
 
+    /** As {@link #multiply(GatunStream, float, Operand, Operand, float, Operand)}, with memory of a scope's to work in, if that makes it faster. */
+    default void multiply(Scope work, float alpha, Operand a, Operand b, float beta, Operand c) {
+        multiply(work.device().stream(), alpha, a, b, beta, c);
+    }
+
+    /** As the product with an epilogue, with memory of a scope's to work in. */
+    default void multiply(Scope work, Operand a, Operand b, float beta, Operand c, Epilogue epilogue, Operand v) {
+        multiply(work.device().stream(), a, b, beta, c, epilogue, v);
+    }
+
     /** Gives back what the library holds. The device that it belongs to does so when it is closed. */
     @Override
     default void close() {}

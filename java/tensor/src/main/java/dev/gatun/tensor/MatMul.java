@@ -64,10 +64,10 @@ final class MatMul {
                 }
                 Gemm gemm = c.device().gemm();
                 if (gemm.offers(Gemm.Epilogue.BIAS, x.operand(), w.operand(), 0f, z.operand())) {
-                    gemm.multiply(c.stream(), x.operand(), w.operand(), 0f, z.operand(), Gemm.Epilogue.BIAS, b.operand());
+                    gemm.multiply(work, x.operand(), w.operand(), 0f, z.operand(), Gemm.Epilogue.BIAS, b.operand());
                 } else {
                     Kernels.copy(b, z);
-                    gemm.multiply(c.stream(), 1f, x.operand(), w.operand(), 1f, z.operand());
+                    gemm.multiply(work, 1f, x.operand(), w.operand(), 1f, z.operand());
                 }
             }
             return z;
@@ -95,9 +95,9 @@ final class MatMul {
                 Gemm.Epilogue sums = Gemm.Epilogue.BIAS_GRADIENT;
                 if (c.needsGradient(2) && gemm.offers(sums, left.operand(), right.operand(), beta, gw.operand())) {
                     gb = c.scope().empty(gw.dtype(), c.inputShape(2));
-                    gemm.multiply(c.stream(), left.operand(), right.operand(), beta, gw.operand(), sums, gb.operand());
+                    gemm.multiply(work, left.operand(), right.operand(), beta, gw.operand(), sums, gb.operand());
                 } else {
-                    gemm.multiply(c.stream(), 1f, left.operand(), right.operand(), beta, gw.operand());
+                    gemm.multiply(work, 1f, left.operand(), right.operand(), beta, gw.operand());
                     gb = columnSums(c, g[0]);
                 }
             }
@@ -124,7 +124,7 @@ final class MatMul {
         try (Scope work = Scope.youngest(Scope.youngest(x.scope(), y.scope()), c.scope()).open()) {
             Tensor a = readable(tx ? x.detach().transpose() : x, work);
             Tensor b = readable(ty ? y.detach().transpose() : y, work);
-            c.device().gemm().multiply(c.device().stream(), 1f, a.operand(), b.operand(), beta, c.operand());
+            c.device().gemm().multiply(work, 1f, a.operand(), b.operand(), beta, c.operand());
         }
     }
 
