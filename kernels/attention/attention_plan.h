@@ -16,8 +16,8 @@ using Problem = AttentionProblem<float>;
 using Gradients = AttentionGradients<float>;
 
 constexpr int64_t kQueryBlock = 64;   // lanes of a tile
-constexpr int64_t kKeyTile = 128;     // rows of a tile: with 64 queries 32 KiB
-constexpr int64_t kChunk = 256;       // queries (forward) or keys (backward) whose sums one work item keeps
+constexpr int64_t kKeyTile = 136;     // rows of a tile: with 64 queries 34 KiB; two tiles for 257 tokens
+constexpr int64_t kChunk = 320;       // queries (forward) or keys (backward) whose sums one work item keeps
 constexpr int64_t kAlign = 16;        // floats: the widest vector, and a cache line
 constexpr int64_t kMostDotted = 5;    // queries behind the last whole vector that are taken as dot products
 constexpr int64_t kResidentWays = 8;

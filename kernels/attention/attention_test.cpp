@@ -26,6 +26,19 @@ TEST_CASE_TEMPLATE("attention with different numbers of queries and keys, more t
   }
 }
 
+#if !defined(GATUN_CUDA)
+TEST_CASE("attention of every number of queries behind the last vector, alone and behind whole blocks") {
+  uint32_t seed = 1500;
+  for (const int64_t start : {0, 64, 256}) {
+    for (int64_t more = 1; more <= 17; ++more) {
+      const Case c{.batch = 1, .queries = start + more, .keys = more % 2 == 0 ? start + more : 19, .heads = 2, .depth = more % 3 == 0 ? 40 : 64,
+                   .causal = more % 2 == 0 && start > 0};
+      check(c, random_inputs(c, seed += 5));
+    }
+  }
+}
+#endif
+
 TEST_CASE_TEMPLATE("attention over sequences of several lengths, some empty, with rows in no sequence", S, GATUN_STORAGES) {
   uint32_t seed = 2000;
   for (const bool causal : {false, true}) {
@@ -210,7 +223,9 @@ TEST_CASE("attention reference gradient agrees with finite differences") {
 
 #if !defined(GATUN_CUDA)
 TEST_CASE("attention gives the same bits for any number of threads") {
+  // Ten heads are cut finer for two threads than for one.
   for (const Case& c : {Case{.batch = 3, .queries = 197, .keys = 197, .heads = 2, .depth = 64, .one_buffer = true},
+                        Case{.batch = 5, .queries = 197, .keys = 140, .heads = 2, .depth = 64, .causal = true},
                         Case{.batch = 1, .queries = 300, .keys = 600, .heads = 2, .depth = 20, .causal = true, .bias_batch = 1, .bias_heads = 1,
                              .bias_queries = 300},
                         Case{.batch = 3, .queries = 187, .keys = 187, .heads = 2, .depth = 33, .query_offsets = {0, 37, 137, 187},
