@@ -80,7 +80,7 @@ void batch_norm_update(const Stream& stream, const float* mean, const float* cen
 }
 
 template <class T>
-void batch_norm_apply(const Stream& stream, Rows<const T> x, const BatchNormChannels& channels, Rows<T> y) {
+void batch_norm_apply(const Stream& stream, Rows<const T> x, const BatchNormChannels& channels, Rows<const T>, Rows<T> y) {
   apply(stream, x, norm_of(channels, x.columns), y);
 }
 
@@ -91,8 +91,8 @@ void batch_norm_inference(const Stream& stream, Rows<const T> x, const BatchNorm
 }
 
 template <class T>
-void batch_norm_backward_sums(const Stream& stream, Rows<const T> x, const BatchNormChannels& channels, Rows<const T> dy, float* dgamma,
-                              float* dbeta, float* workspace) {
+void batch_norm_backward_sums(const Stream& stream, Rows<const T> x, const BatchNormChannels& channels, Rows<const T>, Rows<const T> dy, Rows<T>,
+                              float* dgamma, float* dbeta, float* workspace) {
   if (x.rows > 0 && x.columns > 0) {
     with_pack<T>(whole_packs<kPack<T>>(x) && whole_packs<kPack<T>>(dy), [&](auto n) {
       const ChannelGrid grid(1, x.rows, x.columns, n());
@@ -115,9 +115,9 @@ void batch_norm_backward(const Stream& stream, Rows<const T> x, const BatchNormC
 
 #define GATUN_INSTANTIATE(T)                                                                                                            \
   template void batch_norm_statistics(const Stream&, Rows<const T>, float*, float*, float*);                                            \
-  template void batch_norm_apply(const Stream&, Rows<const T>, const BatchNormChannels&, Rows<T>);                                      \
+  template void batch_norm_apply(const Stream&, Rows<const T>, const BatchNormChannels&, Rows<const T>, Rows<T>);                       \
   template void batch_norm_inference(const Stream&, Rows<const T>, const BatchNormChannels&, const float*, double, Rows<T>);            \
-  template void batch_norm_backward_sums(const Stream&, Rows<const T>, const BatchNormChannels&, Rows<const T>, float*, float*, float*); \
+  template void batch_norm_backward_sums(const Stream&, Rows<const T>, const BatchNormChannels&, Rows<const T>, Rows<const T>, Rows<T>, float*, float*, float*); \
   template void batch_norm_backward(const Stream&, Rows<const T>, const BatchNormChannels&, Rows<const T>, const float*, const float*, int64_t, Rows<T>);
 GATUN_FOR_EACH_STORAGE(GATUN_INSTANTIATE)
 #undef GATUN_INSTANTIATE

@@ -22,18 +22,19 @@ size_t batch_norm_workspace(int64_t rows, int64_t columns);
 
 template <class T>
 void batch_norm_statistics(const Stream& stream, Rows<const T> x, float* mean, float* centered, float* workspace);
+// residual, y and dresidual may have no data: nothing is added; the rectifier's mask is computed again.
 // rstd and running statistics from mean and centered; momentum and running_* may be NULL.
 void batch_norm_update(const Stream& stream, const float* mean, const float* centered, int64_t columns, int64_t count, double epsilon,
                        const float* momentum, float* running_mean, float* running_variance, float* rstd);
 template <class T>
-void batch_norm_apply(const Stream& stream, Rows<const T> x, const BatchNormChannels& channels, Rows<T> y);
+void batch_norm_apply(const Stream& stream, Rows<const T> x, const BatchNormChannels& channels, Rows<const T> residual, Rows<T> y);
 // As apply, with the variance in place of rstd.
 template <class T>
 void batch_norm_inference(const Stream& stream, Rows<const T> x, const BatchNormChannels& channels, const float* variance, double epsilon,
                           Rows<T> y);
 template <class T>
-void batch_norm_backward_sums(const Stream& stream, Rows<const T> x, const BatchNormChannels& channels, Rows<const T> dy, float* dgamma,
-                              float* dbeta, float* workspace);
+void batch_norm_backward_sums(const Stream& stream, Rows<const T> x, const BatchNormChannels& channels, Rows<const T> y, Rows<const T> dy,
+                              Rows<T> dresidual, float* dgamma, float* dbeta, float* workspace);
 template <class T>
 void batch_norm_backward(const Stream& stream, Rows<const T> x, const BatchNormChannels& channels, Rows<const T> dy, const float* dgamma,
                          const float* dbeta, int64_t count, Rows<T> dx);

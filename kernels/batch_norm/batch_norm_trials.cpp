@@ -17,8 +17,8 @@ struct Descriptors {
   gatun_batch_norm_backward_desc backward;
   Descriptors(int64_t rows, int64_t columns, int relu)
       : matrix(layout(testing::kDtype<T>, {rows, columns})), line(layout(GATUN_F32, {columns})), statistics{sizeof statistics, 0, matrix, line, line},
-        forward{sizeof forward, relu, rows, kEpsilon, matrix, line, line, line, line, none, none, none, line, matrix},
-        sums{sizeof sums, relu, matrix, line, line, line, line, matrix, line, line},
+        forward{sizeof forward, relu, rows, kEpsilon, matrix, line, line, line, line, none, none, none, line, matrix, none},
+        sums{sizeof sums, relu, matrix, line, line, line, line, matrix, line, line, none, none},
         backward{sizeof backward, relu, rows, matrix, line, line, line, line, matrix, line, line, matrix} {}
   size_t statistics_bytes() const {
     size_t bytes = 0;
@@ -54,12 +54,12 @@ void selftest_of(Selftest& s) {
   s.check("statistics centered", dtype<T>(), {rows, columns}, centered.values(), truth.centered, naive.centered);
   call([&](gatun_error* e) {
     return gatun_batch_norm_forward(s.stream(), &desc.forward, in.data(), mean.data(), centered.data(), scale.data(), shift.data(), nullptr, nullptr,
-                                    nullptr, rstd.data(), y.data(), e);
+                                    nullptr, rstd.data(), y.data(), nullptr, e);
   });
   s.check("forward", dtype<T>(), {rows, columns}, y.values(), truth.y, naive.y);
   call([&](gatun_error* e) {
     return gatun_batch_norm_backward_sums(s.stream(), &desc.sums, in.data(), mean.data(), rstd.data(), scale.data(), shift.data(), gradient.data(),
-                                          dgamma.data(), dbeta.data(), second.data(), second.size(), e);
+                                          dgamma.data(), dbeta.data(), nullptr, nullptr, second.data(), second.size(), e);
   });
   s.check("backward dgamma", dtype<T>(), {rows, columns}, dgamma.values(), truth.dgamma, naive.dgamma);
   s.check("backward dbeta", dtype<T>(), {rows, columns}, dbeta.values(), truth.dbeta, naive.dbeta);
@@ -93,7 +93,7 @@ void bench_of(Bench& b, int64_t rows, int64_t columns) {
     Rotating<float> mean = run.normal<float>(columns, 0.1f), centered = run.filled(std::vector<float>(static_cast<size_t>(columns), static_cast<float>(rows)));
     Rotating<float> gamma = ones(run), beta = run.normal<float>(columns), rstd = run.empty<float>(columns);
     run.time([&](int i, gatun_error* e) {
-      return gatun_batch_norm_forward(run.stream(), &desc.forward, x[i], mean[i], centered[i], gamma[i], beta[i], nullptr, nullptr, nullptr, rstd[i], y[i], e);
+      return gatun_batch_norm_forward(run.stream(), &desc.forward, x[i], mean[i], centered[i], gamma[i], beta[i], nullptr, nullptr, nullptr, rstd[i], y[i], nullptr, e);
     });
   });
   b.row("backward sums", dtype<T>(), {rows, columns}, {.flops = 7 * n, .bytes = 2 * size * n}, [&](Run& run) {
@@ -103,7 +103,8 @@ void bench_of(Bench& b, int64_t rows, int64_t columns) {
     const size_t bytes = desc.sums_bytes();
     Rotating<char> workspace = run.empty<char>(static_cast<int64_t>(bytes));
     run.time([&](int i, gatun_error* e) {
-      return gatun_batch_norm_backward_sums(run.stream(), &desc.sums, x[i], mean[i], rstd[i], gamma[i], beta[i], dy[i], dgamma[i], dbeta[i], workspace[i], bytes, e);
+      return gatun_batch_norm_backward_sums(run.stream(), &desc.sums, x[i], mean[i], rstd[i], gamma[i], beta[i], dy[i], dgamma[i], dbeta[i], nullptr, nullptr,
+                                            workspace[i], bytes, e);
     });
   });
   b.row("backward", dtype<T>(), {rows, columns}, {.flops = 8 * n, .bytes = 3 * size * n}, [&](Run& run) {

@@ -9,12 +9,14 @@
 #include "kernels/common/isa.h"
 #include "kernels/convolution/depthwise.h"
 #include "kernels/convolution/gather.h"
+#include "kernels/convolution/winograd.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/convolution/convolution.cpp"
 #include "hwy/foreach_target.h"
 #include "kernels/common/gemm-inl.h"
 #include "kernels/convolution/band-inl.h"
+#include "kernels/convolution/panels-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gatun {
@@ -22,38 +24,6 @@ namespace HWY_NAMESPACE {
 
 // Longest stretch of the depth in one pass over a band: a panel of weights of that depth stays in the cache.
 constexpr int64_t kGatherDepth = 768;
-
-static int64_t padded_outputs(int64_t outputs) { return round_up(outputs, static_cast<int64_t>(hn::Lanes(F32()))); }
-
-// Weights as panels of whole vectors of output channels: panel[k][n], k over (kernel row, kernel column, channel), zeros behind the last.
-static void pack_weights(int threads, const Gather& g, const float* weights, float* packed) {
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
-  const int64_t depth = g.depth();
-  const int64_t taps = g.rows.count * g.columns.count;
-  const int64_t vectors = padded_outputs(g.outputs) / lanes;
-#pragma omp parallel for num_threads(threads) schedule(static) collapse(2)
-  for (int64_t vector = 0; vector < vectors; ++vector) {
-    for (int64_t tap = 0; tap < taps; ++tap) {
-      // The panel that this vector of columns belongs to.
-      int64_t panel = 0;
-      int width = gemm_panel_vectors(g.outputs);
-      while (panel + width * lanes <= vector * lanes) {
-        panel += width * lanes;
-        width = gemm_panel_vectors(g.outputs - panel);
-      }
-      const int64_t n = vector * lanes;
-      const int64_t live = std::min(lanes, g.outputs - n);
-      const int64_t u = g.rows.kernel + tap / g.columns.count * g.rows.kernel_step;
-      const int64_t v = g.columns.kernel + tap % g.columns.count * g.columns.kernel_step;
-      const float* from = weights + u * g.weight_row + v * g.weight_column + n * g.weight_output;
-      float* to = packed + panel * depth + tap * g.channels * width * lanes + (n - panel);
-      for (int64_t c = 0; c < g.channels; ++c, to += width * lanes, from += g.weight_channel) {
-        for (int64_t lane = 0; lane < live; ++lane) to[lane] = from[lane * g.weight_output];
-        for (int64_t lane = live; lane < lanes; ++lane) to[lane] = 0.0f;
-      }
-    }
-  }
-}
 
 static BandPlan gather_plan(const Gather& g) { return BandPlan(g, gemm_block_rows(gemm_panel_vectors(g.outputs)), product_cycles(g)); }
 
@@ -93,9 +63,10 @@ static void gather_band(const Gather& g, const BandPlan& plan, const Band& band,
 
 static int64_t packed_floats(const Gather& g) { return round_up(g.depth() * padded_outputs(g.outputs), 16); }
 
-static void gather_product(int threads, const Gather& g, const float* source, const float* weights, const float* bias, float* target,
-                           float* workspace) {
+static void gather_product(int threads, const Gather& g, double allowed_error, const float* source, const float* weights, const float* bias,
+                           float* target, float* workspace) {
   if (g.positions() == 0) return;
+  if (const int tile = winograd_tile(g, allowed_error)) return winograd_gather(threads, g, tile, source, weights, bias, target, workspace);
   float* packed = workspace;
   float* copies = packed + packed_floats(g);
   pack_weights(threads, g, weights, packed);
@@ -106,17 +77,18 @@ static void gather_product(int threads, const Gather& g, const float* source, co
   }
 }
 
-static size_t gather_workspace(int threads, const Gather& g) {
+static size_t gather_workspace(int threads, const Gather& g, double allowed_error) {
+  if (const int tile = winograd_tile(g, allowed_error)) return winograd_workspace(threads, g, tile);
   return static_cast<size_t>(packed_floats(g) + threads * gather_plan(g).floats()) * sizeof(float);
 }
 
-size_t dense_forward_workspace(int threads, const ConvolutionShape& s) { return gather_workspace(threads, forward_gather(s)); }
+size_t dense_forward_workspace(int threads, const ConvolutionShape& s) { return gather_workspace(threads, forward_gather(s), s.allowed_error); }
 
 size_t dense_backward_data_workspace(int threads, const ConvolutionShape& s) {
   size_t bytes = 0;
   for (int64_t i = 0; i < std::min(s.stride_height, s.x.height); ++i) {
     for (int64_t j = 0; j < std::min(s.stride_width, s.x.width); ++j) {
-      bytes = std::max(bytes, gather_workspace(threads, backward_gather(s, i, j)));
+      bytes = std::max(bytes, gather_workspace(threads, backward_gather(s, i, j), s.allowed_error));
     }
   }
   return bytes;
@@ -127,7 +99,7 @@ void dense_forward(int threads, const ConvolutionShape& s, const float* x, const
   const Gather gather = forward_gather(s);
   for (int64_t group = 0; group < s.groups; ++group) {
     const int64_t output = group * s.group_outputs();
-    gather_product(threads, gather, x + group * s.group_channels(), weights + output * s.patch(),
+    gather_product(threads, gather, s.allowed_error, x + group * s.group_channels(), weights + output * s.patch(),
                    bias == nullptr ? nullptr : bias + output, y + output, workspace);
   }
 }
@@ -138,7 +110,8 @@ void dense_backward_data(int threads, const ConvolutionShape& s, const float* dy
       const Gather gather = backward_gather(s, i, j);
       for (int64_t group = 0; group < s.groups; ++group) {
         const int64_t output = group * s.group_outputs();
-        gather_product(threads, gather, dy + output, weights + output * s.patch(), nullptr, dx + group * s.group_channels(), workspace);
+        gather_product(threads, gather, s.allowed_error, dy + output, weights + output * s.patch(), nullptr, dx + group * s.group_channels(),
+                       workspace);
       }
     }
   }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gatun/batch_norm.h"
 
+#include <string>
+
 #include "abi.h"
 #include "check.h"
 #include "kernels/batch_norm/batch_norm.h"
@@ -48,6 +50,15 @@ T* out(void* p) {
   return static_cast<T*>(p);
 }
 
+// The operands of a residual block's end, which the CPU alone takes.
+RowShape check_residual(const char* name, const gatun_layout& layout, const gatun_layout& x, bool written) {
+  if (!present(layout)) return {0, 0, 0};
+#if defined(GATUN_CUDA)
+  throw Error(GATUN_UNSUPPORTED, std::string(name) + " is for the CPU only: " + describe(layout));
+#endif
+  return check_rows(name, layout, x, written);
+}
+
 RowShape check_statistics(const gatun_batch_norm_statistics_desc& desc) {
   const RowShape rows = check_x(desc.x);
   check_channels("mean", desc.mean, rows.columns);
@@ -65,6 +76,10 @@ RowShape check_sums(const gatun_batch_norm_backward_sums_desc& desc) {
   check_rows("dy", desc.dy, desc.x, false);
   check_channels("dgamma", desc.dgamma, rows.columns);
   check_channels("dbeta", desc.dbeta, rows.columns);
+  if (present(desc.y) != present(desc.dresidual)) invalid("y and dresidual must be there together or not at all");
+  if (present(desc.y) && desc.relu == 0) invalid("y and dresidual are for relu 1, relu is 0");
+  check_residual("y", desc.y, desc.x, false);
+  check_residual("dresidual", desc.dresidual, desc.x, true);
   return rows;
 }
 
@@ -103,7 +118,7 @@ gatun_status gatun_batch_norm_statistics(gatun_stream* stream, const gatun_batch
 
 gatun_status gatun_batch_norm_forward(gatun_stream* stream, const gatun_batch_norm_desc* desc, const void* x, const void* mean,
                                       const void* centered, const void* gamma, const void* beta, const void* momentum, void* running_mean,
-                                      void* running_variance, void* rstd, void* y, gatun_error* error) {
+                                      void* running_variance, void* rstd, void* y, const void* residual, gatun_error* error) {
   using namespace gatun;
   return border("batch_norm_forward", error, [&] {
     check_call(stream, desc);
@@ -123,6 +138,7 @@ gatun_status gatun_batch_norm_forward(gatun_stream* stream, const gatun_batch_no
     check_channels("running_variance", desc->running_variance, rows.columns, true);
     check_channels("rstd", desc->rstd, rows.columns);
     const RowShape y_rows = check_rows("y", desc->y, desc->x, true);
+    const RowShape residual_rows = check_residual("residual", desc->residual, desc->x, false);
     check_pointer("x", desc->x, x);
     check_pointer("mean", desc->mean, mean);
     check_pointer("centered", desc->centered, centered);
@@ -133,11 +149,13 @@ gatun_status gatun_batch_norm_forward(gatun_stream* stream, const gatun_batch_no
     check_pointer("running_variance", desc->running_variance, running_variance);
     check_pointer("rstd", desc->rstd, rstd);
     check_pointer("y", desc->y, y);
+    check_pointer("residual", desc->residual, residual);
     batch_norm_update(*stream, in(mean), in(centered), rows.columns, desc->count, desc->epsilon, in(momentum), out(running_mean),
                       out(running_variance), out(rstd));
     with_storage(desc->x.dtype, [&](auto storage) {
       using T = typename decltype(storage)::Type;
-      batch_norm_apply<T>(*stream, {in<T>(x), rows}, {in(mean), in(rstd), in(gamma), in(beta), desc->relu == 1}, {out<T>(y), y_rows});
+      batch_norm_apply<T>(*stream, {in<T>(x), rows}, {in(mean), in(rstd), in(gamma), in(beta), desc->relu == 1}, {in<T>(residual), residual_rows},
+                          {out<T>(y), y_rows});
     });
   });
 }
@@ -181,7 +199,8 @@ gatun_status gatun_batch_norm_backward_sums_workspace(const gatun_batch_norm_bac
 
 gatun_status gatun_batch_norm_backward_sums(gatun_stream* stream, const gatun_batch_norm_backward_sums_desc* desc, const void* x,
                                             const void* mean, const void* rstd, const void* gamma, const void* beta, const void* dy,
-                                            void* dgamma, void* dbeta, void* workspace, size_t workspace_bytes, gatun_error* error) {
+                                            void* dgamma, void* dbeta, const void* y, void* dresidual, void* workspace, size_t workspace_bytes,
+                                            gatun_error* error) {
   using namespace gatun;
   return border("batch_norm_backward_sums", error, [&] {
     check_call(stream, desc);
@@ -194,12 +213,17 @@ gatun_status gatun_batch_norm_backward_sums(gatun_stream* stream, const gatun_ba
     check_pointer("dy", desc->dy, dy);
     check_pointer("dgamma", desc->dgamma, dgamma);
     check_pointer("dbeta", desc->dbeta, dbeta);
+    check_pointer("y", desc->y, y);
+    check_pointer("dresidual", desc->dresidual, dresidual);
     check_workspace(workspace, workspace_bytes, batch_norm_workspace(rows.rows, rows.columns));
     const RowShape dy_rows = collapse_rows("dy", desc->dy);
+    const RowShape y_rows = check_residual("y", desc->y, desc->x, false);
+    const RowShape dresidual_rows = check_residual("dresidual", desc->dresidual, desc->x, true);
     with_storage(desc->x.dtype, [&](auto storage) {
       using T = typename decltype(storage)::Type;
       batch_norm_backward_sums<T>(*stream, {in<T>(x), rows}, {in(mean), in(rstd), in(gamma), in(beta), desc->relu == 1},
-                                  {in<T>(dy), dy_rows}, out(dgamma), out(dbeta), out(workspace));
+                                  {in<T>(y), y_rows}, {in<T>(dy), dy_rows}, {out<T>(dresidual), dresidual_rows}, out(dgamma), out(dbeta),
+                                  out(workspace));
     });
   });
 }
@@ -257,7 +281,8 @@ GATUN_ABI_STRUCT(gatun_batch_norm_desc, GATUN_ABI_FIELD(gatun_batch_norm_desc, s
                  GATUN_ABI_FIELD(gatun_batch_norm_desc, centered), GATUN_ABI_FIELD(gatun_batch_norm_desc, gamma),
                  GATUN_ABI_FIELD(gatun_batch_norm_desc, beta), GATUN_ABI_FIELD(gatun_batch_norm_desc, momentum),
                  GATUN_ABI_FIELD(gatun_batch_norm_desc, running_mean), GATUN_ABI_FIELD(gatun_batch_norm_desc, running_variance),
-                 GATUN_ABI_FIELD(gatun_batch_norm_desc, rstd), GATUN_ABI_FIELD(gatun_batch_norm_desc, y));
+                 GATUN_ABI_FIELD(gatun_batch_norm_desc, rstd), GATUN_ABI_FIELD(gatun_batch_norm_desc, y),
+                 GATUN_ABI_FIELD(gatun_batch_norm_desc, residual));
 GATUN_ABI_STRUCT(gatun_batch_norm_inference_desc, GATUN_ABI_FIELD(gatun_batch_norm_inference_desc, struct_size),
                  GATUN_ABI_FIELD(gatun_batch_norm_inference_desc, relu), GATUN_ABI_FIELD(gatun_batch_norm_inference_desc, epsilon),
                  GATUN_ABI_FIELD(gatun_batch_norm_inference_desc, x), GATUN_ABI_FIELD(gatun_batch_norm_inference_desc, mean),
@@ -268,7 +293,8 @@ GATUN_ABI_STRUCT(gatun_batch_norm_backward_sums_desc, GATUN_ABI_FIELD(gatun_batc
                  GATUN_ABI_FIELD(gatun_batch_norm_backward_sums_desc, mean), GATUN_ABI_FIELD(gatun_batch_norm_backward_sums_desc, rstd),
                  GATUN_ABI_FIELD(gatun_batch_norm_backward_sums_desc, gamma), GATUN_ABI_FIELD(gatun_batch_norm_backward_sums_desc, beta),
                  GATUN_ABI_FIELD(gatun_batch_norm_backward_sums_desc, dy), GATUN_ABI_FIELD(gatun_batch_norm_backward_sums_desc, dgamma),
-                 GATUN_ABI_FIELD(gatun_batch_norm_backward_sums_desc, dbeta));
+                 GATUN_ABI_FIELD(gatun_batch_norm_backward_sums_desc, dbeta), GATUN_ABI_FIELD(gatun_batch_norm_backward_sums_desc, y),
+                 GATUN_ABI_FIELD(gatun_batch_norm_backward_sums_desc, dresidual));
 GATUN_ABI_STRUCT(gatun_batch_norm_backward_desc, GATUN_ABI_FIELD(gatun_batch_norm_backward_desc, struct_size),
                  GATUN_ABI_FIELD(gatun_batch_norm_backward_desc, relu), GATUN_ABI_FIELD(gatun_batch_norm_backward_desc, count),
                  GATUN_ABI_FIELD(gatun_batch_norm_backward_desc, x), GATUN_ABI_FIELD(gatun_batch_norm_backward_desc, mean),

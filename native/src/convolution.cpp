@@ -23,6 +23,7 @@ static void check_geometry(const gatun_convolution_desc& desc) {
   at_least("padding_right", desc.padding_right, 0);
   at_least("dilation_height", desc.dilation_height, 1);
   at_least("dilation_width", desc.dilation_width, 1);
+  if (!(desc.allowed_error >= 0)) invalid("allowed_error is %g, it must be at least 0", desc.allowed_error);
 }
 
 static void check_contiguous(const char* name, const gatun_layout& layout) {
@@ -108,7 +109,7 @@ static ConvolutionShape check_convolution(const gatun_convolution_desc& desc, We
   }
   const ConvolutionShape shape{desc.x.shape[0],       channels,         outputs,           desc.groups,         grid(desc.x),         grid(desc.y),
                                desc.weights.shape[1], desc.weights.shape[2], desc.stride_height, desc.stride_width, desc.padding_top, desc.padding_left,
-                               desc.dilation_height,  desc.dilation_width};
+                               desc.dilation_height,  desc.dilation_width,    desc.allowed_error};
   check_extents(shape, desc);
   return shape;
 }
@@ -232,4 +233,4 @@ GATUN_ABI_STRUCT(gatun_convolution_desc, GATUN_ABI_FIELD(gatun_convolution_desc,
                  GATUN_ABI_FIELD(gatun_convolution_desc, stride_width), GATUN_ABI_FIELD(gatun_convolution_desc, padding_top),
                  GATUN_ABI_FIELD(gatun_convolution_desc, padding_bottom), GATUN_ABI_FIELD(gatun_convolution_desc, padding_left),
                  GATUN_ABI_FIELD(gatun_convolution_desc, padding_right), GATUN_ABI_FIELD(gatun_convolution_desc, dilation_height),
-                 GATUN_ABI_FIELD(gatun_convolution_desc, dilation_width));
+                 GATUN_ABI_FIELD(gatun_convolution_desc, dilation_width), GATUN_ABI_FIELD(gatun_convolution_desc, allowed_error));

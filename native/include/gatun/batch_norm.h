@@ -11,6 +11,10 @@
  *
  * x, y, dy, dx are (..., C) with rows equally spaced, stored alike: f32, on CUDA also bf16 or f16. The other operands are f32, (C)
  * contiguous. With `relu` 1, y = max(0, ·) and the backward calls mask dy where that was 0 (recomputed from x in f32, to the bit).
+ *
+ * The end of a residual block, y = max(0, norm(x) + residual), is one pass on the CPU: give `residual` to batch_norm_forward; give y to
+ * batch_norm_backward_sums, which then writes dresidual = dy where y > 0; and call batch_norm_backward with relu 0 and dresidual as dy.
+ * CUDA answers GATUN_UNSUPPORTED to these operands.
  */
 #ifndef GATUN_BATCH_NORM_H
 #define GATUN_BATCH_NORM_H
@@ -44,6 +48,7 @@ typedef struct gatun_batch_norm_desc {
   gatun_layout running_variance;  /**< (C), updated in place with the UNBIASED batch variance, or absent */
   gatun_layout rstd;              /**< (C), written: 1 / sqrt(biased variance + epsilon); for the backward pass */
   gatun_layout y;                 /**< shape of x, written */
+  gatun_layout residual;          /**< shape of x, added before the rectifier, or absent; may be y itself */
 } gatun_batch_norm_desc;
 
 typedef struct gatun_batch_norm_inference_desc {
@@ -69,6 +74,8 @@ typedef struct gatun_batch_norm_backward_sums_desc {
   gatun_layout dy;      /**< shape of x */
   gatun_layout dgamma;  /**< (C), written: Σ dy·(x − mean)·rstd; needed by batch_norm_backward even without gamma */
   gatun_layout dbeta;   /**< (C), written: Σ dy */
+  gatun_layout y;       /**< shape of x: of a forward pass with relu and residual; or absent: the mask is computed from x */
+  gatun_layout dresidual; /**< shape of x, written: dy where y > 0; there with y only; may be dy itself */
 } gatun_batch_norm_backward_sums_desc;
 
 typedef struct gatun_batch_norm_backward_desc {
@@ -95,10 +102,11 @@ GATUN_API gatun_status gatun_batch_norm_statistics(gatun_stream* stream, const g
                                                    void* mean, void* centered, void* workspace, size_t workspace_bytes,
                                                    gatun_error* error);
 
-/** Training: y = (x − mean)·rstd·gamma + beta; updates the running statistics. */
+/** Training: y = (x − mean)·rstd·gamma + beta (+ residual); updates the running statistics. */
 GATUN_API gatun_status gatun_batch_norm_forward(gatun_stream* stream, const gatun_batch_norm_desc* desc, const void* x, const void* mean,
                                                 const void* centered, const void* gamma, const void* beta, const void* momentum,
-                                                void* running_mean, void* running_variance, void* rstd, void* y, gatun_error* error);
+                                                void* running_mean, void* running_variance, void* rstd, void* y, const void* residual,
+                                                gatun_error* error);
 
 /** y = (x − mean) / sqrt(variance + epsilon)·gamma + beta with the running statistics. */
 GATUN_API gatun_status gatun_batch_norm_inference(gatun_stream* stream, const gatun_batch_norm_inference_desc* desc, const void* x,
@@ -112,8 +120,8 @@ GATUN_API gatun_status gatun_batch_norm_backward_sums_workspace(const gatun_batc
 /** The sums over rows that the gradient needs; they are the gradients of gamma and beta too. */
 GATUN_API gatun_status gatun_batch_norm_backward_sums(gatun_stream* stream, const gatun_batch_norm_backward_sums_desc* desc, const void* x,
                                                       const void* mean, const void* rstd, const void* gamma, const void* beta,
-                                                      const void* dy, void* dgamma, void* dbeta, void* workspace, size_t workspace_bytes,
-                                                      gatun_error* error);
+                                                      const void* dy, void* dgamma, void* dbeta, const void* y, void* dresidual,
+                                                      void* workspace, size_t workspace_bytes, gatun_error* error);
 
 /** dx = gamma·rstd·(dy − (dbeta + x̂·dgamma) / count), x̂ = (x − mean)·rstd. */
 GATUN_API gatun_status gatun_batch_norm_backward(gatun_stream* stream, const gatun_batch_norm_backward_desc* desc, const void* x,

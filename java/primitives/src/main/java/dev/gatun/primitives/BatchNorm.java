@@ -22,7 +22,7 @@ public final class BatchNorm {
     private static final long STATISTICS_MEAN;
     private static final long STATISTICS_CENTERED;
 
-    private static final Downcall FORWARD_CALL = Downcall.operation("gatun_batch_norm_forward", 10);
+    private static final Downcall FORWARD_CALL = Downcall.operation("gatun_batch_norm_forward", 11);
     private static final Struct FORWARD_DESC = Struct.descriptor("gatun_batch_norm_desc");
     private static final long FORWARD_RELU = FORWARD_DESC.i32("relu");
     private static final long FORWARD_COUNT = FORWARD_DESC.i64("count");
@@ -37,6 +37,7 @@ public final class BatchNorm {
     private static final long FORWARD_RUNNING_VARIANCE = FORWARD_DESC.layout("running_variance");
     private static final long FORWARD_RSTD = FORWARD_DESC.layout("rstd");
     private static final long FORWARD_Y = FORWARD_DESC.layout("y");
+    private static final long FORWARD_RESIDUAL = FORWARD_DESC.layout("residual");
 
     private static final Downcall INFERENCE_CALL = Downcall.operation("gatun_batch_norm_inference", 6);
     private static final Struct INFERENCE_DESC = Struct.descriptor("gatun_batch_norm_inference_desc");
@@ -49,7 +50,7 @@ public final class BatchNorm {
     private static final long INFERENCE_BETA = INFERENCE_DESC.layout("beta");
     private static final long INFERENCE_Y = INFERENCE_DESC.layout("y");
 
-    private static final Downcall SUMS_CALL = Downcall.withWorkspace("gatun_batch_norm_backward_sums", 8);
+    private static final Downcall SUMS_CALL = Downcall.withWorkspace("gatun_batch_norm_backward_sums", 10);
     private static final Downcall SUMS_WORKSPACE = Downcall.workspaceQuery("gatun_batch_norm_backward_sums_workspace");
     private static final Struct SUMS_DESC = Struct.descriptor("gatun_batch_norm_backward_sums_desc");
     private static final long SUMS_RELU = SUMS_DESC.i32("relu");
@@ -61,6 +62,8 @@ public final class BatchNorm {
     private static final long SUMS_DY = SUMS_DESC.layout("dy");
     private static final long SUMS_DGAMMA = SUMS_DESC.layout("dgamma");
     private static final long SUMS_DBETA = SUMS_DESC.layout("dbeta");
+    private static final long SUMS_Y = SUMS_DESC.layout("y");
+    private static final long SUMS_DRESIDUAL = SUMS_DESC.layout("dresidual");
 
     private static final Downcall BACKWARD_CALL = Downcall.operation("gatun_batch_norm_backward", 9);
     private static final Struct BACKWARD_DESC = Struct.descriptor("gatun_batch_norm_backward_desc");
@@ -140,6 +143,45 @@ public final class BatchNorm {
             Operand runningVariance,
             Operand rstd,
             Operand y) {
+        forward(
+                stream,
+                relu,
+                count,
+                epsilon,
+                x,
+                mean,
+                centered,
+                gamma,
+                beta,
+                momentum,
+                runningMean,
+                runningVariance,
+                rstd,
+                y,
+                Operand.NONE);
+    }
+
+    /**
+     * As the shorter form, with a residual that is added before the rectifier: y = max(0, norm(x) + residual). On the CPU only.
+     *
+     * @param residual shape of x, or {@link Operand#NONE}; may be y itself
+     */
+    public static void forward(
+            GatunStream stream,
+            boolean relu,
+            long count,
+            double epsilon,
+            Operand x,
+            Operand mean,
+            Operand centered,
+            Operand gamma,
+            Operand beta,
+            Operand momentum,
+            Operand runningMean,
+            Operand runningVariance,
+            Operand rstd,
+            Operand y,
+            Operand residual) {
         try (Call call = Call.of(stream, FORWARD_CALL, FORWARD_DESC)) {
             call.set(FORWARD_RELU, relu ? 1 : 0);
             call.set(FORWARD_COUNT, count);
@@ -154,6 +196,7 @@ public final class BatchNorm {
             call.output(FORWARD_RUNNING_VARIANCE, "running_variance", runningVariance);
             call.output(FORWARD_RSTD, "rstd", rstd);
             call.output(FORWARD_Y, "y", y);
+            call.input(FORWARD_RESIDUAL, "residual", residual);
             call.run();
         }
     }
@@ -237,6 +280,31 @@ public final class BatchNorm {
             Operand dgamma,
             Operand dbeta,
             MemorySegment workspace) {
+        backwardSums(
+                stream, relu, x, mean, rstd, gamma, beta, dy, dgamma, dbeta, Operand.NONE, Operand.NONE, workspace);
+    }
+
+    /**
+     * As the shorter form, after a forward pass with a residual and a rectifier. {@link #backward} then takes dresidual as dy, without a
+     * rectifier. On the CPU only.
+     *
+     * @param y result of {@link #forward}, or {@link Operand#NONE}
+     * @param dresidual shape of x, written: dy where y was positive, the gradient of the residual; may be dy itself; there with y only
+     */
+    public static void backwardSums(
+            GatunStream stream,
+            boolean relu,
+            Operand x,
+            Operand mean,
+            Operand rstd,
+            Operand gamma,
+            Operand beta,
+            Operand dy,
+            Operand dgamma,
+            Operand dbeta,
+            Operand y,
+            Operand dresidual,
+            MemorySegment workspace) {
         try (Call call = Call.of(stream, SUMS_CALL, SUMS_DESC)) {
             call.set(SUMS_RELU, relu ? 1 : 0);
             call.input(SUMS_X, "x", x);
@@ -247,6 +315,8 @@ public final class BatchNorm {
             call.input(SUMS_DY, "dy", dy);
             call.output(SUMS_DGAMMA, "dgamma", dgamma);
             call.output(SUMS_DBETA, "dbeta", dbeta);
+            call.input(SUMS_Y, "y", y);
+            call.output(SUMS_DRESIDUAL, "dresidual", dresidual);
             call.runWithWorkspace(workspace);
         }
     }

@@ -2,12 +2,14 @@
 package dev.gatun.tensor.function;
 
 import dev.gatun.primitives.DType;
+import dev.gatun.primitives.DeviceKind;
 import dev.gatun.primitives.Operand;
 import dev.gatun.tensor.Function;
 import dev.gatun.tensor.FunctionContext;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
+import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -47,10 +49,43 @@ public final class BatchNorm implements Function {
             float momentum,
             double epsilon,
             boolean relu) {
+        checkRows(x);
+        return Function.apply(new BatchNorm(momentum, epsilon, relu, runningMean, runningVariance), x, gamma, beta);
+    }
+
+    /**
+     * As {@link #apply}, with a residual and a ReLU behind it, y = max(0, norm(x) + residual): the end of a residual block. On the CPU
+     * the sum takes no pass over memory of its own; elsewhere it does.
+     *
+     * @param residual shape and dtype of x
+     */
+    public static Tensor applyResidual(
+            Tensor x,
+            Tensor residual,
+            Tensor gamma,
+            Tensor beta,
+            Tensor runningMean,
+            Tensor runningVariance,
+            float momentum,
+            double epsilon) {
+        if (!Arrays.equals(x.shape(), residual.shape()) || x.dtype() != residual.dtype()) {
+            throw new TensorException("batch norm: x is " + x.describe() + ", the residual is " + residual.describe());
+        }
+        if (x.scope().device().kind() != DeviceKind.CPU) {
+            Tensor y = apply(x, gamma, beta, runningMean, runningVariance, momentum, epsilon, false);
+            Tensor sum = StochasticDepth.joinMasked(residual, y, null, null, true);
+            Scope.discard(y, x, residual, sum);
+            return sum;
+        }
+        checkRows(x);
+        BatchNorm function = new BatchNorm(momentum, epsilon, true, runningMean, runningVariance);
+        return Function.apply(function, x, gamma, beta, residual);
+    }
+
+    private static void checkRows(Tensor x) {
         if (x.rank() < 2 || x.elements() / Math.max(1, x.size(-1)) < 2) {
             throw new TensorException("batch norm: needs at least two rows in training, given " + x.describe());
         }
-        return Function.apply(new BatchNorm(momentum, epsilon, relu, runningMean, runningVariance), x, gamma, beta);
     }
 
     /** Inference: normalises by given statistics. Differentiable in x, gamma and beta. */
@@ -117,11 +152,16 @@ public final class BatchNorm implements Function {
                     runningMean.operand(),
                     runningVariance.operand(),
                     rstd.operand(),
-                    y.operand());
+                    y.operand(),
+                    in.length > 3 ? c.rows(in[3]).operand() : Operand.NONE);
         }
         runningMean.written();
         runningVariance.written();
-        c.save(x, in[1], in[2], mean, rstd);
+        if (in.length > 3) {
+            c.save(x, in[1], in[2], mean, rstd, y);
+        } else {
+            c.save(x, in[1], in[2], mean, rstd);
+        }
         return y;
     }
 
@@ -132,12 +172,15 @@ public final class BatchNorm implements Function {
         Operand beta = c.saved(2).operand();
         Operand mean = c.saved(3).operand();
         Operand rstd = c.saved(4).operand();
-        Operand dy = c.dense(g[0]).operand();
+        Tensor dy = c.dense(g[0]);
+        // y is positive where what went into the ReLU was
+        Tensor dresidual = c.inputs() > 3 ? c.reuse(g[0]) : null;
+        Operand y = dresidual == null ? Operand.NONE : c.saved(5).operand();
         Tensor dgamma = c.empty(c.inputShape(1));
         Tensor dbeta = c.empty(c.inputShape(2));
         try (Scope work = c.scope().open()) {
             long bytes = dev.gatun.primitives.BatchNorm.backwardSumsWorkspace(
-                    c.stream(), relu, x, mean, rstd, gamma, beta, dy, dgamma.operand(), dbeta.operand());
+                    c.stream(), relu, x, mean, rstd, gamma, beta, dy.operand(), dgamma.operand(), dbeta.operand());
             dev.gatun.primitives.BatchNorm.backwardSums(
                     c.stream(),
                     relu,
@@ -146,9 +189,11 @@ public final class BatchNorm implements Function {
                     rstd,
                     gamma,
                     beta,
-                    dy,
+                    dy.operand(),
                     dgamma.operand(),
                     dbeta.operand(),
+                    y,
+                    dresidual == null ? Operand.NONE : dresidual.operand(),
                     work.workspace(bytes));
         }
         Tensor dx = null;
@@ -156,19 +201,19 @@ public final class BatchNorm implements Function {
             dx = c.empty(c.inputType(0), c.inputShape(0));
             dev.gatun.primitives.BatchNorm.backward(
                     c.stream(),
-                    relu,
+                    relu && dresidual == null,
                     c.saved(0).elements() / dgamma.elements(),
                     x,
                     mean,
                     rstd,
                     gamma,
                     beta,
-                    dy,
+                    (dresidual == null ? dy : dresidual).operand(),
                     dgamma.operand(),
                     dbeta.operand(),
                     dx.operand());
         }
-        return new Tensor[] {dx, dgamma, dbeta};
+        return dresidual == null ? new Tensor[] {dx, dgamma, dbeta} : new Tensor[] {dx, dgamma, dbeta, dresidual};
     }
 
     @Override

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor.layer;
 
+import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.TensorException;
+import dev.gatun.tensor.function.StochasticDepth;
 
 /**
  * Batch normalisation over all dimensions but the last. Parameters {@code weight}, {@code bias}; state {@code running_mean},
@@ -48,5 +51,24 @@ public final class BatchNorm implements Layer {
         return pass.training()
                 ? dev.gatun.tensor.function.BatchNorm.apply(x, gamma, beta, mean, variance, MOMENTUM, EPSILON, relu)
                 : dev.gatun.tensor.function.BatchNorm.inference(x, gamma, beta, mean, variance, EPSILON, relu);
+    }
+
+    /**
+     * max(0, this layer of x, without a ReLU of its own, + residual): the end of a residual block.
+     *
+     * @param residual shape of x
+     */
+    public Tensor forwardResidual(Pass pass, Tensor x, Tensor residual) {
+        if (relu) {
+            throw new TensorException("batch norm: this one has its ReLU before the sum");
+        }
+        if (!pass.training()) {
+            Tensor y = forward(pass, x);
+            Tensor sum = StochasticDepth.joinMasked(residual, y, null, null, true);
+            Scope.discard(y, x, residual, sum);
+            return sum;
+        }
+        return dev.gatun.tensor.function.BatchNorm.applyResidual(
+                x, residual, pass.use(weight), pass.use(bias), runningMean.value(), runningVariance.value(), MOMENTUM, EPSILON);
     }
 }

@@ -49,6 +49,11 @@ public final class DropPath {
         this.relu = relu;
     }
 
+    /** Whether a pass may drop a branch. */
+    public boolean drops(Pass pass) {
+        return pass.training() && rate > 0;
+    }
+
     /** x + drop(branch(x)): a block whose shortcut is its input. */
     public Tensor residual(Pass pass, Tensor x, Layer branch) {
         return residual(pass, x, x, branch, null);
@@ -65,7 +70,7 @@ public final class DropPath {
      */
     public Tensor residual(Pass pass, Tensor shortcut, Tensor x, Layer branch, @Nullable Parameter gamma) {
         Tensor scale = gamma == null ? null : pass.use(gamma);
-        if (!pass.training() || rate == 0) {
+        if (!drops(pass)) {
             return masked(shortcut, x, branch.forward(pass, x), null, scale);
         }
         if (form == Form.MASK) {

@@ -184,6 +184,21 @@ class FunctionsTest {
             assertEquals(.9 + .1 * sum / 10, mean.toArray()[c], 1e-6);
             assertEquals(.9 * 2 + .1 * squares / 9, variance.toArray()[c], 1e-6);
         }
+        Tensor residual = irregular(-2, 2, 10, 3);
+        GradientCheck.check(
+                in -> BatchNorm.applyResidual(in[0].reshape(10, 3), in[3], in[1], in[2], scope.zeros(3), scope.zeros(3), .1f, 1e-5),
+                x,
+                gamma,
+                beta,
+                residual);
+        assertArrayEquals(
+                Activation.relu(BatchNorm.apply(x.reshape(10, 3), gamma, beta, mean, variance, .1f, 1e-5, false).add(residual))
+                        .toArray(),
+                BatchNorm.applyResidual(x.reshape(10, 3), residual, gamma, beta, mean, variance, .1f, 1e-5).toArray(),
+                1e-6f);
+        assertThrows(
+                TensorException.class,
+                () -> BatchNorm.applyResidual(x.reshape(10, 3), scope.zeros(10, 1), gamma, beta, mean, variance, .1f, 1e-5));
         Tensor m = irregular(-1, 1, 3);
         Tensor s = irregular(.5f, 2, 3);
         GradientCheck.check(in -> BatchNorm.inference(in[0], in[1], in[2], m, s, 1e-5, false), x, gamma, beta);

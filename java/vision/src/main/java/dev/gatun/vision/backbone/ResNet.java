@@ -80,7 +80,9 @@ final class ResNet implements Encoder {
      * all rows.
      */
     private final class Block {
+        /** Up to the last batch norm, which joins the shortcut where nothing is dropped. */
         private final Sequential branch;
+        private final BatchNorm last;
         /** Nothing where the shape stays. */
         private final Sequential shortcut;
         private final DropPath drop;
@@ -99,6 +101,7 @@ final class ResNet implements Encoder {
                 add(layers, parameters, width, width, 3, stride, false, zero);
                 add(layers, parameters, width, out, 1, 1, true, zero);
             }
+            last = (BatchNorm) layers.removeLast();
             branch = new Sequential(layers);
             shortcut = stride == 1 && in == out ? new Sequential()
                     : new Sequential(convolution(parameters.sub("downsample.0"), in, out, 1, stride), new BatchNorm(parameters.sub("downsample.1"), out));
@@ -115,7 +118,14 @@ final class ResNet implements Encoder {
 
         Tensor forward(Pass pass, Tensor x) {
             Tensor identity = shortcut.forward(pass, x);
-            Tensor y = drop.residual(pass, identity, x, branch, null);
+            Tensor y;
+            if (drop.drops(pass)) {
+                y = drop.residual(pass, identity, x, new Sequential(branch, last), null);
+            } else {
+                Tensor inner = branch.forward(pass, x);
+                y = last.forwardResidual(pass, inner, identity);
+                Scope.discard(inner, x, identity, y);
+            }
             Scope.discard(identity, x, y);
             return y;
         }

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/convolution/winograd.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/common/isa.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/convolution/winograd.cpp"
+#include "hwy/foreach_target.h"
+#include "kernels/common/gemm-inl.h"
+#include "kernels/convolution/panels-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace gatun {
+namespace HWY_NAMESPACE {
+
+// A tile of kTile x kTile outputs reads kTile + 2 pixels along each axis, which become as many frequencies. Interpolation is at 0, ±1 and
+// infinity, and at ±2 for the large tile.
+template <int kTile>
+constexpr int kSpan = kTile + 2;
+
+constexpr int64_t kMostTiles = 48;  // of a block
+
+// One axis of the transform of pixels.
+template <int kTile>
+HWY_INLINE void pixels_line(const VF (&x)[kSpan<kTile>], VF (&to)[kSpan<kTile>]) {
+  const F32 d;
+  if constexpr (kTile == 2) {
+    to[0] = hn::Sub(x[0], x[2]);
+    to[1] = hn::Add(x[1], x[2]);
+    to[2] = hn::Sub(x[2], x[1]);
+    to[3] = hn::Sub(x[1], x[3]);
+  } else {
+    const VF two = hn::Set(d, 2.0f), four = hn::Set(d, 4.0f), five = hn::Set(d, 5.0f);
+    const VF even = hn::NegMulAdd(four, x[2], x[4]), odd = hn::NegMulAdd(four, x[1], x[3]);
+    const VF near = hn::Sub(x[4], x[2]), far = hn::Mul(two, hn::Sub(x[3], x[1]));
+    to[0] = hn::NegMulAdd(five, x[2], hn::MulAdd(four, x[0], x[4]));
+    to[1] = hn::Add(even, odd);
+    to[2] = hn::Sub(even, odd);
+    to[3] = hn::Add(near, far);
+    to[4] = hn::Sub(near, far);
+    to[5] = hn::NegMulAdd(five, x[3], hn::MulAdd(four, x[1], x[5]));
+  }
+}
+
+// One axis of the transform of a kernel.
+template <int kTile>
+HWY_INLINE void kernel_line(const VF (&w)[3], VF (&to)[kSpan<kTile>]) {
+  const F32 d;
+  const VF ends = hn::Add(w[0], w[2]);
+  if constexpr (kTile == 2) {
+    const VF half = hn::Set(d, 0.5f);
+    to[1] = hn::Mul(half, hn::Add(ends, w[1]));
+    to[2] = hn::Mul(half, hn::Sub(ends, w[1]));
+  } else {
+    const VF sixth = hn::Set(d, -1.0f / 6), small = hn::Set(d, 1.0f / 24);
+    const VF wide = hn::MulAdd(hn::Set(d, 4.0f), w[2], w[0]), middle = hn::Add(w[1], w[1]);
+    to[1] = hn::Mul(sixth, hn::Add(ends, w[1]));
+    to[2] = hn::Mul(sixth, hn::Sub(ends, w[1]));
+    to[3] = hn::Mul(small, hn::Add(wide, middle));
+    to[4] = hn::Mul(small, hn::Sub(wide, middle));
+  }
+  to[0] = kTile == 2 ? w[0] : hn::Mul(hn::Set(d, 0.25f), w[0]);
+  to[kSpan<kTile> - 1] = w[2];
+}
+
+// One axis of the transform back.
+template <int kTile>
+HWY_INLINE void outputs_line(const VF (&m)[kSpan<kTile>], VF (&to)[kTile]) {
+  const F32 d;
+  const VF sum = hn::Add(m[1], m[2]), difference = hn::Sub(m[1], m[2]);
+  if constexpr (kTile == 2) {
+    to[0] = hn::Add(m[0], sum);
+    to[1] = hn::Sub(difference, m[3]);
+  } else {
+    const VF far_sum = hn::Add(m[3], m[4]), far_difference = hn::Sub(m[3], m[4]);
+    to[0] = hn::Add(m[0], hn::Add(sum, far_sum));
+    to[1] = hn::MulAdd(hn::Set(d, 2.0f), far_difference, difference);
+    to[2] = hn::MulAdd(hn::Set(d, 4.0f), far_sum, sum);
+    to[3] = hn::Add(m[5], hn::MulAdd(hn::Set(d, 8.0f), far_difference, difference));
+  }
+}
+
+// Sizes of a gather in tiles, by its shape alone.
+template <int kTile>
+struct WinogradPlan {
+  int64_t rows, columns, tiles, block;     // tiles of an image along its axes, of all images, of a block
+  int64_t channel_stride, output_stride;   // of a tile's pixels and products at one frequency
+  int64_t kernel_floats, outputs;          // of one frequency's weights; whole vectors
+
+  explicit WinogradPlan(const Gather& g)
+      : rows((g.rows.positions + kTile - 1) / kTile), columns((g.columns.positions + kTile - 1) / kTile), tiles(g.batch * rows * columns),
+        // Weights are read once a block: where they are many, they should serve many tiles.
+        block(std::min<int64_t>(std::max<int64_t>(g.channels, g.outputs) > 128 ? kMostTiles : kMostTiles / 2, std::max<int64_t>(tiles, 1))),
+        // Tiles a large power of two apart would compete for the same few cache lines.
+        channel_stride(round_up(g.channels, 16) + 16), output_stride(round_up(g.outputs, 16) + 16), kernel_floats(round_up(g.channels * padded_outputs(g.outputs), 16)),
+        outputs(padded_outputs(g.outputs)) {}
+
+  int64_t frequencies() const { return kSpan<kTile> * kSpan<kTile>; }
+  int64_t block_floats() const { return frequencies() * block * (channel_stride + output_stride); }
+  int64_t shared_floats(const Gather& g) const { return frequencies() * kernel_floats + round_up(g.depth() * outputs, 16); }
+};
+
+template <int kTile>
+static void transform_weights(int threads, const Gather& g, const WinogradPlan<kTile>& plan, const float* packed, float* kernels) {
+  constexpr int kA = kSpan<kTile>;
+  const F32 d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t vector = 0; vector < plan.outputs / lanes; ++vector) {
+    const PanelPlace place(g.outputs, vector);
+    const int64_t step = place.width * lanes, inside = vector * lanes - place.panel;
+    for (int64_t c = 0; c < g.channels; ++c) {
+      const float* from = packed + place.panel * g.depth() + c * step + inside;
+      VF half[kA][3];
+#pragma GCC unroll 3
+      for (int v = 0; v < 3; ++v) {
+        VF column[3], line[kA];
+#pragma GCC unroll 3
+        for (int u = 0; u < 3; ++u) column[u] = hn::LoadU(d, from + (u * 3 + v) * g.channels * step);
+        kernel_line<kTile>(column, line);
+#pragma GCC unroll 6
+        for (int i = 0; i < kA; ++i) half[i][v] = line[i];
+      }
+      float* to = kernels + place.panel * g.channels + c * step + inside;
+#pragma GCC unroll 6
+      for (int i = 0; i < kA; ++i) {
+        VF line[kA];
+        kernel_line<kTile>(half[i], line);
+#pragma GCC unroll 6
+        for (int j = 0; j < kA; ++j) hn::StoreU(line[j], d, to + (i * kA + j) * plan.kernel_floats);
+      }
+    }
+  }
+}
+
+// Where a tile lies: its image and the first target's row and column.
+struct TilePlace {
+  int64_t image, row, column;
+  template <int kTile>
+  HWY_INLINE TilePlace(const WinogradPlan<kTile>& plan, int64_t tile)
+      : image(tile / (plan.rows * plan.columns)), row(tile / plan.columns % plan.rows * kTile), column(tile % plan.columns * kTile) {}
+};
+
+template <int kTile>
+static void transform_pixels(const Gather& g, const WinogradPlan<kTile>& plan, const TilePlace& place, const float* source, float* to) {
+  constexpr int kA = kSpan<kTile>;
+  const F32 d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int64_t row = place.row + g.rows.offset, column = place.column + g.columns.offset;
+  const int64_t top = std::clamp<int64_t>(-row, 0, kA), bottom = std::clamp<int64_t>(g.source.height - row, top, kA);
+  const int64_t left = std::clamp<int64_t>(-column, 0, kA), right = std::clamp<int64_t>(g.source.width - column, left, kA);
+  const float* first = source + g.source.offset(place.image, row + top, column + left);
+  const int64_t frequency = plan.block * plan.channel_stride;
+  for (int64_t c = 0; c < g.channels; c += lanes) {
+    VF half[kA][kA];
+#pragma GCC unroll 6
+    for (int j = 0; j < kA; ++j) {
+      VF pixels[kA], line[kA];
+#pragma GCC unroll 6
+      for (int i = 0; i < kA; ++i) {
+        const bool inside = i >= top && i < bottom && j >= left && j < right;
+        pixels[i] = inside ? gemm_load(d, first + (i - top) * g.source.row_stride + (j - left) * g.source.pixel_stride + c, g.channels - c, lanes) : hn::Zero(d);
+      }
+      pixels_line<kTile>(pixels, line);
+#pragma GCC unroll 6
+      for (int i = 0; i < kA; ++i) half[i][j] = line[i];
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < kA; ++i) {
+      VF line[kA];
+      pixels_line<kTile>(half[i], line);
+#pragma GCC unroll 6
+      for (int j = 0; j < kA; ++j) hn::StoreU(line[j], d, to + (i * kA + j) * frequency + c);
+    }
+  }
+}
+
+template <int kTile>
+static void transform_outputs(const Gather& g, const WinogradPlan<kTile>& plan, const TilePlace& place, const float* products, const float* bias, float* target) {
+  constexpr int kA = kSpan<kTile>;
+  const F32 d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int64_t rows = std::min<int64_t>(kTile, g.rows.positions - place.row), columns = std::min<int64_t>(kTile, g.columns.positions - place.column);
+  float* first = target + g.target.offset(place.image, g.rows.target + place.row, g.columns.target + place.column);
+  const int64_t frequency = plan.block * plan.output_stride;
+  for (int64_t o = 0; o < g.outputs; o += lanes) {
+    const int64_t live = g.outputs - o;
+    VF half[kTile][kA];
+#pragma GCC unroll 6
+    for (int j = 0; j < kA; ++j) {
+      VF terms[kA], line[kTile];
+#pragma GCC unroll 6
+      for (int i = 0; i < kA; ++i) terms[i] = hn::LoadU(d, products + (i * kA + j) * frequency + o);
+      outputs_line<kTile>(terms, line);
+#pragma GCC unroll 4
+      for (int i = 0; i < kTile; ++i) half[i][j] = line[i];
+    }
+    const VF start = bias == nullptr ? hn::Zero(d) : gemm_load(d, bias + o, live, lanes);
+#pragma GCC unroll 4
+    for (int i = 0; i < kTile; ++i) {
+      VF line[kTile];
+      outputs_line<kTile>(half[i], line);
+#pragma GCC unroll 4
+      for (int j = 0; j < kTile; ++j) {
+        if (i < rows && j < columns) gemm_store(hn::Add(line[j], start), d, first + i * g.target.row_stride + j * g.target.pixel_stride + o, live, lanes);
+      }
+    }
+  }
+}
+
+template <int kTile>
+static void gather_tiles(int threads, const Gather& g, const float* source, const float* weights, const float* bias, float* target, float* workspace) {
+  const WinogradPlan<kTile> plan(g);
+  if (plan.tiles == 0) return;
+  float* kernels = workspace;
+  float* packed = kernels + plan.frequencies() * plan.kernel_floats;
+  float* blocks = workspace + plan.shared_floats(g);
+  pack_weights(threads, g, weights, packed);
+  transform_weights<kTile>(threads, g, plan, packed, kernels);
+  const GemmRuns runs{1, 0, 1, 0, g.channels};
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+  for (int64_t first = 0; first < plan.tiles; first += plan.block) {
+    float* pixels = blocks + omp_get_thread_num() * plan.block_floats();
+    float* products = pixels + plan.frequencies() * plan.block * plan.channel_stride;
+    const int64_t count = std::min(plan.block, plan.tiles - first);
+    int64_t from[kMostTiles], to[kMostTiles];
+    for (int64_t t = 0; t < count; ++t) {
+      from[t] = t * plan.channel_stride;
+      to[t] = t * plan.output_stride;
+      transform_pixels<kTile>(g, plan, TilePlace(plan, first + t), source, pixels + from[t]);
+    }
+    for (int64_t k = 0; k < plan.frequencies(); ++k) {
+      gemm_panels(pixels + k * plan.block * plan.channel_stride, from, runs, kernels + k * plan.kernel_floats, g.channels, 0,
+                  products + k * plan.block * plan.output_stride, to, count, g.outputs, nullptr, false);
+    }
+    for (int64_t t = 0; t < count; ++t) transform_outputs<kTile>(g, plan, TilePlace(plan, first + t), products + to[t], bias, target);
+  }
+}
+
+void winograd_run(int threads, const Gather& g, int tile, const float* source, const float* weights, const float* bias, float* target, float* workspace) {
+  (tile == 2 ? gather_tiles<2> : gather_tiles<4>)(threads, g, source, weights, bias, target, workspace);
+}
+
+template <int kTile>
+static size_t workspace_of(int threads, const Gather& g) {
+  const WinogradPlan<kTile> plan(g);
+  return static_cast<size_t>(plan.shared_floats(g) + threads * plan.block_floats()) * sizeof(float);
+}
+
+size_t winograd_bytes(int threads, const Gather& g, int tile) { return tile == 2 ? workspace_of<2>(threads, g) : workspace_of<4>(threads, g); }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace gatun
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace gatun {
+
+int winograd_tile(const Gather& g, double allowed_error) {
+  const auto plain = [](const GatherAxis& axis) { return axis.count == 3 && axis.step == 1 && axis.offset_step == 1 && axis.target_step == 1; };
+  if (!plain(g.rows) || !plain(g.columns) || g.channels < 16 || g.outputs < 16) return 0;
+  const double factor = allowed_error / std::sqrt(static_cast<double>(g.channels));
+  if (factor < kWinogradSmallError) return 0;
+  // Multiply-adds of vectors of 16, with what the transforms of pixels, products and weights take beside them.
+  const double product = static_cast<double>(g.channels * g.outputs) / 16, sides = static_cast<double>(g.channels + g.outputs);
+  const auto cost = [&](int64_t tile) {
+    const double frequencies = static_cast<double>((tile + 2) * (tile + 2));
+    const double tiles = static_cast<double>(g.batch * ((g.rows.positions + tile - 1) / tile) * ((g.columns.positions + tile - 1) / tile));
+    return frequencies * (tiles * (product * 1.2 + sides * 0.6) + 8 * product);
+  };
+  const double direct = static_cast<double>(g.positions() * 9) * product * 1.1, small = cost(2);
+  const double large = factor < kWinogradLargeError ? 2 * small : cost(4);
+  if (direct <= std::min(small, large)) return 0;
+  return large < small ? 4 : 2;
+}
+
+size_t winograd_workspace(int threads, const Gather& g, int tile) { return GATUN_DISPATCH(winograd_bytes)(threads, g, tile); }
+
+void winograd_gather(int threads, const Gather& g, int tile, const float* source, const float* weights, const float* bias, float* target, float* workspace) {
+  GATUN_DISPATCH(winograd_run)(threads, g, tile, source, weights, bias, target, workspace);
+}
+
+}  // namespace gatun
+#endif
