@@ -43,13 +43,14 @@ public final class Bench implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException, InterruptedException {
-        List<RowKey> keys = keys();
+        boolean calls = rows.isEmpty() && environments.isEmpty() && (operations.isEmpty() || wanted(CallCost.OPERATION));
+        List<RowKey> keys = calls && operations.size() == 1 ? List.of() : keys();
         List<PeerEnvironment> processes = environments();
         Path part = Files.createTempFile("gatun-bench", ".jsonl");
         Progress progress = new Progress(0, keys.size() * processes.size(), System.currentTimeMillis());
         boolean failed = false;
         try {
-            for (PeerEnvironment environment : processes) {
+            for (PeerEnvironment environment : keys.isEmpty() ? List.<PeerEnvironment>of() : processes) {
                 failed |= fork(environment, keys, part, progress) != 0;
                 progress = new Progress(progress.done() + keys.size(), progress.total(), progress.started());
             }
@@ -58,8 +59,10 @@ public final class Bench implements Callable<Integer> {
                 measured.add(JsonMapper.shared().readValue(line, Measured.class));
             }
             failed |= measured.size() < progress.total() || measured.stream().anyMatch(row -> !row.failure().isEmpty());
+            List<CallCost> costs = calls ? CallCost.measure(System.getProperty("gatun.commit", "")) : List.of();
+            costs.forEach(cost -> System.out.println(CallCost.OPERATION + " " + cost.line()));
             if (!quick) {
-                record(measured);
+                record(measured, costs);
             }
         } finally {
             Files.deleteIfExists(part);
@@ -68,10 +71,10 @@ public final class Bench implements Callable<Integer> {
     }
 
     /** Into the machine's file, from which the page and the plot are made again. */
-    private void record(List<Measured> measured) throws IOException {
+    private void record(List<Measured> measured, List<CallCost> calls) throws IOException {
         Machine machine = Machine.here();
         Path file = directory.resolve("benchmarks/results/" + machine.slug() + ".json");
-        Results results = Results.read(file, machine).merged(measured);
+        Results results = Results.read(file, machine).merged(measured).withCalls(calls);
         results.write(file);
         Path docs = directory.resolve("docs");
         Plot.write(results, docs.resolve("benchmarks.png"));
@@ -79,16 +82,21 @@ public final class Bench implements Callable<Integer> {
         System.out.println(file + " and " + docs.resolve("benchmarks.md"));
     }
 
+    private boolean wanted(String operation) {
+        return operations.stream().anyMatch(name -> name.replace("_", "").equalsIgnoreCase(operation.replace("_", "")));
+    }
+
     private List<RowKey> keys() {
         List<RowKey> all = RowKey.all();
         List<String> names = operations.stream().map(name -> name.replace("_", "").toLowerCase(Locale.ROOT)).toList();
         List<String> known = all.stream().map(key -> key.operation().replace("_", "")).distinct().toList();
         for (String name : names) {
-            if (!known.contains(name)) {
+            if (!known.contains(name) && !name.equals(CallCost.OPERATION.replace("_", ""))) {
                 throw new CommandLine.ParameterException(
                         new CommandLine(this),
                         "No benchmark for '" + name + "'; there are: "
-                                + all.stream().map(RowKey::operation).distinct().collect(Collectors.joining(" ")));
+                                + all.stream().map(RowKey::operation).distinct().collect(Collectors.joining(" "))
+                                + " " + CallCost.OPERATION);
             }
         }
         Pattern pattern = Pattern.compile(rows);

@@ -18,7 +18,7 @@ import java.util.Map;
 record PeerEnvironment(String name, String build, boolean mkl, int rounds, Map<String, String> variables) {
     /** Blocks up to 4 GiB are reused instead of being given back to the system and faulted in again, page by page. */
     private static final Map<String, String> TUNED =
-            Map.of("MALLOC_MMAP_THRESHOLD_", "4294967296", "MALLOC_TRIM_THRESHOLD_", "8589934592", "MALLOC_TOP_PAD_", "268435456");
+            Map.of("MALLOC_MMAP_THRESHOLD_", "4294967296", "MALLOC_TRIM_THRESHOLD_", "8589934592", "MALLOC_ARENA_MAX", "1");
 
     /** All of ours and all of PyTorch's libraries at AVX2. */
     private static final Map<String, String> AVX2 = Map.of(

@@ -43,7 +43,7 @@ final class Plot {
         CategoryStyler style = chart.getStyler();
         style.setAvailableSpaceFill(0.7);
         style.setXAxisLabelRotation(90);
-        style.setLegendPosition(Styler.LegendPosition.InsideNE);
+        style.setLegendPosition(Styler.LegendPosition.OutsideE);
         style.setChartBackgroundColor(Color.WHITE);
         style.setAxisTickLabelsFont(new Font(Font.SANS_SERIF, Font.PLAIN, 11));
         style.setOverlapped(true);

@@ -10,6 +10,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeSet;
+import java.util.function.Function;
 import java.util.stream.Collectors;
 
 /** The results as a page of Markdown. */
@@ -53,6 +54,13 @@ final class Report {
             page.append("\n## ").append(operation).append("\n\n");
             table(page, rows);
         });
+        if (!results.calls().isEmpty()) {
+            page.append("\n## primitive calls\n\nA primitive of Java against a downcall of the same function with everything prepared, on operands so small that the kernel")
+                    .append(" hardly counts; target: 60 ns above it and 0 bytes.\n\n| call | primitive | bare downcall | above | bytes | met |\n|-|-|-|-|-|-|\n");
+            results.calls().forEach(call -> page.append(String.format(
+                    Locale.ROOT, "| %s | %.1f ns | %.1f ns | %.1f ns | %.1f | %s |\n",
+                    call.call(), call.nanos(), call.bareNanos(), call.above(), call.bytes(), call.met() ? "yes" : "**no**")));
+        }
         page.append("\n## AVX2\n\nOurs and all of PyTorch's libraries held to AVX2.\n\n");
         avx2(page, verdicts);
         page.append("\n## Every form in every process\n\n");
@@ -60,7 +68,7 @@ final class Report {
         return page.toString();
     }
 
-    private static String distinct(Results results, java.util.function.Function<Measured, String> field) {
+    private static String distinct(Results results, Function<Measured, String> field) {
         return results.rows().stream()
                 .map(field)
                 .filter(value -> !value.isEmpty())

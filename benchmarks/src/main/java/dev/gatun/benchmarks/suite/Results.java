@@ -4,6 +4,7 @@ package dev.gatun.benchmarks.suite;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
@@ -13,19 +14,19 @@ import tools.jackson.databind.SerializationFeature;
 import tools.jackson.databind.json.JsonMapper;
 
 /** What one machine measured: a file of JSON, in which a row that is measured again takes the place of the older. */
-record Results(Machine machine, List<Measured> rows) {
+record Results(Machine machine, List<Measured> rows, List<CallCost> calls) {
     private static final JsonMapper JSON =
             JsonMapper.builder().enable(SerializationFeature.INDENT_OUTPUT).build();
 
     static Results read(Path file, Machine machine) throws IOException {
-        return Files.exists(file) ? JSON.readValue(Files.readAllBytes(file), Results.class) : new Results(machine, List.of());
+        return Files.exists(file) ? JSON.readValue(Files.readAllBytes(file), Results.class) : new Results(machine, List.of(), List.of());
     }
 
     void write(Path file) throws IOException {
         Files.createDirectories(file.toAbsolutePath().getParent());
         Path part = file.resolveSibling(file.getFileName() + ".part");
         Files.writeString(part, JSON.writeValueAsString(this) + "\n");
-        Files.move(part, file, java.nio.file.StandardCopyOption.REPLACE_EXISTING);
+        Files.move(part, file, StandardCopyOption.REPLACE_EXISTING);
     }
 
     /** These with newer rows in place of their own; failed ones change nothing, a file of figures has no use for them. */
@@ -36,7 +37,11 @@ record Results(Machine machine, List<Measured> rows) {
         List<Measured> all = new ArrayList<>(byKey.values());
         // stable: the parameters' order is the benchmark's
         all.sort(Comparator.comparing(Measured::operation));
-        return new Results(machine, all);
+        return new Results(machine, all, calls);
+    }
+
+    Results withCalls(List<CallCost> newer) {
+        return newer.isEmpty() ? this : new Results(machine, rows, newer);
     }
 
     private static String key(Measured row) {

@@ -66,11 +66,12 @@ class ReportTest {
 
     @Test
     void lossesStayInThePage() {
-        Results results = new Results(MACHINE, List.of(row("9x9", "djl", 0.3, Map.of("sdpa", 0.5), Map.of("", 2.0))));
+        Results results = new Results(MACHINE, List.of(row("9x9", "djl", 0.3, Map.of("sdpa", 0.5), Map.of("", 2.0))), List.of(new CallCost("sinkhorn", 130, 60, 0, "abc1234", "2026-01-01")));
         String page = Report.markdown(results, "plot.png");
         assertTrue(page.contains("faster in 0"), page);
         assertTrue(page.contains("0.50 [0.50, 0.50]") && page.contains("**no**"), page);
         assertTrue(page.contains("Targets met: 0 of 1"), page);
+        assertTrue(page.contains("| sinkhorn | 130.0 ns | 60.0 ns | 70.0 ns | 0.0 | **no** |"), page);
         assertTrue(page.lines().noneMatch(line -> line.contains("NaN") || line.contains("null")), page);
     }
 
@@ -99,7 +100,7 @@ class ReportTest {
     @Test
     void thePlotIsAPicture() throws IOException {
         Path file = directory.resolve("plot.png");
-        Plot.write(new Results(MACHINE, List.of(row("9x9", "djl", 0.3, Map.of("sdpa", 0.5), Map.of("", 2.0)))), file);
+        Plot.write(new Results(MACHINE, List.of(row("9x9", "djl", 0.3, Map.of("sdpa", 0.5), Map.of("", 2.0))), List.of()), file);
         assertTrue(ImageIO.read(file.toFile()).getWidth() > 100);
     }
 }
