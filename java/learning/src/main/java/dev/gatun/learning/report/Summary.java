@@ -65,6 +65,10 @@ public record Summary(Map<String, Object> values) {
         values.put("method", pipeline.method().name());
         values.put("device", experiment.device().name());
         values.put("precision", pipeline.precision());
+        String form = experiment.encoder().form(experiment.device(), pipeline.computesIn());
+        if (!form.isEmpty()) {
+            values.put("model_form", form);
+        }
         values.put("threads", experiment.host().threads());
         values.put("images", experiment.data().pretrain().size());
         values.put("epochs", experiment.epochs());

@@ -2,6 +2,7 @@
 package dev.gatun.tensor.layer;
 
 import dev.gatun.primitives.DType;
+import dev.gatun.tensor.Device;
 import dev.gatun.tensor.Tensor;
 
 /**
@@ -23,6 +24,11 @@ public final class MixedPrecision {
             @Override
             public int features() {
                 return inside.features();
+            }
+
+            @Override
+            public String form(Device device, DType type) {
+                return inside.form(device, type);
             }
 
             @Override

@@ -3,6 +3,7 @@ package dev.gatun.vision.backbone;
 
 import dev.gatun.primitives.Convolution.Geometry;
 import dev.gatun.primitives.DType;
+import dev.gatun.tensor.Device;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
@@ -62,6 +63,11 @@ final class Vit implements Encoder {
     @Override
     public int features() {
         return width;
+    }
+
+    @Override
+    public String form(Device device, DType type) {
+        return blocks.getFirst().form(device, type) == TransformerBlock.Form.FUSED ? "fused blocks" : "composed blocks";
     }
 
     @Override

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.tensor.Device;
 import dev.gatun.tensor.GradientCheck;
+import dev.gatun.primitives.DType;
 import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
@@ -235,5 +236,15 @@ class BackboneTest {
         getClass().getModule().addUses(EncoderProvider.class);
         assertTrue(StreamSupport.stream(ServiceLoader.load(EncoderProvider.class).spliterator(), false)
                 .map(EncoderProvider::name).collect(Collectors.toSet()).containsAll(List.of("convnet", "resnet", "vit")));
+    }
+
+    @Test
+    void aVitSaysHowItsBlocksAreComputed() {
+        VitSettings composed = new VitSettings(4, 12, 2, 3, 2, "token", 0, "uniform", "mask", 0, "composed");
+        try (Device cpu = Device.cpu(1); Device emulated = Device.emulated()) {
+            assertEquals("fused blocks", Network.of(new VitProvider(), TINY_VIT, 8, 8, 3).encoder().form(cpu, DType.F32));
+            assertEquals("composed blocks", Network.of(new VitProvider(), TINY_VIT, 8, 8, 3).encoder().form(emulated, DType.F32));
+            assertEquals("composed blocks", Network.of(new VitProvider(), composed, 8, 8, 3).encoder().form(cpu, DType.F32));
+        }
     }
 }
