@@ -178,19 +178,20 @@ final class Call implements AutoCloseable {
     }
 
     /** The next operand is read: puts its layout into the descriptor and checks its memory. */
-    MemorySegment input(long offset, String name, Operand operand) {
-        return operand(offset, name, operand, false);
+    void input(long offset, String name, Operand operand) {
+        operand(offset, name, operand, false);
     }
 
     /** As {@link #input} for an operand that is written. */
-    MemorySegment output(long offset, String name, Operand operand) {
-        return operand(offset, name, operand, true);
+    void output(long offset, String name, Operand operand) {
+        operand(offset, name, operand, true);
     }
 
-    private MemorySegment operand(long offset, String name, Operand operand, boolean written) {
+    private void operand(long offset, String name, Operand operand, boolean written) {
         if (!operand.present()) {
             put(offset, null);
-            return add(MemorySegment.NULL);
+            add(MemorySegment.NULL);
+            return;
         }
         Layout layout = operand.layout();
         put(offset, layout);
@@ -201,7 +202,7 @@ final class Call implements AutoCloseable {
         if (bytes < 0) {
             throw GatunException.invalid(operation(), name + " is too large: " + layout);
         }
-        return add(checked(name, operand.segment(), bytes, written, layout));
+        add(checked(name, operand.segment(), bytes, written, layout));
     }
 
     private void put(long offset, @Nullable Layout layout) {
@@ -228,15 +229,14 @@ final class Call implements AutoCloseable {
     }
 
     /** The next operand has no layout in the descriptor: a value that changes from step to step, such as a learning rate or a random key. */
-    MemorySegment pointer(String name, MemorySegment segment, long bytes, boolean written) {
-        return add(checked(name, segment, bytes, written, null));
+    void pointer(String name, MemorySegment segment, long bytes, boolean written) {
+        add(checked(name, segment, bytes, written, null));
     }
 
-    private MemorySegment add(MemorySegment pointer) {
+    private void add(MemorySegment pointer) {
         if (!downcall.query()) {
             pointers[count++] = pointer;
         }
-        return pointer;
     }
 
     private MemorySegment checked(String name, MemorySegment segment, long bytes, boolean written, @Nullable Layout layout) {
@@ -264,25 +264,6 @@ final class Call implements AutoCloseable {
         }
         DeviceRanges.requireReachable(owner, operation(), name, segment);
         return segment;
-    }
-
-    /** Runs the operation with exactly these pointers. */
-    void run(MemorySegment... data) {
-        exactly(data);
-        run();
-    }
-
-    /** As {@link #run(MemorySegment...)} of an operation that takes a workspace after them. */
-    void runWithWorkspace(MemorySegment workspace, MemorySegment... data) {
-        exactly(data);
-        runWithWorkspace(workspace);
-    }
-
-    private void exactly(MemorySegment... data) {
-        count = 2;
-        for (MemorySegment pointer : data) {
-            add(pointer);
-        }
     }
 
     /** Runs the operation. */

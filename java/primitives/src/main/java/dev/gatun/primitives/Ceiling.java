@@ -39,7 +39,11 @@ public final class Ceiling {
     public static long fma(GatunStream stream, long iterations) {
         try (Call call = Call.of(stream, FMA, FMA_DESC)) {
             call.set(ITERATIONS, iterations);
-            return count(stream, (flops, result) -> call.run(call.output(FLOPS, "flops", flops), call.output(RESULT, "result", result)));
+            return count(stream, (flops, result) -> {
+                call.output(FLOPS, "flops", flops);
+                call.output(RESULT, "result", result);
+                call.run();
+            });
         }
     }
 
@@ -55,8 +59,11 @@ public final class Ceiling {
         try (Call call = Call.of(stream, MMA, MMA_DESC)) {
             call.set(MMA_DTYPE, dtype.code());
             call.set(MMA_ITERATIONS, iterations);
-            return count(
-                    stream, (flops, result) -> call.run(call.output(MMA_FLOPS, "flops", flops), call.output(MMA_RESULT, "result", result)));
+            return count(stream, (flops, result) -> {
+                call.output(MMA_FLOPS, "flops", flops);
+                call.output(MMA_RESULT, "result", result);
+                call.run();
+            });
         }
     }
 

@@ -139,7 +139,7 @@ public final class Random {
         }
     }
 
-    static MemorySegment key(Call call, MemorySegment key) {
-        return call.pointer("key", key, RandomKey.BYTES, false);
+    static void key(Call call, MemorySegment key) {
+        call.pointer("key", key, RandomKey.BYTES, false);
     }
 }

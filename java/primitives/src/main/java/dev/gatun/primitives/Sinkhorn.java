@@ -221,11 +221,11 @@ public final class Sinkhorn {
         return scores.layout().size(scores.layout().rank() - 1);
     }
 
-    private static MemorySegment vector(Call call, String name, Operand operand, long elements, boolean written) {
+    private static void vector(Call call, String name, Operand operand, long elements, boolean written) {
         Layout layout = operand.layout();
         if (!operand.present() || !layout.equals(Layout.of(DType.F32, elements))) {
             throw GatunException.invalid(call.operation(), name + " is " + layout + ", expected f32[" + elements + "]");
         }
-        return call.pointer(name, operand.segment(), layout.spanBytes(), written);
+        call.pointer(name, operand.segment(), layout.spanBytes(), written);
     }
 }

@@ -42,7 +42,7 @@ record Work(double flops, double bytes) {
 
     private static double flops(CallTrace call) {
         return switch (call.operation()) {
-            case "gemm" -> 2 * product(call, "a") * size(call, "b", 1);
+            case "gemm", "matmul" -> 2 * product(call, "a") * size(call, "b", 1);
             case "convolution_forward" -> convolution(call, "y", "weights");
             case "convolution_backward_data" -> convolution(call, "dy", "weights");
             case "convolution_backward_weights" -> convolution(call, "dy", "dweights");

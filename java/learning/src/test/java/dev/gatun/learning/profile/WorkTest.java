@@ -42,6 +42,7 @@ class WorkTest {
 
     @Test
     void products() {
+        assertEquals(2 * 3 * 4 * 5, flops("matmul", "a", shape(3, 4), "b", shape(4, 5), "c", shape(3, 5)));
         assertEquals(2 * 3 * 4 * 5, flops("gemm", "a", shape(3, 4), "b", shape(4, 5), "c", shape(3, 5)));
         assertEquals(2 * 3 * 5 * 4, flops("kmeans_assign", "rows", shape(3, 4), "centroids", shape(5, 4)));
         assertEquals(2 * 3 * 5 * 4, flops("info_nce_forward", "q", shape(3, 4), "k", shape(5, 4)));
