@@ -376,7 +376,7 @@ TEST_CASE("batch_norm refuses bad descriptors with a message that names the oper
   gatun_error error{};
   CHECK(gatun_batch_norm_forward(device.stream(), &bad, b.data(), b.data(), b.data(), b.data(), b.data(), b.data(), b.data(), b.data(), b.data(),
                                  b.data(), b.data(), &error) == GATUN_UNSUPPORTED);
-  CHECK(std::string(error.message) == "residual is for the CPU only: f32(4, 3)");
+  CHECK(std::string(error.message).starts_with("residual is for the CPU only: f32(4, 3)"));
 #else
   attempt(bad, "residual has shape (4, 3)");
 #endif
