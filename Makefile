@@ -3,7 +3,7 @@
 #   make run      trains SwAV on Fashion-MNIST and writes a report     (CONFIG=..., ARGS="--set schedule.epochs=2", DEVICE=cuda or emulated)
 #   make test     runs every test, native (CTest) and Java (Surefire)
 #   make test-quick runs the kernels on this processor and on the emulated device without its detectors, and the Java floors below the trainings
-#   make bench    runs the benchmarks                                  (OP=sinkhorn for one)
+#   make bench    ours beside PyTorch on the CPU, into docs/benchmarks.md  (OP=sinkhorn for one, ARGS=--quick for trying)
 #   make cuda     builds the library of the CUDA device   (needs nvcc; not a GPU)
 #   make emulated builds the CUDA sources for the emulated device, for `--device emulated`
 #   make selftest every kernel against double precision on random shapes  (DEVICE=cpu, emulated or cuda; ARGS=--quick)
@@ -110,7 +110,7 @@ test: test-native test-java
 
 bench: gatun
 	@$(MVN) -q -Dmaven.test.skip=true -Ppeers -pl benchmarks -am package
-	@cmake/bench.sh $(OP)
+	@cmake/bench.sh $(OP) $(ARGS)
 
 install: gatun
 	$(MVN) -q -Dmaven.test.skip=true -pl '!benchmarks' install

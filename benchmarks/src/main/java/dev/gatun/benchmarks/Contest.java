@@ -128,8 +128,10 @@ public final class Contest {
 
     /** A peer that is no script, and where its results are. */
     public Contest peer(String name, Runnable work, Operand... results) {
-        contenders.add(new Contender(
-                name, Contender.Kind.PEER, work, () -> Arrays.stream(results).map(Contest::floats).toList()));
+        contenders.add(new Contender(name, Contender.Kind.PEER, work, () -> {
+            work.run();
+            return Arrays.stream(results).map(Contest::floats).toList();
+        }));
         return this;
     }
 

@@ -115,14 +115,16 @@ public final class Bench implements Callable<Integer> {
         if (environments.isEmpty()) {
             return quick ? all.subList(0, 1) : all;
         }
+        List<PeerEnvironment> known = new ArrayList<>(all);
+        known.add(PeerEnvironment.libraries());
         return environments.stream()
-                .map(name -> all.stream()
+                .map(name -> known.stream()
                         .filter(environment -> environment.name().equals(name))
                         .findAny()
                         .orElseThrow(() -> new CommandLine.ParameterException(
                                 new CommandLine(this),
                                 "No peers '" + name + "'; there are: "
-                                        + all.stream().map(PeerEnvironment::name).collect(Collectors.joining(" ")))))
+                                        + known.stream().map(PeerEnvironment::name).collect(Collectors.joining(" ")))))
                 .toList();
     }
 

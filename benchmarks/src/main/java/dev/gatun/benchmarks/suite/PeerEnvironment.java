@@ -42,6 +42,11 @@ record PeerEnvironment(String name, String build, boolean mkl, int rounds, Map<S
                 of("djl-avx2", "djl", true, FEW, TUNED, AVX2));
     }
 
+    /** Without PyTorch: the libraries that the device's interface of products could pick stand beside ours. Measured where it is asked for. */
+    static PeerEnvironment libraries() {
+        return of("libraries", "", false, 0);
+    }
+
     @SafeVarargs
     private static PeerEnvironment of(String name, String build, boolean mkl, int rounds, Map<String, String>... parts) {
         Map<String, String> variables = new LinkedHashMap<>();
@@ -57,13 +62,18 @@ record PeerEnvironment(String name, String build, boolean mkl, int rounds, Map<S
         /** as fast as PyTorch can be had */
         TUNED,
         DEFAULT_ALLOCATOR,
-        AVX2
+        AVX2,
+        /** not PyTorch */
+        LIBRARIES
     }
 
     /** Of the environment with this name. */
     static Kind kind(String name) {
         if (name.endsWith("-default")) {
             return Kind.DEFAULT_ALLOCATOR;
+        }
+        if (name.equals("libraries")) {
+            return Kind.LIBRARIES;
         }
         return name.endsWith("-avx2") ? Kind.AVX2 : Kind.TUNED;
     }
