@@ -51,7 +51,7 @@ public final class Lanes implements AutoCloseable {
      *
      * @param scope in which every chain gets its own
      * @param count how many chains
-     * @throws RuntimeException of a chain that failed; the others are done then
+     * @throws RuntimeException of a chain that failed; no chain runs any more then
      */
     public void run(Scope scope, int count, Chain chain) {
         int lanes = Math.min(Math.min(count, MOST), threads);

@@ -310,4 +310,35 @@ class TransformerBlockTest {
             assertTrue(message.contains("overwritten in place"), message);
         }
     }
+
+    @Test
+    void nothingAndNothingKept() {
+        try (Device device = Device.cpu(2)) {
+            Map<String, double[]> none = run(device, new Case(0, 5, 24, 3, 40, 0, DropPath.Form.MASK, .3), true);
+            none.forEach((name, value) -> assertArrayEquals(new double[value.length], value, name));
+            // with this key neither of two samples is kept, by neither branch
+            Case dropped = new Case(2, 5, 24, 3, 40, .999, DropPath.Form.MASK, .3);
+            run(device, dropped, true).forEach((name, value) -> {
+                double[] expected = name.equals("y") ? doubles(x(dropped)) : name.equals("x") ? doubles(dy(dropped)) : new double[value.length];
+                assertArrayEquals(expected, value, name);
+            });
+        }
+    }
+
+    @Test
+    void aNaNStaysInItsSequence() {
+        Case c = CASES.get(1);
+        try (Device device = Device.cpu(2); Scope scope = device.scope().open()) {
+            Parameters parameters = Parameters.create();
+            TransformerBlock block = new TransformerBlock(parameters, c.settings(true), c.drop());
+            parameters.build(device, 5);
+            float[] x = x(c);
+            int row = c.tokens * c.width;
+            x[2 * row + 3] = Float.NaN;
+            float[] y = block.forward(Pass.inference(scope), scope.of(x, c.shape())).toArray();
+            for (int i = 0; i < y.length; i++) {
+                assertEquals(i / row == 2, Float.isNaN(y[i]), "element " + i);
+            }
+        }
+    }
 }

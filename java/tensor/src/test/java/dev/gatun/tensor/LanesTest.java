@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.tensor;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicIntegerArray;
+import org.junit.jupiter.api.Test;
+
+class LanesTest {
+    @Test
+    void everyChainRunsOnce() {
+        for (int threads : new int[] {1, 2, 3, 6}) {
+            try (Device device = Device.cpu(threads)) {
+                for (int count : new int[] {0, 1, 2, 5, 40}) {
+                    AtomicIntegerArray ran = new AtomicIntegerArray(Math.max(count, 1));
+                    device.lanes().run(device.scope(), count, (stream, scope, index) -> {
+                        assertTrue(scope.isOpen());
+                        ran.incrementAndGet(index);
+                    });
+                    for (int i = 0; i < count; i++) {
+                        assertEquals(1, ran.get(i), threads + " threads, chain " + i + " of " + count);
+                    }
+                }
+            }
+        }
+    }
+
+    @Test
+    void chainsRunSideBySide() {
+        try (Device device = Device.cpu(2)) {
+            CountDownLatch both = new CountDownLatch(2);
+            Set<Thread> threads = ConcurrentHashMap.newKeySet();
+            // each waits for the other
+            device.lanes().run(device.scope(), 2, (stream, scope, index) -> {
+                threads.add(Thread.currentThread());
+                both.countDown();
+                try {
+                    both.await();
+                } catch (InterruptedException e) {
+                    throw new IllegalStateException(e);
+                }
+            });
+            assertEquals(2, threads.size());
+        }
+    }
+
+    @Test
+    void whileSomebodyListensChainsTakeTurnsOnAllThreads() {
+        try (Device device = Device.cpu(2)) {
+            device.stream().context().listen(call -> {});
+            device.lanes().run(device.scope(), 3, (stream, scope, index) -> assertSame(device.stream(), stream));
+        }
+    }
+
+    @Test
+    void aFailureIsToldWhenTheOthersAreDone() {
+        try (Device device = Device.cpu(2)) {
+            AtomicInteger done = new AtomicInteger();
+            RuntimeException failed = assertThrows(TensorException.class, () -> device.lanes().run(device.scope(), 8, (stream, scope, index) -> {
+                done.incrementAndGet();
+                if (index == 0) {
+                    throw new TensorException("chain 0");
+                }
+            }));
+            assertEquals("chain 0", failed.getMessage());
+            assertEquals(8, done.get());
+            assertEquals(0, device.liveBytes());
+        }
+    }
+
+    @Test
+    void anInterruptIsKeptForTheCaller() {
+        try (Device device = Device.cpu(2)) {
+            Thread.currentThread().interrupt();
+            AtomicInteger done = new AtomicInteger();
+            device.lanes().run(device.scope(), 4, (stream, scope, index) -> done.incrementAndGet());
+            assertEquals(4, done.get());
+            assertTrue(Thread.interrupted());
+            assertFalse(Thread.interrupted());
+        }
+    }
+}
