@@ -21,38 +21,56 @@ struct RowSums {
   float exps, targets, dot;  // Σ e^s, Σ t, Σ t s with s = (x - largest) scale
 };
 
-// Σ e^s of a row, and with targets Σ t and Σ t s, as sums of one lane each.
+// The rows that a thread comes to next, on their way to the second-level cache while exponentials keep it busy.
+struct Next {
+  const float *x, *t;
+  template <bool kSoft>
+  HWY_INLINE void fetch(int64_t c) const {
+    __builtin_prefetch(x + c, 0, 2);
+    if constexpr (kSoft) __builtin_prefetch(t + c, 0, 2);
+  }
+};
+
+// Σ e^s of a row, and with targets Σ t and Σ t s, as sums of one lane each. kWrite: e^s is written to y, and Σ t s left out.
 struct VectorSums {
   VF exps, targets, dot;
 };
 
-template <bool kSoft, class Part>
-HWY_INLINE void add_to(VectorSums& sums, const float* x, const float* t, VF offset, VF factor, const Part& part) {
+template <bool kSoft, bool kWrite, class Part>
+HWY_INLINE void add_to(VectorSums& sums, const float* x, const float* t, float* y, VF offset, VF factor, const Part& part) {
   const F32 d;
-  const VF s = hn::Mul(hn::Sub(part.load(x), offset), factor);
-  sums.exps = hn::Add(sums.exps, part.keep(exp_nonpositive(d, s)));
+  const VF s = hn::Mul(hn::Sub(part.load(x), offset), factor), e = part.keep(exp_nonpositive(d, s));
+  sums.exps = hn::Add(sums.exps, e);
+  if constexpr (kWrite) part.store(e, y);
   if constexpr (kSoft) {
     const VF target = part.load(t);
     sums.targets = hn::Add(sums.targets, target);
     // 0 · −inf is 0 here: a masked class without a target costs nothing.
-    sums.dot = hn::Add(sums.dot, hn::IfThenZeroElse(hn::Eq(target, hn::Zero(d)), hn::Mul(target, s)));
+    if constexpr (!kWrite) sums.dot = hn::Add(sums.dot, hn::IfThenZeroElse(hn::Eq(target, hn::Zero(d)), hn::Mul(target, s)));
   }
 }
 
 // All sums in one sweep, two vectors at a time: chains of additions are shorter than the exponentials between them.
-template <bool kSoft>
-HWY_INLINE RowSums sums_of(const float* x, const float* t, int64_t n, float scale, float largest) {
+template <bool kSoft, bool kWrite>
+HWY_INLINE RowSums sums_of(const float* x, const float* t, float* y, int64_t n, float scale, float largest, const Next& next) {
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const VF factor = hn::Set(d, scale), offset = hn::Set(d, largest), zero = hn::Zero(d);
   VectorSums a{zero, zero, zero}, b = a;
   int64_t i = 0;
   for (; i + 2 * lanes <= n; i += 2 * lanes) {
-    add_to<kSoft>(a, x + i, t + i, offset, factor, WholeVector{});
-    add_to<kSoft>(b, x + i + lanes, t + i + lanes, offset, factor, WholeVector{});
+    next.fetch<kSoft>(i);
+    next.fetch<kSoft>(i + lanes);
+    add_to<kSoft, kWrite>(a, x + i, t + i, y + i, offset, factor, WholeVector{});
+    add_to<kSoft, kWrite>(b, x + i + lanes, t + i + lanes, y + i + lanes, offset, factor, WholeVector{});
   }
-  for_vectors(n - i, [&](int64_t c, auto part) HWY_ATTR { add_to<kSoft>(a, x + i + c, t + i + c, offset, factor, part); });
+  for_vectors(n - i, [&](int64_t c, auto part) HWY_ATTR { add_to<kSoft, kWrite>(a, x + i + c, t + i + c, y + i + c, offset, factor, part); });
   return {sum_lanes(d, hn::Add(a.exps, b.exps)), sum_lanes(d, hn::Add(a.targets, b.targets)), sum_lanes(d, hn::Add(a.dot, b.dot))};
+}
+
+HWY_INLINE Next next_of(const Rows<const float>& logits, const CrossEntropyTargets& targets, int64_t row) {
+  const int64_t next = std::min(row + 1, logits.rows - 1);
+  return {logits.row(next), targets.soft ? targets.soft + next * targets.soft_stride : nullptr};
 }
 
 void forward(int threads, Rows<const float> logits, const CrossEntropyTargets& targets, float* loss, float* lse, float temperature) {
@@ -68,7 +86,9 @@ void forward(int threads, Rows<const float> logits, const CrossEntropyTargets& t
       continue;
     }
     const float* t = targets.soft ? targets.soft + r * targets.soft_stride : nullptr;
-    const RowSums sums = t != nullptr ? sums_of<true>(x, t, columns, scale, largest) : sums_of<false>(x, x, columns, scale, largest);
+    const Next next = next_of(logits, targets, r);
+    const RowSums sums = t != nullptr ? sums_of<true, false>(x, t, nullptr, columns, scale, largest, next)
+                                      : sums_of<false, false>(x, nullptr, nullptr, columns, scale, largest, next);
     const float log_sum = std::log(sums.exps);
     if (lse != nullptr) lse[r] = largest * scale + log_sum;
     if (t != nullptr) {
@@ -82,21 +102,6 @@ void forward(int threads, Rows<const float> logits, const CrossEntropyTargets& t
       loss[r] = label < columns ? log_sum - (x[label] - largest) * scale : std::numeric_limits<float>::quiet_NaN();
     }
   }
-}
-
-HWY_INLINE float sum_row(const float* x, int64_t n) {
-  const F32 d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  VF a = hn::Zero(d), b = a, c = a, e = a;
-  int64_t i = 0;
-  for (; i + 4 * lanes <= n; i += 4 * lanes) {
-    a = hn::Add(a, hn::LoadU(d, x + i));
-    b = hn::Add(b, hn::LoadU(d, x + i + lanes));
-    c = hn::Add(c, hn::LoadU(d, x + i + 2 * lanes));
-    e = hn::Add(e, hn::LoadU(d, x + i + 3 * lanes));
-  }
-  for_vectors(n - i, [&](int64_t at, auto part) HWY_ATTR { a = hn::Add(a, part.load(x + i + at)); });
-  return sum_lanes(d, hn::Add(hn::Add(a, b), hn::Add(c, e)));
 }
 
 // The exponentials wait in dlogits, whose row is in the first-level cache, until their sum is known.
@@ -121,15 +126,17 @@ void backward(int threads, Rows<const float> logits, const CrossEntropyTargets& 
       continue;
     }
     const float upstream = dloss[r * dloss_stride] * scale;
-    const float sum = exp_row(x, out, columns, scale, largest);
+    const Next next = next_of(logits, targets, r);
+    const RowSums sums = t != nullptr ? sums_of<true, true>(x, t, out, columns, scale, largest, next)
+                                      : sums_of<false, true>(x, nullptr, out, columns, scale, largest, next);
     const float exp_label = t ? 0.0f : out[label];
     const VF factor = hn::Set(d, upstream);
-    const VF share = hn::Set(d, (t ? sum_row(t, columns) : 1.0f) / sum);
+    const VF share = hn::Set(d, (t ? sums.targets : 1.0f) / sums.exps);
     for_vectors(columns, [&](int64_t c, auto part) HWY_ATTR {
       const VF target = t ? part.load(t + c) : hn::Zero(d);
       part.store(hn::Mul(factor, hn::MulSub(part.load(out + c), share, target)), out + c);
     });
-    if (t == nullptr) out[label] = upstream * (exp_label / sum - 1.0f);
+    if (t == nullptr) out[label] = upstream * (exp_label / sums.exps - 1.0f);
   }
 }
 
