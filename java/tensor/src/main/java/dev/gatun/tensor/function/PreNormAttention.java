@@ -106,7 +106,7 @@ public final class PreNormAttention extends PreNormBranch {
 
     @Override
     Tensor betweenBackward(Products products, Scope work, Sequences.Piece piece, Tensor[] own, Tensor gradient) {
-        Tensor dqkv = work.empty(piece.rows(), own[QKV].size(1));
+        Tensor dqkv = scratch(work, piece, own[QKV].size(1));
         Attention.Inputs inputs = inputs(of(own[QKV], piece), piece);
         Attention.Gradients gradients = new Attention.Gradients(part(dqkv, piece, 0), part(dqkv, piece, 1), part(dqkv, piece, 2));
         Operand out = mixed(of(own[MIXED], piece), piece);

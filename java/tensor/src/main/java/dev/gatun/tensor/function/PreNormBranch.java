@@ -169,12 +169,19 @@ public abstract sealed class PreNormBranch implements Function permits PreNormAt
             return;
         }
         try (Scope work = products.scope().open()) {
-            Tensor out = work.empty(piece.rows(), width);
+            Tensor out = scratch(work, piece, width);
             products.linear(last, gelu(), in[OUT_WEIGHT], in[OUT_BIAS], null, null, out);
             Operand all = group(y, piece, width).operand();
             dev.gatun.primitives.StochasticDepth.forward(products.stream(), all, sequences(out, piece, width).operand(), indices(piece),
                     Operand.NONE, scale == null ? Operand.NONE : scale.operand(), all, piece.group().factor());
         }
+    }
+
+    /** Rows for a piece, of memory whose size does not depend on how many sequences were drawn. */
+    static Tensor scratch(Scope work, Sequences.Piece piece, long columns) {
+        long length = piece.group().length();
+        long most = Math.min(Math.max(1, PIECE / length), piece.group().most() / CHAINS + 1) * length;
+        return work.empty(Math.max(most, piece.rows()) * columns).part(0, piece.rows(), columns);
     }
 
     private static Tensor statistics(Tensor of, Sequences.Piece piece) {
@@ -238,19 +245,19 @@ public abstract sealed class PreNormBranch implements Function permits PreNormAt
         Tensor scale = in.length > LAYER_SCALE ? in[LAYER_SCALE] : null;
         Tensor last = of(own[own.length - 1], piece);
         try (Scope work = products.scope().open()) {
-            Tensor dy = sequences.some() ? work.empty(piece.rows(), width) : rows(dx, piece, width);
+            Tensor dy = sequences.some() ? scratch(work, piece, width) : rows(dx, piece, width);
             if (sequences.some()) {
                 dev.gatun.primitives.StochasticDepth.backward(products.stream(), group(dx, piece, width).operand(), Operand.NONE,
                         indices(piece), Operand.NONE, Operand.NONE, sequences(dy, piece, width).operand(), Operand.NONE,
                         piece.group().factor(), MemorySegment.NULL);
             }
             sums.last(products, dy, last, gelu());
-            Tensor dlast = work.empty(piece.rows(), last.size(1));
+            Tensor dlast = scratch(work, piece, last.size(1));
             products.inputGradient(dy, in[OUT_WEIGHT], scale, gelu() ? last : null, dlast);
             Tensor din = betweenBackward(products, work, piece, own, dlast);
             Tensor read = rows(in[X], piece, width);
             sums.first(products, din, read, in, statistics(mean, piece), statistics(rstd, piece));
-            Tensor dnorm = work.empty(piece.rows(), width);
+            Tensor dnorm = scratch(work, piece, width);
             products.inputGradient(din, in[IN_WEIGHT], null, null, dnorm);
             sums.norm(products, read, in, statistics(mean, piece), statistics(rstd, piece), dnorm);
             if (sequences.some()) {
