@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.benchmarks.steps;
+
+import dev.gatun.benchmarks.torch.Torch;
+import dev.gatun.primitives.Operand;
+import dev.gatun.primitives.RandomKey;
+import dev.gatun.tensor.Device;
+import dev.gatun.tensor.Scope;
+import dev.gatun.tensor.Tape;
+import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.layer.Layer;
+import dev.gatun.tensor.layer.Parameter;
+import dev.gatun.tensor.layer.Parameters;
+import dev.gatun.tensor.layer.Pass;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.SplittableRandom;
+import java.util.function.Function;
+
+/** A block of ours forward and backward, given the gradient of its result. */
+final class BlockTraining implements AutoCloseable {
+    private final Device device;
+    private final Parameters parameters = Parameters.create();
+    private final Layer block;
+    private final Tensor x;
+    private final Tensor dx;
+    private final Tensor dy;
+    private final Tensor y;
+
+    /** @param shape of the input and the result */
+    BlockTraining(int threads, Function<Parameters, Layer> block, long... shape) {
+        device = Device.cpu(threads);
+        this.block = block.apply(parameters);
+        parameters.build(device, 1);
+        x = normal(device, 1, shape);
+        dy = normal(device, 2, shape);
+        dx = device.scope().zeros(shape);
+        y = device.scope().zeros(shape);
+    }
+
+    private static Tensor normal(Device device, long seed, long... shape) {
+        float[] values = new float[Math.toIntExact(Arrays.stream(shape).reduce(1, Math::multiplyExact))];
+        SplittableRandom random = new SplittableRandom(seed);
+        for (int i = 0; i < values.length; i++) {
+            values[i] = (float) random.nextGaussian();
+        }
+        return device.scope().of(values, shape);
+    }
+
+    /** What {@link #operands} gives, as a list in the script's hands. */
+    Torch.Value arguments(Torch torch, Torch.Script script) {
+        Torch.Value list = script.run("empty");
+        for (Operand operand : operands()) {
+            list = script.run("with_one_more", list, torch.tensor(operand));
+        }
+        return list;
+    }
+
+    /** Input, the result's gradient, parameters in order of declaration. */
+    private Operand[] operands() {
+        List<Operand> operands = new ArrayList<>(List.of(x.operand(), dy.operand()));
+        parameters.all().forEach(p -> operands.add(p.value().operand()));
+        return operands.toArray(Operand[]::new);
+    }
+
+    void run() {
+        step(false);
+    }
+
+    private void step(boolean keep) {
+        try (Scope scope = device.scope().open()) {
+            parameters.zeroGradients();
+            dx.zero();
+            Tape tape = Tape.on(scope);
+            Tensor result = block.forward(Pass.training(tape, new RandomKey(1, 0, 0)), tape.watch(x, dx));
+            if (keep) {
+                y.copyFrom(result.detach());
+            }
+            tape.backward(result, dy);
+        }
+    }
+
+    /** Result, gradient of the input, gradients of the parameters. */
+    List<float[]> results() {
+        step(true);
+        List<float[]> results = new ArrayList<>(List.of(y.toArray(), dx.toArray()));
+        parameters.all().stream().map(Parameter::gradient).map(Tensor::toArray).forEach(results::add);
+        return results;
+    }
+
+    @Override
+    public void close() {
+        device.close();
+    }
+}
