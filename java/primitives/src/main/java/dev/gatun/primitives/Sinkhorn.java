@@ -8,7 +8,8 @@ import java.lang.foreign.MemorySegment;
  * prototypes divided by their sums and samples divided by theirs. The codes of a sample sum to 1.
  *
  * <p>Over several machines, each with its own samples: {@link #range}, join minimum and maximum; {@link #sums} without previous sums,
- * add up; iterations − 1 times {@link #sums} with the joined ones, add up; {@link #finish}. {@link #codes} is these calls in this order.
+ * add up; iterations − 1 times {@link #sums} with the joined ones, add up; {@link #finish}. {@link #codes} is these calls in this order, up to
+ * rounding.
  *
  * <p>Any finite scores are allowed; one that is not finite makes every code NaN.
  *
