@@ -107,7 +107,10 @@ public final class DropPath {
             int most = Math.toIntExact(kept.elements());
             return new Sequences(List.of(new Sequences.Group(count, length, kept, most, (float) ((double) count / most))));
         }
-        float[] mask = StochasticDepth.mask(x.scope(), pass.nextKey(), ids, rate).toArray();
+        float[] mask;
+        try (Scope work = x.scope().open()) {
+            mask = StochasticDepth.mask(work, pass.nextKey(), ids, rate).toArray();
+        }
         int[] kept = IntStream.range(0, count).filter(i -> mask[i] != 0).toArray();
         float factor = kept.length == 0 ? 1f : mask[kept[0]];
         return new Sequences(List.of(new Sequences.Group(count, length, x.scope().ofInts(kept), count, factor)));
