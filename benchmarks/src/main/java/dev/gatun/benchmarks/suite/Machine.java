@@ -35,7 +35,7 @@ record Machine(String processor, int cores, String caches, String system, String
                 processor,
                 Runtime.getRuntime().availableProcessors(),
                 caches.toString(),
-                System.getProperty("os.name") + " " + System.getProperty("os.version"),
+                System.getProperty("os.name") + " " + System.getProperty("os.version").replaceFirst("-.*", ""),
                 "Java " + Runtime.version());
     }
 
