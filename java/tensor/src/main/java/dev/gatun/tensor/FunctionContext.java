@@ -131,6 +131,14 @@ public final class FunctionContext {
         return scope.empty(gradientType(input), shapes[input]);
     }
 
+    /**
+     * In forward: whether the memory of an input that its caller gives up may be taken for the result: the memory is not an older scope's, and no
+     * backward reads it.
+     */
+    public boolean overwritable(Tensor input) {
+        return input.block.owner == input.scope() && input.block.savers == 0;
+    }
+
     /** Puts tensors aside for {@link #backward}: inputs, the result, or what was computed on the way. Called once, in forward. */
     public void save(Tensor... tensors) {
         saved = tensors;

@@ -51,7 +51,7 @@ public final class Lanes implements AutoCloseable {
      *
      * @param scope in which every chain gets its own
      * @param count how many chains
-     * @throws RuntimeException of a chain that failed; no chain runs any more then
+     * @throws RuntimeException of a chain that failed, or its error; no chain runs any more then
      */
     public void run(Scope scope, int count, Chain chain) {
         int lanes = Math.min(Math.min(count, MOST), threads);
@@ -64,21 +64,24 @@ public final class Lanes implements AutoCloseable {
         open();
         AtomicInteger next = new AtomicInteger();
         List<Future<?>> running = new ArrayList<>();
-        for (int lane = 1; lane < lanes; lane++) {
-            GatunStream stream = streams.get(lane);
-            running.add(others.submit(() -> drain(stream, scope, next, count, chain)));
-        }
-        RuntimeException failed = null;
+        Throwable failed = null;
         try {
+            for (int lane = 1; lane < lanes; lane++) {
+                GatunStream stream = streams.get(lane);
+                running.add(others.submit(() -> drain(stream, scope, next, count, chain)));
+            }
             drain(streams.getFirst(), scope, next, count, chain);
-        } catch (RuntimeException e) {
+        } catch (RuntimeException | Error e) {
             failed = e;
         }
         for (Future<?> lane : running) {
             failed = join(lane, failed);
         }
+        if (failed instanceof Error error) {
+            throw error;
+        }
         if (failed != null) {
-            throw failed;
+            throw (RuntimeException) failed;
         }
     }
 
@@ -95,7 +98,7 @@ public final class Lanes implements AutoCloseable {
     }
 
     /** Waits to the end even if interrupted: the lane works on memory that the caller would free. */
-    private static @Nullable RuntimeException join(Future<?> lane, @Nullable RuntimeException failed) {
+    private static @Nullable Throwable join(Future<?> lane, @Nullable Throwable failed) {
         boolean interrupted = false;
         try {
             while (true) {
@@ -105,10 +108,7 @@ public final class Lanes implements AutoCloseable {
                 } catch (InterruptedException e) {
                     interrupted = true;
                 } catch (ExecutionException e) {
-                    if (e.getCause() instanceof Error error) {
-                        throw error;
-                    }
-                    return failed != null ? failed : (RuntimeException) e.getCause();
+                    return failed != null ? failed : e.getCause();
                 }
             }
         } finally {

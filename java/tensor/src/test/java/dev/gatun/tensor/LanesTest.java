@@ -41,12 +41,7 @@ class LanesTest {
             // each waits for the other
             device.lanes().run(device.scope(), 2, (stream, scope, index) -> {
                 threads.add(Thread.currentThread());
-                both.countDown();
-                try {
-                    both.await();
-                } catch (InterruptedException e) {
-                    throw new IllegalStateException(e);
-                }
+                await(both);
             });
             assertEquals(2, threads.size());
         }
@@ -73,6 +68,42 @@ class LanesTest {
             assertEquals("chain 0", failed.getMessage());
             assertEquals(8, done.get());
             assertEquals(0, device.liveBytes());
+        }
+    }
+
+    /** An error is no exception, and yet the memory that other chains work on must not be freed under them. */
+    @Test
+    void anErrorIsToldWhenTheOthersAreDone() {
+        for (boolean callers : new boolean[] {true, false}) {
+            try (Device device = Device.cpu(2)) {
+                Thread caller = Thread.currentThread();
+                CountDownLatch failing = new CountDownLatch(1);
+                CountDownLatch both = new CountDownLatch(2);
+                AtomicInteger done = new AtomicInteger();
+                Error failed = assertThrows(AssertionError.class, () -> device.lanes().run(device.scope(), 2, (stream, scope, index) -> {
+                    await(both);
+                    if (Thread.currentThread() == caller == callers) {
+                        failing.countDown();
+                        throw new AssertionError("one of them");
+                    }
+                    await(failing);
+                    Thread.yield();
+                    scope.zeros(1 << 20);
+                    done.incrementAndGet();
+                }));
+                assertEquals("one of them", failed.getMessage());
+                assertEquals(1, done.get());
+                assertEquals(0, device.liveBytes());
+            }
+        }
+    }
+
+    private static void await(CountDownLatch latch) {
+        latch.countDown();
+        try {
+            latch.await();
+        } catch (InterruptedException e) {
+            throw new IllegalStateException(e);
         }
     }
 

@@ -6,7 +6,6 @@ import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Layout;
 import dev.gatun.primitives.Operand;
 import dev.gatun.tensor.Function;
-import dev.gatun.tensor.FunctionContext;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
@@ -31,7 +30,7 @@ public final class PreNormAttention extends PreNormBranch {
      * @param sequences how x's tokens belong to sequences, and which run through the branch
      * @param heads divides C
      * @param epsilon the norm's
-     * @param consumes whether x is not used any more by the caller: the result may take its memory
+     * @param consumes whether x is not used any more by the caller: the result may take its memory, if nobody else needs it
      * @param x f32 (..., C), the tokens one after the other
      * @param parameters f32: the norm's weight (C) and bias (C), qkv's weight (3C, C) and bias (3C), proj's weight (C, C) and bias (C), and
      *     LayerScale's γ (C) if there is one
@@ -58,9 +57,9 @@ public final class PreNormAttention extends PreNormBranch {
     }
 
     @Override
-    Tensor[] own(FunctionContext c, long rows, Tensor... in) {
+    Tensor[] own(Scope keeps, long rows, Tensor... in) {
         long width = in[OUT_WEIGHT].size(1);
-        return new Tensor[] {c.empty(rows, 3 * width), c.empty(rows, heads), c.empty(rows, width)};
+        return new Tensor[] {keeps.empty(rows, 3 * width), keeps.empty(rows, heads), keeps.empty(rows, width)};
     }
 
     @Override

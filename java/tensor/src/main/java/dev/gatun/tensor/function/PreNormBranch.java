@@ -82,7 +82,7 @@ public abstract sealed class PreNormBranch implements Function permits PreNormAt
     abstract int owns();
 
     /** Makes what the branch keeps of so many rows: first its first layer's result, last what its last layer takes. */
-    abstract Tensor[] own(FunctionContext c, long rows, Tensor... in);
+    abstract Tensor[] own(Scope keeps, long rows, Tensor... in);
 
     /** From the first layer's result to what is kept for the last. */
     abstract void between(Products products, Sequences.Piece piece, Tensor[] own);
@@ -123,11 +123,7 @@ public abstract sealed class PreNormBranch implements Function permits PreNormAt
         long width = in[X].size(-1);
         boolean some = sequences.some();
         Tensor x = c.dense(in[X]);
-        Tensor y = some && consumes ? x : c.like(x);
-        Tensor rows = some ? c.empty(sequences.rows(), width) : x;
-        Tensor mean = c.empty(sequences.rows());
-        Tensor rstd = c.empty(sequences.rows());
-        Tensor[] kept = own(c, sequences.rows(), in);
+        Tensor y = some && consumes && c.overwritable(x) ? x : c.like(x);
         if (y == x) {
             x.written();
         } else if (some) {
@@ -135,20 +131,26 @@ public abstract sealed class PreNormBranch implements Function permits PreNormAt
         }
         List<List<Sequences.Piece>> chains = sequences.chains(CHAINS, PIECE);
         try (Scope work = c.scope().open()) {
+            // what nobody will read in backward need not outlive this call
+            Scope keeps = c.needsGradient() ? c.scope() : work;
+            Tensor rows = some ? keeps.empty(sequences.rows(), width) : x;
+            Tensor mean = keeps.empty(sequences.rows());
+            Tensor rstd = keeps.empty(sequences.rows());
+            Tensor[] kept = own(keeps, sequences.rows(), in);
             c.device().lanes().run(work, chains.size(), (stream, own, chain) -> {
                 Products products = new Products(stream, own);
                 for (Sequences.Piece piece : chains.get(chain)) {
                     forward(products, piece, in, x, rows, mean, rstd, kept, y);
                 }
             });
+            List<Tensor> saved = new ArrayList<>(Arrays.asList(in));
+            saved.set(X, rows);
+            saved.add(mean);
+            saved.add(rstd);
+            saved.addAll(Arrays.asList(kept));
+            c.save(saved.toArray(Tensor[]::new));
         }
-        List<Tensor> saved = new ArrayList<>(Arrays.asList(in));
-        saved.set(X, rows);
-        saved.add(mean);
-        saved.add(rstd);
-        saved.addAll(Arrays.asList(kept));
-        c.save(saved.toArray(Tensor[]::new));
-        return y == x ? in[X] : y;
+        return y;
     }
 
     private void forward(

@@ -2,7 +2,6 @@
 package dev.gatun.tensor.function;
 
 import dev.gatun.tensor.Function;
-import dev.gatun.tensor.FunctionContext;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
@@ -18,7 +17,7 @@ public final class PreNormMlp extends PreNormBranch {
      *
      * @param sequences how x's tokens belong to sequences, and which run through the branch
      * @param epsilon the norm's
-     * @param consumes whether x is not used any more by the caller: the result may take its memory
+     * @param consumes whether x is not used any more by the caller: the result may take its memory, if nobody else needs it
      * @param x f32 (..., C), the tokens one after the other
      * @param parameters f32: the norm's weight (C) and bias (C), fc1's weight (H, C) and bias (H), fc2's weight (C, H) and bias (C), and
      *     LayerScale's γ (C) if there is one
@@ -42,8 +41,8 @@ public final class PreNormMlp extends PreNormBranch {
     }
 
     @Override
-    Tensor[] own(FunctionContext c, long rows, Tensor... in) {
-        return new Tensor[] {c.empty(rows, in[IN_WEIGHT].size(0))};
+    Tensor[] own(Scope keeps, long rows, Tensor... in) {
+        return new Tensor[] {keeps.empty(rows, in[IN_WEIGHT].size(0))};
     }
 
     @Override

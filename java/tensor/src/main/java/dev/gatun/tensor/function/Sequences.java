@@ -20,14 +20,18 @@ public record Sequences(List<Group> groups) {
      * @param count how many
      * @param length tokens of each
      * @param kept i32 (n): those that run through the branch, no sequence twice; null: all
-     * @param most of them that may be kept: memory is taken for so many, so that a step's memory does not depend on what is drawn
-     * @param factor of the branch's result
+     * @param most of them that may be kept: memory is taken for so many, so that a step's memory does not depend on what is drawn; {@code count}
+     *     where all are
+     * @param factor of the branch's result; 1 where all are kept
      */
     public record Group(int count, int length, @Nullable Tensor kept, int most, float factor) {
         /** Checks the numbers. */
         public Group {
             if (count < 0 || length < 0 || most < 0 || most > count || kept != null && kept.elements() > most) {
                 throw new TensorException("sequences: " + count + " of " + length + " tokens, at most " + most + " kept");
+            }
+            if (kept == null && (most != count || factor != 1f)) {
+                throw new TensorException("sequences: all of " + count + " are kept, not at most " + most + ", and by factor 1, not " + factor);
             }
         }
 

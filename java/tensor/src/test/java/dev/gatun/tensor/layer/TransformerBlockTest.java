@@ -13,6 +13,7 @@ import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
+import dev.gatun.tensor.function.Sequences;
 import dev.gatun.tensor.function.StochasticDepth;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -295,20 +296,75 @@ class TransformerBlockTest {
         }
     }
 
-    /** What is saved by an operation before the block must not change under it. */
-    @Test
-    void anInputThatAnotherGradientNeedsIsNotOverwrittenUnnoticed() {
-        Case c = CASES.get(4);
-        try (Device device = Device.cpu(1); Scope scope = device.scope().open()) {
-            Parameters parameters = Parameters.create();
-            TransformerBlock block = new TransformerBlock(parameters, c.settings(true), c.drop());
-            parameters.build(device, 5);
-            Tape tape = Tape.on(scope);
-            Tensor x = tape.watch(scope.of(x(c), c.shape())).exp();
-            Tensor loss = block.forward(Pass.training(tape, KEY), x).sum();
-            String message = assertThrows(TensorException.class, () -> tape.backward(loss)).getMessage();
-            assertTrue(message.contains("overwritten in place"), message);
+    /** A block, with parameters that hide nothing, of one thread. */
+    private static TransformerBlock block(Device device, Case c) {
+        Parameters parameters = Parameters.create();
+        TransformerBlock block = new TransformerBlock(parameters, c.settings(true), c.drop());
+        parameters.build(device, 5);
+        for (Parameter p : parameters.all()) {
+            p.value().copyFrom(wave((int) p.elements(), .37, p.name().contains("norm") || p.name().contains("ls") ? 1 : 0, .4));
         }
+        return block;
+    }
+
+    /** What an operation before the block saved, or an older scope holds, must not change under them: then the block takes memory of its own. */
+    @Test
+    void anInputThatSomebodyElseNeedsIsNotOverwritten() {
+        Case c = CASES.get(5);
+        try (Device device = Device.cpu(1); Scope scope = device.scope().open()) {
+            TransformerBlock block = block(device, c);
+            float[][] results = new float[2][];
+            float[][] gradients = new float[2][];
+            for (int i = 0; i < 2; i++) {
+                Tape tape = Tape.on(scope);
+                Tensor x = tape.watch(scope.of(x(c), c.shape()));
+                Tensor exp = x.exp();
+                Tensor y = block.forward(Pass.training(tape, KEY), i == 0 ? exp : exp.mul(1f));
+                tape.backward(y, scope.of(dy(c), c.shape()));
+                results[i] = y.toArray();
+                gradients[i] = tape.gradient(x).toArray();
+            }
+            assertArrayEquals(results[1], results[0]);
+            assertArrayEquals(gradients[1], gradients[0]);
+            Tensor older = device.scope().of(x(c), c.shape());
+            Tape tape = Tape.on(scope);
+            block.forward(Pass.training(tape, KEY), tape.watch(older));
+            assertArrayEquals(x(c), older.toArray());
+        }
+    }
+
+    @Test
+    void aViewWhoseTokensAreNotOneAfterTheOtherGivesTheSame() {
+        for (Case c : List.of(CASES.get(1), CASES.get(5))) {
+            try (Device device = Device.cpu(1); Scope scope = device.scope().open()) {
+                TransformerBlock block = block(device, c);
+                Tensor x = scope.of(x(c), c.shape());
+                Tensor turned = x.transpose(0, 1).copy(scope).transpose(0, 1);
+                float[] y = block.forward(Pass.trainingWithoutGradient(scope, KEY), turned).toArray();
+                assertArrayEquals(block.forward(Pass.trainingWithoutGradient(scope, KEY), x).toArray(), y);
+            }
+        }
+    }
+
+    /** Without a gradient nothing stays but the result. */
+    @Test
+    void inferenceKeepsNothing() {
+        Case c = CASES.get(1);
+        try (Device device = Device.cpu(1); Scope scope = device.scope().open()) {
+            TransformerBlock block = block(device, c);
+            long before = device.liveBytes();
+            Tensor x = scope.of(x(c), c.shape());
+            long input = device.liveBytes() - before;
+            block.forward(Pass.inference(scope), x);
+            assertEquals(input, device.liveBytes() - before);
+        }
+    }
+
+    @Test
+    void whereAllSequencesAreKeptThereIsNoFactorAndMemoryForAll() {
+        assertEquals(15, new Sequences(List.of(new Sequences.Group(3, 5, null, 3, 1f))).tokens());
+        assertThrows(TensorException.class, () -> new Sequences.Group(3, 5, null, 2, 1f));
+        assertThrows(TensorException.class, () -> new Sequences.Group(3, 5, null, 3, 2f));
     }
 
     @Test
