@@ -68,7 +68,7 @@ HWY_INLINE VF exp_polynomial(F32 d, VF r) {
 }
 
 constexpr float kExpLow = -87.336544f;  // e^x below it is less than 2^-126
-constexpr float kExpHigh = 88.722839f;  // above it more than the largest float
+constexpr float kExpHigh = 88.7228317f;  // the next float is above 128 ln 2: more than the largest float
 
 // p 2^n for p in [0.7, 1.42] and whole numbers -126 <= n <= 127; NaN stays NaN.
 HWY_INLINE VF scale_by_power(F32 d, VF p, [[maybe_unused]] VF whole, [[maybe_unused]] VF n) {

@@ -193,6 +193,24 @@ TEST_CASE("elementwise special values: NaN reaches the output, limits of exp and
   CHECK(std::isnan(compute(GATUN_ELEMENTWISE_SQRT)[2]));
 }
 
+// Every float about both ends of the range of exp: 128 ln 2, where the largest float is passed, and -126 ln 2, where subnormals would begin.
+TEST_CASE("elementwise exp at its limits") {
+  for (const float limit : {88.7228317f, -87.3365402f}) {
+    std::vector<float> x{limit};
+    for (int i = 0; i < 40; ++i) x.push_back(std::nextafter(x.back(), kInfinity));
+    for (float below = limit; x.size() < 81;) x.push_back(below = std::nextafter(below, -kInfinity));
+    const gatun_layout line = layout(GATUN_F32, {static_cast<int64_t>(x.size())});
+    const std::vector<float> y = run_kernel(1, GATUN_ELEMENTWISE_EXP, line, kAbsent, line, x, {}, x);
+    for (size_t i = 0; i < x.size(); ++i) {
+      CAPTURE(x[i]);
+      const double truth = std::exp(static_cast<double>(x[i]));
+      if (x[i] > 0 && x[i] > limit) CHECK(y[i] == kInfinity);
+      else if (x[i] < 0 && truth < 0x1p-126) CHECK(y[i] == 0.0f);
+      else CHECK(std::abs(y[i] - truth) <= 2 * truth * 0x1p-23);
+    }
+  }
+}
+
 TEST_CASE("elementwise converts u8, i32 and i64 to f32 and copies them as they are") {
   Device device;
   const std::vector<uint8_t> bytes = {0, 1, 128, 255, 7, 9};
