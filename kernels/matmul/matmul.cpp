@@ -150,7 +150,8 @@ HWY_INLINE void block(const PackedRows& a, const Part& part, const PackedB& b, i
   const MatmulCall& call = a.call;
   const MatmulPlan& plan = a.plan;
   const bool sums = part.split == nullptr && sums_only(call), begin = k == part.first, last = part.split == nullptr && k + depth == part.first + part.count;
-  for (int64_t n = 0; n < part.columns; n += plan.n_block) {
+  // Without columns too A is packed once, for its statistics and sums.
+  for (int64_t n = 0; n == 0 || n < part.columns; n += plan.n_block) {
     const int64_t width = std::min(plan.n_block, part.columns - n), column = part.column + n;
     const bool pack = n == 0, direct = a.direct();
     // Only the last rows may be too few to be read where they lie.
@@ -169,6 +170,7 @@ HWY_INLINE void block(const PackedRows& a, const Part& part, const PackedB& b, i
         if (pack) a.pack(m, height, k, depth, to, part.sums == nullptr ? nullptr : part.sums + m);
         tiles = {to, plan.a_step, false};
       }
+      if (width == 0) continue;
       TilePlace partial{scratch.c + (m - inner) * part.columns + n, part.columns};
       if (part.split != nullptr) partial = {part.split + m * call.n + column, call.n};
       else if (sums) partial = {call.c + m * call.ldc + column, call.ldc};

@@ -242,6 +242,18 @@ TEST_CASE("matmul of nothing, without depth, and of NaN") {
   f.bias = true;
   CHECK(run_kernel(2, {0, 4, 3, f, 1}).c.empty());
   CHECK(run_kernel(2, {4, 0, 3, f, 1}).c.empty());
+  // A has statistics and sums whatever it is multiplied with.
+  for (const int code : {0, 1}) {
+    Form g = transposed(code);
+    g.sums = true;
+    g.accumulate = code == 1;
+    check_matmul({37, 0, 1300, g, 5});
+    g.scale_m = g.scale_k = true;
+    check_matmul({37, 0, 1300, g, 6});
+  }
+  Form normalised;
+  normalised.a_prologue = GATUN_MATMUL_LAYER_NORM;
+  check_matmul({37, 0, 45, normalised, 7});
   const Problem flat(3, 4, 0, f, 2);
   const Result r = run_kernel(2, flat);
   for (size_t i = 0; i < r.c.size(); ++i) CHECK(r.c[i] == flat.bias[i % 4]);

@@ -66,7 +66,7 @@ MatmulPlan matmul_plan(const MatmulCall& call, int threads, int64_t tile_rows, i
   if (p.splits == 1 && p.down > 0 && p.down < kFewTiles) {
     p.columns = std::max(round_up(chunk_count(n, kFewTiles / p.down), tile_columns), 2 * tile_columns);
   }
-  p.across = chunk_count(n, p.columns);
+  p.across = std::max<int64_t>(chunk_count(n, p.columns), 1);
   p.n_block = std::min(p.n_block, p.columns);
   p.n_pack = tile_columns;
   p.statistics_first = call.a.prologue == GATUN_MATMUL_LAYER_NORM && (p.across > 1 || p.splits > 1);
