@@ -12,7 +12,7 @@
  * The matrix of patches is never formed as a whole, only tile by tile. Results do not depend on the number of threads.
  *
  * With allowed_error > 0 the CPU may compute y and dx of 3 x 3 kernels of stride and dilation 1 by Winograd's minimal filtering (Lavin and Gray,
- * 2016), where that is faster and its error is allowed: 4.5e-8 √n of tiles of 2 x 2 outputs, 3.2e-7 √n of 4 x 4, where n is the channels that
+ * 2016), where that is faster and its error is allowed: 6e-8 √n of tiles of 2 x 2 outputs, 3.2e-7 √n of 4 x 4, where n is the channels that
  * are summed (of x for y, of y for dx). These are root mean square errors over the root mean square result, of normally distributed operands;
  * the direct sum has about 5e-8 √n. A NaN or infinity then reaches all results of the tiles that see it. dweights, and everything on CUDA,
  * are always computed directly.
