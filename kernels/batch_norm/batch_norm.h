@@ -22,10 +22,10 @@ size_t batch_norm_workspace(int64_t rows, int64_t columns);
 
 template <class T>
 void batch_norm_statistics(const Stream& stream, Rows<const T> x, float* mean, float* centered, float* workspace);
-// residual, y and dresidual may have no data: nothing is added; the rectifier's mask is computed again.
 // rstd and running statistics from mean and centered; momentum and running_* may be NULL.
 void batch_norm_update(const Stream& stream, const float* mean, const float* centered, int64_t columns, int64_t count, double epsilon,
                        const float* momentum, float* running_mean, float* running_variance, float* rstd);
+// residual, y and dresidual may have no data: nothing is added; the rectifier's mask is computed again.
 template <class T>
 void batch_norm_apply(const Stream& stream, Rows<const T> x, const BatchNormChannels& channels, Rows<const T> residual, Rows<T> y);
 // As apply, with the variance in place of rstd.
