@@ -67,7 +67,7 @@ final class Runs {
     /** The metrics of every step but how long it took. */
     static List<Map<String, Double>> metrics(Path folder) {
         List<Map<String, Double>> lines = Metrics.read(folder);
-        lines.forEach(line -> line.keySet().removeAll(List.of("seconds", "images_per_second")));
+        lines.forEach(line -> line.keySet().removeAll(List.of("seconds", "seconds_waiting", "images_per_second")));
         return lines;
     }
 
