@@ -61,15 +61,8 @@ final class SwavQueue {
         if (ring == null) {
             return;
         }
+        // the place differs from step to step, so all are written: with what they hold, or with the batch
         int places = (int) ring.shape()[0] / batch;
-        if (!z.device().records()) {
-            long first = enqueued / batch % places * batch;
-            ring.value().slice(0, first, first + batch).copyFrom(z.detach());
-            enqueued += batch;
-            count.value().copyFrom(enqueued);
-            return;
-        }
-        // The place differs from step to step, where a recorded step writes the same addresses: all are written, with what they hold or with the batch.
         Tensor here = z.scope().fromHost(DType.F32, target -> {
             place(target, places, (int) (enqueued / batch % places));
             enqueued += batch;
