@@ -3,7 +3,6 @@ package dev.gatun.data;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 
@@ -11,13 +10,12 @@ import java.util.concurrent.atomic.AtomicReferenceArray;
  * A data set whose elements are kept as they were read, outside of the Java heap, until a limit is reached: those that came first stay. An
  * epoch visits every element once, so that which ones are kept does not matter.
  */
-public final class CachedDataset implements Dataset {
-    private final Dataset data;
+public final class CachedDataset extends ForwardingDataset {
     private final AtomicReferenceArray<Element> kept;
     private final AtomicLong left;
 
     private CachedDataset(Dataset data, long limit) {
-        this.data = data;
+        super(data);
         kept = new AtomicReferenceArray<>(data.size());
         left = new AtomicLong(limit);
     }
@@ -33,11 +31,6 @@ public final class CachedDataset implements Dataset {
             throw new IllegalArgumentException("a cache of " + limit + " bytes");
         }
         return limit == 0 || data.resident() ? data : new CachedDataset(data, limit);
-    }
-
-    @Override
-    public int size() {
-        return data.size();
     }
 
     @Override
@@ -59,30 +52,5 @@ public final class CachedDataset implements Dataset {
             left.addAndGet(bytes);
         }
         return stays;
-    }
-
-    @Override
-    public boolean labelled() {
-        return data.labelled();
-    }
-
-    @Override
-    public int label(int index) {
-        return data.label(index);
-    }
-
-    @Override
-    public int classes() {
-        return data.classes();
-    }
-
-    @Override
-    public List<String> classNames() {
-        return data.classNames();
-    }
-
-    @Override
-    public String describe(int index) {
-        return data.describe(index);
     }
 }

@@ -214,10 +214,12 @@ public final class Loader implements AutoCloseable {
     }
 
     /** A data set of which some elements have been read already. */
-    private record ReadAhead(Dataset data, Map<Integer, Element> elements) implements Dataset {
-        @Override
-        public int size() {
-            return data.size();
+    private static final class ReadAhead extends ForwardingDataset {
+        private final Map<Integer, Element> elements;
+
+        ReadAhead(Dataset data, Map<Integer, Element> elements) {
+            super(data);
+            this.elements = elements;
         }
 
         @Override
@@ -229,31 +231,6 @@ public final class Loader implements AutoCloseable {
         @Override
         public boolean resident() {
             return true;
-        }
-
-        @Override
-        public boolean labelled() {
-            return data.labelled();
-        }
-
-        @Override
-        public int label(int index) {
-            return data.label(index);
-        }
-
-        @Override
-        public int classes() {
-            return data.classes();
-        }
-
-        @Override
-        public List<String> classNames() {
-            return data.classNames();
-        }
-
-        @Override
-        public String describe(int index) {
-            return data.describe(index);
         }
     }
 }
