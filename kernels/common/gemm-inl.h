@@ -27,9 +27,6 @@ constexpr int gemm_block_rows(int vectors) {
   if (kGemmRegisters == 32) return vectors == 4 ? 6 : vectors == 3 ? 9 : 14;
   return vectors == 3 ? 4 : vectors == 2 ? 6 : 12;
 }
-// Rows of an outer-product block: divides the usual numbers of channels.
-constexpr int kGemmOuterRows = kGemmRegisters == 32 ? 8 : 4;
-
 // Width of the next panel when `columns` are left: three vectors, but never so that a lone one remains for a second panel. Four where that
 // leaves no narrower panel: six addresses of A stay in registers, fourteen do not.
 HWY_INLINE int gemm_panel_vectors(int64_t columns) {
@@ -148,76 +145,6 @@ struct GemmLines {
   const int64_t* a_offset;  // of each line
   const int64_t* b_offset;
 };
-
-// c (kRows rows, whole vectors) += A'·B, summed over all positions. c is taken as zero where `clear`.
-template <int kRows, int kVectors>
-HWY_NOINLINE void gemm_outer_block(const float* a, const float* b, const GemmLines& lines, float* HWY_RESTRICT c, int64_t ldc, bool clear) {
-  const F32 d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  VF acc[kRows][kVectors];
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) acc[r][v] = clear ? hn::Zero(d) : hn::LoadU(d, c + r * ldc + v * lanes);
-  }
-  for (int64_t line = 0; line < lines.lines; ++line) {
-    const float* HWY_RESTRICT coefficient = a + lines.a_offset[line];
-    const float* HWY_RESTRICT value = b + lines.b_offset[line];
-    for (int64_t k = 0; k < lines.length; ++k) {
-      VF row[kVectors];
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, value + v * lanes);
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
-        const VF element = hn::Set(d, coefficient[r]);
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(element, row[v], acc[r][v]);
-      }
-      coefficient += lines.a_step;
-      value += lines.b_step;
-    }
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) hn::StoreU(acc[r][v], d, c + r * ldc + v * lanes);
-  }
-}
-
-// Width of the next block of columns.
-HWY_INLINE int gemm_outer_vectors(int64_t columns) {
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
-  const int64_t vectors = (columns + lanes - 1) / lanes;
-  return vectors == 1 ? 1 : vectors == 2 || vectors == 4 ? 2 : 3;
-}
-
-template <int kRows>
-HWY_INLINE void gemm_outer_rows(const float* a, const float* b, const GemmLines& lines, float* c, int64_t ldc, int vectors, bool clear) {
-  switch (vectors) {
-    case 1: gemm_outer_block<kRows, 1>(a, b, lines, c, ldc, clear); break;
-    case 2: gemm_outer_block<kRows, 2>(a, b, lines, c, ldc, clear); break;
-    default: gemm_outer_block<kRows, 3>(a, b, lines, c, ldc, clear); break;
-  }
-}
-
-// c (rows, columns rounded up to whole vectors) += A'·B. Nothing beyond `rows` coefficients of a position is read, but whole vectors of
-// values are.
-HWY_INLINE void gemm_outer(const float* a, const float* b, const GemmLines& lines, float* c, int64_t ldc, int64_t rows, int64_t columns,
-                           bool clear) {
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
-  constexpr int kRows = kGemmOuterRows;
-  for (int64_t n = 0; n < columns;) {
-    const int vectors = gemm_outer_vectors(columns - n);
-    int64_t r = 0;
-    for (; r + kRows <= rows; r += kRows) gemm_outer_rows<kRows>(a + r, b + n, lines, c + r * ldc + n, ldc, vectors, clear);
-    if (kRows > 4 && r + 4 <= rows) {
-      gemm_outer_rows<4>(a + r, b + n, lines, c + r * ldc + n, ldc, vectors, clear);
-      r += 4;
-    }
-    for (; r < rows; ++r) gemm_outer_rows<1>(a + r, b + n, lines, c + r * ldc + n, ldc, vectors, clear);
-    n += vectors * lanes;
-  }
-}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace gatun

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Backward-weights: dweights[o][k] = Σ over output positions m of dy[m][o] · patch[m][k], a product whose depth is B·OH·OW. The depth is
-// cut into chunks by the shape alone; partial sums are added in the order of the chunks.
+// cut into chunks by the shape alone; partial sums are added in the order of the chunks. Both operands are read where they lie: for each
+// tap over the positions at which it lies inside the image, so that padding costs nothing.
 #include <omp.h>
 
 #include <algorithm>
@@ -13,82 +14,234 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/convolution/convolution_weights.cpp"
 #include "hwy/foreach_target.h"
-#include "kernels/common/gemm-inl.h"
-#include "kernels/convolution/band-inl.h"
+#include "kernels/convolution/outer-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gatun {
 namespace HWY_NAMESPACE {
 
-constexpr int64_t kWeightsChunkRows = 512;     // fewest positions a chunk is worth
-constexpr int64_t kWeightsChunks = 32;         // most chunks
-constexpr int64_t kWeightsOutputs = 64;        // output channels of a work item: so much work that copying its band again costs little
-constexpr int64_t kWeightsPartials = 8 << 20;  // most floats of partial sums, but for one chunk
+constexpr int64_t kChunkPositions = 1536;      // fewest positions a chunk is worth: its partial sums are written, and read once more
+constexpr int64_t kChunks = 32;                // most chunks
+constexpr int64_t kPartials = 5 << 19;         // most floats of partial sums, but for one chunk
+constexpr int64_t kItemOutputs = 64;           // output channels of a work item
+constexpr int64_t kItemSums = 40 << 10;        // most floats of its sums, unless one kernel row has more: the second-level cache holds them
+constexpr int64_t kItemPositions = 512;        // most positions of a band, unless one row has more
+constexpr int64_t kItemSource = 72 << 10;      // most floats of x that it reads, unless one row needs more
 
-struct WeightsPlan {
-  BandPlan bands;
-  GemmRuns runs;
-  int64_t run_columns;  // of a partial: a run in whole vectors
-  int64_t columns;      // of a partial: all runs
-  int64_t chunks;
-  int64_t chunk_bands;
-  int64_t partial;  // floats of a chunk's partial: outputs x columns, then the bias
-
-  WeightsPlan(const ConvolutionShape& s, const Gather& g) : bands(g, 1, product_cycles(g)), runs(patch_runs(g, bands)) {
-    run_columns = round_up(runs.length, 16);
-    columns = runs.rows * runs.columns * run_columns;
-    partial = s.group_outputs() * columns + round_up(s.group_outputs(), 16);
-    const int64_t most = std::clamp<int64_t>(kWeightsPartials / partial, 1, kWeightsChunks);
-    chunks = std::clamp<int64_t>(std::min(s.positions() / kWeightsChunkRows, bands.count), 1, most);
-    chunk_bands = (bands.count + chunks - 1) / chunks;
-  }
+// Positions along an axis whose taps [tap, tap + taps) lie inside the source: what padding adds is not multiplied.
+struct Stretch {
+  int64_t tap, taps, begin, end;
 };
 
-size_t dense_backward_weights_workspace(int threads, const ConvolutionShape& s) {
-  const WeightsPlan plan(s, forward_gather(s));
-  return static_cast<size_t>(plan.chunks * plan.partial + threads * plan.bands.floats()) * sizeof(float);
+// Target positions whose tap lies inside a source of `size` pixels.
+HWY_INLINE Stretch tap_stretch(const GatherAxis& axis, int64_t size, int64_t tap) {
+  const int64_t offset = axis.offset + tap * axis.offset_step;
+  const int64_t begin = std::min(offset >= 0 ? 0 : (-offset + axis.step - 1) / axis.step, axis.positions);
+  const int64_t end = offset >= size ? begin : std::clamp((size - 1 - offset) / axis.step + 1, begin, axis.positions);
+  return {tap, 1, begin, end};
 }
 
-// sum[o] += dy of `count` positions
+struct WeightsPlan {
+  bool merged;  // the taps of a kernel row lie side by side, and are one run
+  bool turned;  // sums have outputs along their vectors, else the elements of a patch: whichever wastes fewer lanes
+  int64_t band_rows, band_images, row_bands, bands;  // a band is some output rows of an image, or some images
+  int64_t run, row_run;                              // elements of a run, of a kernel row
+  int64_t columns, partial;                          // of a chunk's sums: of one row; all, and then the bias
+  int64_t chunks, chunk_bands;
+  int64_t blocks, groups, group_rows;  // work items of a chunk: blocks of outputs times groups of kernel rows
+
+  WeightsPlan(const ConvolutionShape& s, const Gather& g) {
+    const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32())), outputs = s.group_outputs(), channels = g.channels;
+    merged = g.columns.offset_step == 1 && g.source.pixel_stride == channels && channels % lanes != 0;
+    row_run = g.columns.count * channels;
+    run = merged ? row_run : channels;
+    turned = round_up(outputs, lanes) * run < round_up(run, lanes) * outputs;
+    columns = round_up(turned ? outputs : s.patch(), 16);
+    partial = (turned ? s.patch() : outputs) * columns + round_up(outputs, 16);
+    const int64_t height = g.rows.positions, width = std::max<int64_t>(g.columns.positions, 1);
+    const int64_t floats = g.columns.step * g.rows.step * channels;
+    const int64_t positions = std::max<int64_t>(1, std::min(kItemPositions, kItemSource / floats));
+    row_bands = (height + std::max<int64_t>(1, positions / width) - 1) / std::max<int64_t>(1, positions / width);
+    band_rows = row_bands == 0 ? 1 : (height + row_bands - 1) / row_bands;
+    band_images = row_bands == 1 ? std::clamp<int64_t>(positions / (height * width), 1, std::max<int64_t>(g.batch, 1)) : 1;
+    bands = row_bands * ((g.batch + band_images - 1) / band_images);
+    const int64_t most = std::clamp<int64_t>(std::min(s.positions() / kChunkPositions, kPartials / partial), 1, kChunks);
+    chunk_bands = std::max<int64_t>(1, (bands + most - 1) / most);
+    chunks = std::max<int64_t>(1, (bands + chunk_bands - 1) / chunk_bands);
+    blocks = (outputs + kItemOutputs - 1) / kItemOutputs;
+    group_rows = std::clamp<int64_t>(kItemSums / (std::min(outputs, kItemOutputs) * row_run), 1, g.rows.count);
+    groups = (g.rows.count + group_rows - 1) / group_rows;
+  }
+
+  int64_t items() const { return chunks * blocks * groups; }
+};
+
+size_t dense_backward_weights_workspace(int, const ConvolutionShape& s) {
+  const WeightsPlan plan(s, forward_gather(s));
+  return static_cast<size_t>(plan.chunks * plan.partial) * sizeof(float);
+}
+
+// Output rows [row, row + rows) of images [image, image + images).
+struct WeightsBand {
+  int64_t image, images, row, rows;
+  WeightsBand(const WeightsPlan& plan, const Gather& g, int64_t index)
+      : image(index / plan.row_bands * plan.band_images), images(std::min(plan.band_images, g.batch - image)), row(index % plan.row_bands * plan.band_rows),
+        rows(std::min(plan.band_rows, g.rows.positions - row)) {}
+};
+
+// What a later band reads, as a sequence of lines that blocks fetch in turn: dense pixels of both operands, one line of all pixels after another.
+class Later {
+ public:
+  void add(const float* from, int64_t pixels, int64_t pixel_stride, int64_t channels) {
+    if (pixels <= 0) return;
+    parts_[count_++] = {from, pixels, pixel_stride, (channels + 15) / 16};
+    total_ += pixels * ((channels + 15) / 16);
+  }
+  void share(int64_t blocks) { quota_ = (total_ + blocks - 1) / std::max<int64_t>(blocks, 1); }
+  Ahead next() {
+    if (part_ == count_) return {};
+    const Part& part = parts_[part_];
+    const Ahead ahead{part.from + line_ * 16 + pixel_ * part.stride, part.stride, std::min(quota_, part.pixels - pixel_)};
+    pixel_ += ahead.lines;
+    if (pixel_ == part.pixels) {
+      pixel_ = 0;
+      if (++line_ == part.lines) {
+        line_ = 0;
+        ++part_;
+      }
+    }
+    return ahead;
+  }
+
+ private:
+  struct Part {
+    const float* from;
+    int64_t pixels, stride, lines;
+  };
+  Part parts_[2];
+  int count_ = 0, part_ = 0;
+  int64_t total_ = 0, quota_ = 0, line_ = 0, pixel_ = 0;
+};
+
+// sum[o] += dy of `count` positions; sum is whole vectors
 HWY_INLINE void add_rows(const float* dy, int64_t stride, int64_t count, int64_t outputs, float* sum) {
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t o = 0; o < outputs; o += lanes) {
+  int64_t o = 0;
+  for (; o + 4 * lanes <= outputs; o += 4 * lanes) {
+    VF total[4];
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) total[v] = hn::LoadU(d, sum + o + v * lanes);
+    for (int64_t r = 0; r < count; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) total[v] = hn::Add(total[v], hn::LoadU(d, dy + r * stride + o + v * lanes));
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) hn::StoreU(total[v], d, sum + o + v * lanes);
+  }
+  for (; o < outputs; o += lanes) {
     VF total = hn::LoadU(d, sum + o);
     for (int64_t r = 0; r < count; ++r) total = hn::Add(total, gemm_load(d, dy + r * stride + o, outputs - o, lanes));
     hn::StoreU(total, d, sum + o);
   }
 }
 
-// The partial sums of one chunk of bands for `outputs` output channels. sums, bias_sums (nullptr: none) and dy begin at the first of them.
-static void weights_item(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, int64_t chunk, int64_t outputs, const float* x,
-                         const float* dy, float* sums, float* bias_sums, float* copy) {
-  if (bias_sums != nullptr) std::fill_n(bias_sums, round_up(outputs, 16), 0.0f);
-  const int64_t last = std::min(plan.bands.count, (chunk + 1) * plan.chunk_bands);
-  if (chunk * plan.chunk_bands >= last) std::fill_n(sums, outputs * plan.columns, 0.0f);
-  for (int64_t index = chunk * plan.chunk_bands; index < last; ++index) {
-    const Band band(plan.bands, g, index);
-    copy_band(g, plan.bands, band, x, copy);
-    const bool clear = index == chunk * plan.chunk_bands;
-    for (int64_t first = 0; first < band.lines(); first += kSegmentPositions) {
-      const int64_t count = std::min(kSegmentPositions, band.lines() - first);
-      int64_t dy_line[kSegmentPositions];
-      int64_t copy_line[kSegmentPositions];
+// A work item: its chunk, outputs from `first` on, and kernel rows [row, end).
+struct WeightsItem {
+  int64_t chunk, first, outputs, row, end;
+  WeightsItem(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, int64_t item)
+      : chunk(item / (plan.blocks * plan.groups)), first(item / plan.groups % plan.blocks * kItemOutputs), outputs(std::min(kItemOutputs, s.group_outputs() - first)),
+        row(item % plan.groups * plan.group_rows), end(std::min(row + plan.group_rows, g.rows.count)) {}
+};
+
+static Later later_of(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, int64_t index, const WeightsItem& item, const float* x, const float* dy) {
+  Later later;
+  const WeightsBand band(plan, g, index);
+  const auto dense = [](const PixelGrid& grid, bool images) {
+    return grid.row_stride == grid.width * grid.pixel_stride && (!images || grid.batch_stride == grid.height * grid.row_stride);
+  };
+  if (dense(s.y, band.images > 1)) {
+    later.add(dy + item.first + s.y.offset(band.image, band.row, 0), ((band.images - 1) * s.y.height + band.rows) * s.y.width, s.y.pixel_stride, item.outputs);
+  }
+  const int64_t top = std::clamp<int64_t>(band.row * g.rows.step + g.rows.offset + item.row * g.rows.offset_step, 0, s.x.height);
+  const int64_t bottom = std::clamp<int64_t>((band.row + band.rows - 1) * g.rows.step + g.rows.offset + (item.end - 1) * g.rows.offset_step + 1, top, s.x.height);
+  if (dense(s.x, band.images > 1)) {
+    later.add(x + s.x.offset(band.image, top, 0), ((band.images - 1) * s.x.height + bottom - top) * s.x.width, s.x.pixel_stride, g.channels);
+  }
+  return later;
+}
+
+// Adds one kernel row's products of a band: sums begins at the kernel row's first element (and the first output), dy at the first output.
+static void add_kernel_row(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, const WeightsBand& band, int64_t u, int64_t outputs, const float* x,
+                           const float* dy, float* sums, Later& later) {
+  const Stretch rows = tap_stretch(g.rows, g.source.height, u);
+  const int64_t top = std::clamp(rows.begin, band.row, band.row + band.rows), bottom = std::clamp(rows.end, top, band.row + band.rows);
+  const auto add = [&](const Stretch& columns) {
+    if (columns.begin == columns.end) return;
+    const int64_t column = columns.begin * g.columns.step + g.columns.offset + columns.tap * g.columns.offset_step;
+    const int64_t lines = band.images * (bottom - top);
+    for (int64_t first = 0; first < lines; first += kItemPositions) {
+      int64_t x_line[kItemPositions], dy_line[kItemPositions];
+      const int64_t count = std::min(kItemPositions, lines - first);
       for (int64_t line = 0; line < count; ++line) {
-        const int64_t n = (first + line) / band.rows;
-        const int64_t i = (first + line) % band.rows;
-        dy_line[line] = s.y.offset(band.image + n, band.row + i, 0);
-        copy_line[line] = n * plan.bands.image_stride + i * g.rows.step * plan.bands.row_stride;
-        if (bias_sums != nullptr) add_rows(dy + dy_line[line], s.y.pixel_stride, s.y.width, outputs, bias_sums);
+        const int64_t image = band.image + (first + line) / (bottom - top), row = top + (first + line) % (bottom - top);
+        dy_line[line] = s.y.offset(image, row, columns.begin);
+        x_line[line] = s.x.offset(image, row * g.rows.step + g.rows.offset + u * g.rows.offset_step, column);
       }
-      const GemmLines lines{count, s.y.width, s.y.pixel_stride, g.columns.step * plan.bands.pixel_stride, dy_line, copy_line};
-      for (int64_t u = 0; u < plan.runs.rows; ++u) {
-        for (int64_t v = 0; v < plan.runs.columns; ++v) {
-          gemm_outer(dy, copy + u * plan.runs.row_step + v * plan.runs.column_step, lines, sums + (u * plan.runs.columns + v) * plan.run_columns,
-                     plan.columns, outputs, plan.runs.length, clear && first == 0);
-        }
+      const int64_t length = columns.end - columns.begin, run = columns.taps * g.channels, x_step = g.columns.step * s.x.pixel_stride;
+      const auto ahead = [&] { return later.next(); };
+      if (plan.turned) {
+        const GemmLines at{count, length, x_step, s.y.pixel_stride, x_line, dy_line};
+        outer_product(x, dy, at, sums + columns.tap * g.channels * plan.columns, plan.columns, run, outputs, ahead);
+      } else {
+        const GemmLines at{count, length, s.y.pixel_stride, x_step, dy_line, x_line};
+        outer_product(dy, x, at, sums + columns.tap * g.channels, plan.columns, outputs, run, ahead);
       }
     }
+  };
+  if (!plan.merged) {
+    for (int64_t v = 0; v < g.columns.count; ++v) add(tap_stretch(g.columns, g.source.width, v));
+    return;
+  }
+  // Neighbouring positions with the same taps inside. Taps ascend in the source: the first of them that is inside, and how many.
+  Stretch open{0, 0, 0, 0};
+  for (int64_t p = 0; p < g.columns.positions; ++p) {
+    const int64_t column = p * g.columns.step + g.columns.offset;
+    const int64_t tap = std::clamp<int64_t>(-column, 0, g.columns.count), end = std::clamp<int64_t>(g.source.width - column, tap, g.columns.count);
+    if (end - tap != open.taps || tap != open.tap) {
+      if (open.taps > 0) add(open);
+      open = {tap, end - tap, p, p};
+    }
+    open.end = p + 1;
+  }
+  if (open.taps > 0) add(open);
+}
+
+// The sums of an item over its chunk. partial: of the chunk; bias: nullptr where not asked for; following: the item that this thread takes next.
+static void weights_item(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, const WeightsItem& item, const WeightsItem* following, const float* x,
+                         const float* dy, float* partial, float* bias) {
+  const int64_t kernel_row = plan.row_run;
+  float* sums = partial + (plan.turned ? item.first : item.first * plan.columns);
+  const auto kernel_sums = [&](int64_t u) { return sums + u * kernel_row * (plan.turned ? plan.columns : 1); };
+  const auto clear = [&](float* from, int64_t rows, int64_t n) {
+    for (int64_t r = 0; r < rows; ++r) std::fill_n(from + r * plan.columns, n, 0.0f);
+  };
+  if (plan.turned) clear(kernel_sums(item.row), (item.end - item.row) * kernel_row, item.outputs);
+  else clear(kernel_sums(item.row), item.outputs, (item.end - item.row) * kernel_row);
+  if (bias != nullptr) std::fill_n(bias, round_up(item.outputs, 16), 0.0f);
+  const int64_t begin = item.chunk * plan.chunk_bands, last = std::min(plan.bands, begin + plan.chunk_bands);
+  for (int64_t index = begin; index < last; ++index) {
+    const WeightsBand band(plan, g, index);
+    Later later = index + 1 < last ? later_of(s, g, plan, index + 1, item, x, dy)
+                  : following != nullptr ? later_of(s, g, plan, following->chunk * plan.chunk_bands, *following, x, dy) : Later();
+    const int64_t runs = plan.merged ? 1 : g.columns.count;
+    later.share((item.end - item.row) * runs * (plan.turned ? outer_row_blocks(plan.run) * outer_column_blocks(item.outputs) : outer_row_blocks(item.outputs) * outer_column_blocks(plan.run)));
+    if (bias != nullptr) {
+      for (int64_t n = 0; n < band.images; ++n) {
+        for (int64_t i = 0; i < band.rows; ++i) add_rows(dy + item.first + s.y.offset(band.image + n, band.row + i, 0), s.y.pixel_stride, s.y.width, item.outputs, bias);
+      }
+    }
+    for (int64_t u = item.row; u < item.end; ++u) add_kernel_row(s, g, plan, band, u, item.outputs, x, dy + item.first, kernel_sums(u), later);
   }
 }
 
@@ -107,38 +260,51 @@ HWY_INLINE void combine(const float* partials, int64_t chunks, int64_t chunk_str
   }
 }
 
+// Sums of all chunks for outputs [first, first + outputs), which lie along the vectors of the partial sums, as rows of dweights.
+HWY_INLINE void combine_turned(const float* partials, const WeightsPlan& plan, int64_t patch, int64_t first, int64_t outputs, float* dweights) {
+  HWY_ALIGN float sums[kItemOutputs];
+  for (int64_t k = 0; k < patch; ++k) {
+    combine(partials + k * plan.columns + first, plan.chunks, plan.partial, outputs, sums);
+    for (int64_t o = 0; o < outputs; ++o) dweights[(first + o) * patch + k] = sums[o];
+  }
+}
+
 void dense_backward_weights(int threads, const ConvolutionShape& s, const float* x, const float* dy, float* dweights, float* dbias,
                             float* workspace) {
   const Gather g = forward_gather(s);
   const WeightsPlan plan(s, g);
-  const int64_t runs = plan.runs.rows * plan.runs.columns;
-  const int64_t blocks = (s.group_outputs() + kWeightsOutputs - 1) / kWeightsOutputs;
-  float* copies = workspace + plan.chunks * plan.partial;
+  const int64_t outputs = s.group_outputs(), bias_at = plan.partial - round_up(outputs, 16);
   for (int64_t group = 0; group < s.groups; ++group) {
-    const int64_t output = group * s.group_outputs();
     const float* group_x = x + group * s.group_channels();
+    const float* group_dy = dy + group * outputs;
+    float* group_weights = dweights + group * outputs * s.patch();
+    int64_t taken = 0;
 #pragma omp parallel num_threads(threads)
     {
-      float* copy = copies + omp_get_thread_num() * plan.bands.floats();
-#pragma omp for schedule(dynamic)
-      for (int64_t item = 0; item < plan.chunks * blocks; ++item) {
-        const int64_t chunk = item / blocks;
-        const int64_t first = item % blocks * kWeightsOutputs;
-        float* partial = workspace + chunk * plan.partial;
-        weights_item(s, g, plan, chunk, std::min(kWeightsOutputs, s.group_outputs() - first), group_x, dy + output + first,
-                     partial + first * plan.columns, dbias == nullptr ? nullptr : partial + s.group_outputs() * plan.columns + first, copy);
+      const auto take = [&] {
+        int64_t item;
+#pragma omp atomic capture
+        item = taken++;
+        return item;
+      };
+      // An item is taken before the last is computed, so that its operands can be fetched.
+      for (int64_t index = take(), next; index < plan.items(); index = next) {
+        next = take();
+        const WeightsItem item(s, g, plan, index), following(s, g, plan, next);
+        float* partial = workspace + item.chunk * plan.partial;
+        weights_item(s, g, plan, item, next < plan.items() ? &following : nullptr, group_x, group_dy, partial,
+                     dbias != nullptr && item.row == 0 ? partial + bias_at + item.first : nullptr);
       }
+#pragma omp barrier
+      if (plan.turned) {
 #pragma omp for schedule(static)
-      for (int64_t o = 0; o < s.group_outputs(); ++o) {
-        for (int64_t run = 0; run < runs; ++run) {
-          combine(workspace + o * plan.columns + run * plan.run_columns, plan.chunks, plan.partial, plan.runs.length,
-                  dweights + (output + o) * s.patch() + run * plan.runs.length);
-        }
+        for (int64_t first = 0; first < outputs; first += 16) combine_turned(workspace, plan, s.patch(), first, std::min<int64_t>(16, outputs - first), group_weights);
+      } else {
+#pragma omp for schedule(static)
+        for (int64_t o = 0; o < outputs; ++o) combine(workspace + o * plan.columns, plan.chunks, plan.partial, s.patch(), group_weights + o * s.patch());
       }
 #pragma omp single
-      if (dbias != nullptr) {
-        combine(workspace + s.group_outputs() * plan.columns, plan.chunks, plan.partial, s.group_outputs(), dbias + output);
-      }
+      if (dbias != nullptr) combine(workspace + bias_at, plan.chunks, plan.partial, outputs, dbias + group * outputs);
     }
   }
 }

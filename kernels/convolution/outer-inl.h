@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sums of outer products over positions: the matrix product of backward-weights, whose operands are read where they lie. Re-included per
+// instruction set.
+#if defined(GATUN_OUTER_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef GATUN_OUTER_INL_H_
+#undef GATUN_OUTER_INL_H_
+#else
+#define GATUN_OUTER_INL_H_
+#endif
+
+#include <algorithm>
+
+#include "kernels/common/gemm-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace gatun {
+namespace HWY_NAMESPACE {
+
+// Most rows of a block of two vectors: registers are left for a row of values and one coefficient.
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
+constexpr int kOuterRows = 14;
+#else
+constexpr int kOuterRows = 6;
+#endif
+
+// Lines of the cache that are read later, fetched while a block computes, one a position.
+struct Ahead {
+  const float* at = nullptr;
+  int64_t step = 0;
+  int64_t lines = 0;
+};
+
+// c (kRows rows, kVectors vectors, `tail` elements of the last where kTail) += A·B, summed over all positions in their order.
+template <int kRows, int kVectors, bool kTail>
+HWY_NOINLINE void outer_block(const float* a, const float* b, const GemmLines& lines, float* HWY_RESTRICT c, int64_t ldc, int64_t tail, Ahead ahead) {
+  const F32 d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto load = [&](const float* from, int v) HWY_ATTR { return kTail && v == kVectors - 1 ? load_tail(d, from + v * lanes, tail) : hn::LoadU(d, from + v * lanes); };
+  VF acc[kRows][kVectors];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) acc[r][v] = load(c + r * ldc, v);
+  }
+  for (int64_t line = 0; line < lines.lines; ++line) {
+    const float* HWY_RESTRICT coefficient = a + lines.a_offset[line];
+    const float* HWY_RESTRICT value = b + lines.b_offset[line];
+    for (int64_t k = 0; k < lines.length; ++k) {
+      if (ahead.lines > 0) {
+        __builtin_prefetch(ahead.at, 0, 2);
+        ahead.at += ahead.step;
+        --ahead.lines;
+      }
+      VF row[kVectors];
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) row[v] = load(value, v);
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const VF element = hn::Set(d, coefficient[r]);
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(element, row[v], acc[r][v]);
+      }
+      coefficient += lines.a_step;
+      value += lines.b_step;
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      if (kTail && v == kVectors - 1) store_tail(acc[r][v], d, c + r * ldc + v * lanes, tail);
+      else hn::StoreU(acc[r][v], d, c + r * ldc + v * lanes);
+    }
+  }
+}
+
+// The block of `rows` rows, of those from kRows down.
+template <int kRows, int kVectors, bool kTail>
+HWY_INLINE void outer_rows(const float* a, const float* b, const GemmLines& lines, float* c, int64_t ldc, int64_t rows, int64_t tail, Ahead ahead) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows) return outer_rows<kRows - 1, kVectors, kTail>(a, b, lines, c, ldc, rows, tail, ahead);
+  }
+  outer_block<kRows, kVectors, kTail>(a, b, lines, c, ldc, tail, ahead);
+}
+
+HWY_INLINE int64_t outer_row_blocks(int64_t rows) { return (rows + kOuterRows - 1) / kOuterRows; }
+HWY_INLINE int64_t outer_column_blocks(int64_t columns) {
+  const int64_t width = 2 * static_cast<int64_t>(hn::Lanes(F32()));
+  return (columns + width - 1) / width;
+}
+
+// c (rows x columns) += A·B. Nothing beyond the rows and columns is read or written. ahead(): what the next block fetches.
+template <class F>
+HWY_INLINE void outer_product(const float* a, const float* b, const GemmLines& lines, float* c, int64_t ldc, int64_t rows, int64_t columns, F&& ahead) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
+  const int64_t blocks = outer_row_blocks(rows);
+  for (int64_t n = 0; n < columns; n += 2 * lanes) {
+    const int64_t left = std::min(2 * lanes, columns - n);
+    const int64_t tail = left % lanes;
+    for (int64_t block = 0; block < blocks; ++block) {
+      const int64_t r = block * rows / blocks, height = (block + 1) * rows / blocks - r;
+      float* to = c + r * ldc + n;
+      if (left > lanes) {
+        if (tail == 0) outer_rows<kOuterRows, 2, false>(a + r, b + n, lines, to, ldc, height, 0, ahead());
+        else outer_rows<kOuterRows, 2, true>(a + r, b + n, lines, to, ldc, height, tail, ahead());
+      } else if (tail == 0) {
+        outer_rows<kOuterRows, 1, false>(a + r, b + n, lines, to, ldc, height, 0, ahead());
+      } else {
+        outer_rows<kOuterRows, 1, true>(a + r, b + n, lines, to, ldc, height, tail, ahead());
+      }
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace gatun
+HWY_AFTER_NAMESPACE();
+
+#endif
