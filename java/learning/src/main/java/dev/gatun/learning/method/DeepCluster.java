@@ -103,7 +103,7 @@ public final class DeepCluster implements Method {
         int count = step.decide(() -> this.count);
         Tensor w = step.pass().use(weight).slice(0, 0, count);
         Tensor b = step.pass().use(bias).slice(0, 0, count);
-        Tensor features = MultiView.encode(this::features, batch, step.pass());
+        Tensor features = hidden.forward(step.pass(), MultiView.encode(encoder, batch, step.pass()));
         step.log(Step.UNINFORMED_LOSS, Math.log(count));
         return CrossEntropy.apply(
                 Activation.relu(features).linear(w, b), MultiView.gather(clusters, batch, step.scope()));

@@ -22,7 +22,8 @@ public final class MultiView {
     private MultiView() {}
 
     /**
-     * Encodes the views, one pass for each resolution: consecutive views of one size share it, and its batch statistics.
+     * Encodes the views: consecutive views of one size are one batch, with its own batch statistics. An encoder that can take batches of
+     * several sizes together ({@link Layer#forwardAll}) gets all of them at once.
      *
      * @param encoder from (B, H, W, C) to (B, D)
      * @param batch V views of B samples
@@ -31,15 +32,15 @@ public final class MultiView {
      */
     public static Tensor encode(Layer encoder, Batch batch, Pass pass) {
         List<View> views = batch.views();
-        List<Tensor> features = new ArrayList<>();
+        List<Tensor> batches = new ArrayList<>();
         for (int from = 0, to; from < views.size(); from = to) {
             to = from + 1;
             while (to < views.size() && views.get(to).size() == views.get(from).size()) {
                 to++;
             }
-            features.add(encoder.forward(pass, concat(views.subList(from, to).stream().map(View::images).toList())));
+            batches.add(concat(views.subList(from, to).stream().map(View::images).toList()));
         }
-        return concat(features);
+        return encoder.forwardAll(pass, batches);
     }
 
     private static Tensor concat(List<Tensor> parts) {

@@ -7,7 +7,6 @@ import dev.gatun.tensor.TensorException;
 import dev.gatun.tensor.function.GatherRows;
 import dev.gatun.tensor.function.Sequences;
 import dev.gatun.tensor.function.StochasticDepth;
-import java.util.List;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
@@ -90,30 +89,26 @@ public final class DropPath {
     }
 
     /**
-     * Which sequences of a batch run through a branch that is one function, and what its result is multiplied by. A mask's dropped sequences are
-     * left out like those that are not in a subset: their factor would be 0.
-     *
-     * @param x (B, N, C)
+     * Which of a batch's sequences run through a branch that is one function, and what its result is multiplied by. A mask's dropped sequences
+     * are left out like those that are not in a subset: their factor would be 0.
      */
-    Sequences sequences(Pass pass, Tensor x) {
-        if (!pass.training() || rate == 0) {
-            return Sequences.all(x.size(0), x.size(1));
+    Sequences.Group group(Pass pass, int count, int length) {
+        if (!drops(pass)) {
+            return new Sequences.Group(count, length, null, count, 1f);
         }
-        int count = Math.toIntExact(x.size(0));
-        int length = Math.toIntExact(x.size(1));
         Tensor ids = pass.samples(count);
         if (form == Form.SUBSET) {
-            Tensor kept = StochasticDepth.subset(x.scope(), pass.nextKey(), ids, rate);
+            Tensor kept = StochasticDepth.subset(pass.scope(), pass.nextKey(), ids, rate);
             int most = Math.toIntExact(kept.elements());
-            return new Sequences(List.of(new Sequences.Group(count, length, kept, most, (float) ((double) count / most))));
+            return new Sequences.Group(count, length, kept, most, (float) ((double) count / most));
         }
         float[] mask;
-        try (Scope work = x.scope().open()) {
+        try (Scope work = pass.scope().open()) {
             mask = StochasticDepth.mask(work, pass.nextKey(), ids, rate).toArray();
         }
         int[] kept = IntStream.range(0, count).filter(i -> mask[i] != 0).toArray();
         float factor = kept.length == 0 ? 1f : mask[kept[0]];
-        return new Sequences(List.of(new Sequences.Group(count, length, x.scope().ofInts(kept), count, factor)));
+        return new Sequences.Group(count, length, pass.scope().ofInts(kept), count, factor);
     }
 
     private Tensor masked(Tensor shortcut, Tensor x, Tensor residual, @Nullable Tensor mask, @Nullable Tensor scale) {

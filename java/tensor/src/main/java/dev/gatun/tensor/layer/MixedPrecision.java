@@ -4,6 +4,7 @@ package dev.gatun.tensor.layer;
 import dev.gatun.primitives.DType;
 import dev.gatun.tensor.Device;
 import dev.gatun.tensor.Tensor;
+import java.util.List;
 
 /**
  * The border of a part of a network that computes in its pass's precision ({@link Pass#precision}): what comes in is cast to that, what
@@ -34,6 +35,11 @@ public final class MixedPrecision {
             @Override
             public Tensor forward(Pass pass, Tensor x) {
                 return run(inside, pass, x);
+            }
+
+            @Override
+            public Tensor forwardAll(Pass pass, List<Tensor> batches) {
+                return inside.forwardAll(pass, batches.stream().map(x -> x.to(pass.precision())).toList()).to(DType.F32);
             }
         };
     }

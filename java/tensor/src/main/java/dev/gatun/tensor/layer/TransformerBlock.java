@@ -9,6 +9,7 @@ import dev.gatun.tensor.TensorException;
 import dev.gatun.tensor.function.PreNormAttention;
 import dev.gatun.tensor.function.PreNormBranch;
 import dev.gatun.tensor.function.PreNormMlp;
+import dev.gatun.tensor.function.Sequences;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -78,6 +79,19 @@ public final class TransformerBlock {
     }
 
     /**
+     * Which sequences of one batch of equally long ones run through the block's branches.
+     *
+     * @param attention of the first branch
+     * @param mlp of the second
+     */
+    public record Drawn(Sequences.Group attention, Sequences.Group mlp) {}
+
+    /** Draws which of {@code count} sequences of {@code length} tokens run through the branches; of batches of other lengths on their own. */
+    public Drawn draw(Pass pass, int count, int length) {
+        return new Drawn(drop.group(pass, count, length), drop.group(pass, count, length));
+    }
+
+    /**
      * The block of one batch of equally long sequences.
      *
      * @param x (B, N, C); not used any more by the caller: the result may take its memory
@@ -95,10 +109,23 @@ public final class TransformerBlock {
             Scope.discard(middle, out);
             return out;
         }
-        Tensor middle = PreNormAttention.apply(drop.sequences(pass, x), settings.heads(), settings.epsilon(), true, x,
-                branch(pass, attentionNorm, attention.qkv(), attention.projection(), attentionScale));
+        return forward(pass, x, List.of(draw(pass, Math.toIntExact(x.size(0)), Math.toIntExact(x.size(1)))));
+    }
+
+    /**
+     * The block of sequences of several lengths at once: products see the tokens of all of them. Only where it is {@link Form#FUSED}.
+     *
+     * @param x (..., C): the tokens of equally long sequences one after the other, then those of the next length; not used any more by the
+     *     caller: the result may take its memory
+     * @param drawn for every length, in the order of the tokens
+     * @return shape of x
+     * @throws TensorException if the tokens are not as many as drawn says, or the device has no such form
+     */
+    public Tensor forward(Pass pass, Tensor x, List<Drawn> drawn) {
+        Tensor middle = PreNormAttention.apply(new Sequences(drawn.stream().map(Drawn::attention).toList()), settings.heads(),
+                settings.epsilon(), true, x, branch(pass, attentionNorm, attention.qkv(), attention.projection(), attentionScale));
         Scope.discard(x, middle);
-        Tensor out = PreNormMlp.apply(drop.sequences(pass, middle), settings.epsilon(), true, middle,
+        Tensor out = PreNormMlp.apply(new Sequences(drawn.stream().map(Drawn::mlp).toList()), settings.epsilon(), true, middle,
                 branch(pass, mlpNorm, fc1, fc2, mlpScale));
         Scope.discard(middle, out);
         return out;

@@ -7,6 +7,7 @@ import dev.gatun.tensor.Device;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
+import dev.gatun.tensor.function.GatherRows;
 import dev.gatun.tensor.layer.Conv2d;
 import dev.gatun.tensor.layer.DropPath;
 import dev.gatun.tensor.layer.Encoder;
@@ -17,6 +18,8 @@ import dev.gatun.tensor.layer.Parameter;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.Pass;
 import dev.gatun.tensor.layer.TransformerBlock;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -72,6 +75,87 @@ final class Vit implements Encoder {
 
     @Override
     public Tensor forward(Pass pass, Tensor x) {
+        return forwardAll(pass, List.of(x));
+    }
+
+    /** Images of several sizes, one batch for each; through fused blocks the tokens of all of them go together. */
+    @Override
+    public Tensor forwardAll(Pass pass, List<Tensor> batches) {
+        Tensor first = batches.getFirst();
+        boolean fused = blocks.getFirst().form(first.device(), first.dtype()) == TransformerBlock.Form.FUSED;
+        if (!fused && batches.size() > 1) {
+            return Encoder.super.forwardAll(pass, batches);
+        }
+        List<Tensor> tokens = batches.stream().map(x -> tokens(pass, x)).toList();
+        List<long[]> shapes = tokens.stream().map(Tensor::shape).toList();
+        Tensor all = join(tokens);
+        if (fused) {
+            all = fused(pass, all, shapes);
+        } else {
+            for (TransformerBlock block : blocks) {
+                all = block.forward(pass, all);
+            }
+        }
+        return pooled(pass, all, shapes);
+    }
+
+    /** The features of every image, of tokens that lie one sequence after the other. */
+    private Tensor pooled(Pass pass, Tensor tokens, List<long[]> shapes) {
+        if (!average) {
+            Tensor rows = pass.scope().fromHost(DType.I32, target -> firsts(shapes, target), shapes.stream().mapToLong(shape -> shape[0]).sum());
+            return norm.forward(pass, GatherRows.apply(tokens.reshape(-1, width), rows));
+        }
+        Tensor normed = norm.forward(pass, tokens).reshape(-1, width);
+        List<Tensor> means = new ArrayList<>();
+        long from = 0;
+        for (long[] shape : shapes) {
+            long to = from + shape[0] * shape[1];
+            means.add(normed.slice(0, from, to).reshape(shape).slice(1, 1, shape[1]).mean(1));
+            from = to;
+        }
+        return join(means);
+    }
+
+    /** The rows of the class tokens, which come first. */
+    private static void firsts(List<long[]> shapes, MemorySegment target) {
+        int at = 0;
+        long row = 0;
+        for (long[] shape : shapes) {
+            for (long i = 0; i < shape[0]; i++) {
+                target.setAtIndex(ValueLayout.JAVA_INT, at++, Math.toIntExact(row));
+                row += shape[1];
+            }
+        }
+    }
+
+    /** One after the other: a single one as it is, of several the rows. */
+    private Tensor join(List<Tensor> parts) {
+        if (parts.size() == 1) {
+            return parts.getFirst();
+        }
+        Tensor all = Tensor.concat(0, parts.stream().map(part -> part.reshape(-1, width)).toArray(Tensor[]::new));
+        parts.forEach(part -> Scope.discard(part, all));
+        return all;
+    }
+
+    private Tensor fused(Pass pass, Tensor tokens, List<long[]> shapes) {
+        // drawn as if one size went through all blocks before the next
+        List<List<TransformerBlock.Drawn>> drawn = new ArrayList<>();
+        blocks.forEach(block -> drawn.add(new ArrayList<>()));
+        for (long[] shape : shapes) {
+            for (int i = 0; i < drawn.size(); i++) {
+                drawn.get(i).add(blocks.get(i).draw(pass, Math.toIntExact(shape[0]), Math.toIntExact(shape[1])));
+            }
+        }
+        Tensor x = tokens;
+        for (int i = 0; i < drawn.size(); i++) {
+            x = blocks.get(i).forward(pass, x, drawn.get(i));
+        }
+        return x;
+    }
+
+    /** Patches behind the class token, with the embeddings of their positions: (B, N, C). */
+    private Tensor tokens(Pass pass, Tensor x) {
         checkSize(x.size(1), x.size(2));
         Tensor patches = embed.forward(pass, x);
         int height = (int) patches.size(1);
@@ -83,13 +167,7 @@ final class Vit implements Encoder {
         Scope.discard(patches, placed);
         Tensor tokens = placed.add(positions(pass, height, across, x.dtype()));
         Scope.discard(placed, tokens);
-        for (TransformerBlock block : blocks) {
-            tokens = block.forward(pass, tokens);
-        }
-        if (average) {
-            return norm.forward(pass, tokens).slice(1, 1, tokens.size(1)).mean(1);
-        }
-        return norm.forward(pass, tokens.slice(1, 0, 1).reshape(batch, width));
+        return tokens;
     }
 
     private Tensor positions(Pass pass, int height, int across, DType type) {
