@@ -4,6 +4,8 @@ package dev.gatun.benchmarks;
 import dev.gatun.primitives.Activation;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Operand;
+import java.util.List;
+import org.nd4j.linalg.api.ndarray.INDArray;
 import org.openjdk.jmh.annotations.Param;
 
 /** Activations of the layers of transformers and residual networks. */
@@ -35,5 +37,17 @@ public class ActivationBenchmark extends Comparison {
         }
         contest.torch().ifPresent(torch ->
                 contest.form(pass.replace("Backward", "_backward"), torch.tensors(x, dy)));
+        // its GELU is the one with tanh, another function
+        contest.nd4j().filter(nd4j -> function == Activation.Function.RELU).ifPresent(nd4j -> {
+            INDArray in = nd4j.array(x);
+            INDArray out = nd4j.empty(Shapes.parse(shape));
+            INDArray din = nd4j.empty(Shapes.parse(shape));
+            Runnable relu = nd4j.call("relu", List.of(in), List.of(out), 0.0);
+            if (backward) {
+                contest.nd4j("relu", nd4j.all(relu, nd4j.call("relu_bp", List.of(in, nd4j.array(dy)), List.of(din), 0.0)), out, din);
+            } else {
+                contest.nd4j("relu", relu, out);
+            }
+        });
     }
 }

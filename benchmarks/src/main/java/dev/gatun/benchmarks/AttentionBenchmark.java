@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.benchmarks;
 
+import dev.gatun.benchmarks.nd4j.Nd4jPeer;
 import dev.gatun.benchmarks.torch.Torch;
 import dev.gatun.primitives.Attention;
 import dev.gatun.primitives.Attention.Gradients;
@@ -9,6 +10,10 @@ import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Layout;
 import dev.gatun.primitives.Operand;
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.indexing.NDArrayIndex;
 import org.openjdk.jmh.annotations.Param;
 
 /**
@@ -16,6 +21,9 @@ import org.openjdk.jmh.annotations.Param;
  * five more backward, the causal half of them with causal; what is recomputed or padded does not count.
  */
 public class AttentionBenchmark extends Comparison {
+    /** ND4J's attention takes seconds a call from here on. */
+    private static final long ND4J_TOKENS = 100;
+
     /** B x H x N x D, with "c" causal. */
     @Param({"64x3x197x64", "64x6x50x64", "64x3x37x64", "8x12x257x64", "4x12x1024x64c"})
     public String shape;
@@ -61,6 +69,7 @@ public class AttentionBenchmark extends Comparison {
                     contest.form(form, "tokens_first", form + "_backward", x, torch.integer(causal ? 1 : 0));
                 }
             });
+            contest.nd4j().filter(nd4j -> !causal && tokens < ND4J_TOKENS).ifPresent(nd4j -> nd4j(contest, nd4j, nd4j.array(qkv), nd4j.array(dout)));
             return;
         }
         contest.torch().ifPresent(torch -> {
@@ -69,6 +78,27 @@ public class AttentionBenchmark extends Comparison {
                 contest.form(form, "tokens_first", form, x, torch.integer(causal ? 1 : 0));
             }
         });
+        contest.nd4j().filter(nd4j -> !causal && tokens < ND4J_TOKENS).ifPresent(nd4j -> nd4j(contest, nd4j, nd4j.array(qkv), nd4j.array(out)));
+    }
+
+    /** Its attention has heads of (depth, tokens), and no causal mask. */
+    private void nd4j(Contest contest, Nd4jPeer nd4j, INDArray qkv, INDArray dout) {
+        List<INDArray> in = new ArrayList<>();
+        List<INDArray> gradients = new ArrayList<>();
+        for (int part = 0; part < 3; part++) {
+            in.add(nd4j.permuted(qkv.get(NDArrayIndex.all(), NDArrayIndex.all(), NDArrayIndex.point(part)), 0, 2, 3, 1));
+            gradients.add(nd4j.empty(in.getFirst().shape()));
+        }
+        INDArray out = nd4j.empty(in.getFirst().shape());
+        Runnable forward = nd4j.call("dot_product_attention", in, List.of(out), 1, 0);
+        INDArray tokensFirst = out.permute(0, 3, 1, 2);
+        if (pass.equals("forward")) {
+            contest.nd4j("dot_product_attention", forward, tokensFirst);
+            return;
+        }
+        in.add(nd4j.permuted(dout, 0, 2, 3, 1));
+        Runnable both = nd4j.all(forward, nd4j.call("dot_product_attention_bp", in, gradients, 1));
+        contest.nd4j("dot_product_attention", both, tokensFirst);
     }
 
     private void target(Contest contest, boolean causal, long tokens) {

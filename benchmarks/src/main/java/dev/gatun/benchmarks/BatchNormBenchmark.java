@@ -5,6 +5,8 @@ import dev.gatun.primitives.BatchNorm;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Operand;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
+import org.nd4j.linalg.api.ndarray.INDArray;
 import org.openjdk.jmh.annotations.Param;
 
 /** Batch normalisation with ReLU, as in a residual block: training statistics, or those kept for inference. */
@@ -74,6 +76,20 @@ public class BatchNormBenchmark extends Comparison {
                                 torch.tensors(x, dy, gamma, beta, mean, centered),
                                 torch.integer(n[0]), torch.integer(n[1]), torch.integer(n[2])));
             }
+        });
+        contest.nd4j().filter(nd4j -> !pass.equals("forwardBackward")).ifPresent(nd4j -> {
+            boolean training = pass.equals("forward");
+            INDArray in = nd4j.array(x).reshape(n);
+            INDArray means = training ? nd4j.empty(n[3]) : nd4j.array(mean);
+            INDArray variances = training ? nd4j.empty(n[3]) : nd4j.array(centered);
+            INDArray out = nd4j.empty(n);
+            Runnable norm = nd4j.all(
+                    // with scale and offset, over the last axis
+                    nd4j.call(
+                            "batchnorm", List.of(in, means, variances, nd4j.array(gamma), nd4j.array(beta)), List.of(out), 1, 1, 3, 1e-5),
+                    nd4j.call("relu", List.of(out), List.of(out), 0.0));
+            Runnable moments = nd4j.call("moments", List.of(in), List.of(means, variances), 0, 1, 2);
+            contest.nd4j("nhwc", training ? nd4j.all(moments, norm) : norm, out.reshape(rows, n[3]));
         });
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.benchmarks;
 
+import dev.gatun.benchmarks.nd4j.Nd4jPeer;
 import dev.gatun.benchmarks.torch.Torch;
 import java.util.Arrays;
 import java.util.List;
@@ -24,8 +25,8 @@ import org.openjdk.jmh.annotations.Warmup;
 /**
  * An operation, ours beside the peers'. An invocation is a round: the ceilings, ours and each form of the peer take turns of some 40 ms, because the
  * speed of a shared machine drifts within seconds by more than the differences looked for. The time of the round says nothing; each contender's time
- * is a secondary result of {@link RoundProfiler}. Whether PyTorch takes part is decided by system property {@code gatun.peer} (djl or presets),
- * in whose process nothing else may be linked with the other build.
+ * is a secondary result of {@link RoundProfiler}. Who takes part is decided by system property {@code gatun.peer} (djl, presets or nd4j), in
+ * whose process nothing else may be linked with another.
  */
 @State(Scope.Thread)
 @BenchmarkMode(Mode.SingleShotTime)
@@ -62,8 +63,11 @@ public abstract class Comparison {
         device = new DeviceState();
         device.threads = threads;
         device.open();
-        Contest contest = new Contest(device, Peer.torch(threads), operation());
+        Contest contest = new Contest(device, Peer.torch(threads), Peer.nd4j(), operation());
         prepare(device, contest);
+        if (contest.nd4j().isPresent() && contest.row().peers().isEmpty()) {
+            throw new NoSuchPeer();
+        }
         contest.check();
         contest.addCeilings();
         contenders = contest.contenders();
@@ -126,18 +130,31 @@ public abstract class Comparison {
         return contender.kind() == Contender.Kind.CEILING ? calls[0] : calls[repetitions / 2];
     }
 
-    /** The peer of this process. */
+    /** The peer of this process does not have the row's operation. */
+    public static final class NoSuchPeer extends IllegalStateException {
+        NoSuchPeer() {
+            super("the peer has no such operation");
+        }
+    }
+
+    /** The peer of this process, opened once. */
     private static final class Peer {
-        private static Optional<Torch> torch;
+        private static final String NAME = System.getProperty("gatun.peer", "");
+        private static Optional<Torch> torch = Optional.empty();
+        private static Optional<Nd4jPeer> nd4j = Optional.empty();
 
         static synchronized Optional<Torch> torch(int threads) {
-            if (torch == null) {
-                String build = System.getProperty("gatun.peer", "");
-                torch = build.isEmpty()
-                        ? Optional.empty()
-                        : Optional.of(Torch.open(Torch.Build.valueOf(build.toUpperCase(Locale.ROOT)), threads));
+            if (torch.isEmpty() && !NAME.isEmpty() && !NAME.equals("nd4j")) {
+                torch = Optional.of(Torch.open(Torch.Build.valueOf(NAME.toUpperCase(Locale.ROOT)), threads));
             }
             return torch;
+        }
+
+        static synchronized Optional<Nd4jPeer> nd4j() {
+            if (nd4j.isEmpty() && NAME.equals("nd4j")) {
+                nd4j = Optional.of(new Nd4jPeer());
+            }
+            return nd4j;
         }
     }
 }

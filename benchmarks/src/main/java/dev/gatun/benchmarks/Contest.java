@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.benchmarks;
 
+import dev.gatun.benchmarks.nd4j.Nd4jPeer;
 import dev.gatun.benchmarks.torch.Torch;
 import dev.gatun.primitives.Ceiling;
 import dev.gatun.primitives.DType;
@@ -13,6 +14,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Supplier;
+import org.nd4j.linalg.api.ndarray.INDArray;
 
 /** What a row compares: ours, the peer's forms of it on the same data, and the ceilings. */
 public final class Contest {
@@ -26,6 +28,7 @@ public final class Contest {
 
     private final DeviceState device;
     private final Optional<Torch> torch;
+    private final Optional<Nd4jPeer> nd4j;
     private final String operation;
     private final List<Contender> contenders = new ArrayList<>();
     private final Map<String, Double> targets = new LinkedHashMap<>();
@@ -36,15 +39,26 @@ public final class Contest {
     private double copyBytes;
     private double tolerance = 1e-4;
 
-    Contest(DeviceState device, Optional<Torch> torch, String operation) {
+    Contest(DeviceState device, Optional<Torch> torch, Optional<Nd4jPeer> nd4j, String operation) {
         this.device = device;
         this.torch = torch;
+        this.nd4j = nd4j;
         this.operation = operation;
     }
 
-    /** PyTorch in this process; none where ours runs alone. */
+    /** PyTorch in this process; none where another peer is there, or ours runs alone. */
     public Optional<Torch> torch() {
         return torch;
+    }
+
+    /** ND4J in this process. */
+    public Optional<Nd4jPeer> nd4j() {
+        return nd4j;
+    }
+
+    /** Whether no peer is in this process. */
+    public boolean alone() {
+        return torch.isEmpty() && nd4j.isEmpty();
     }
 
     /**
@@ -135,6 +149,15 @@ public final class Contest {
         return this;
     }
 
+    /** What ND4J does, and its results in the order and layout of ours, views if need be. */
+    public Contest nd4j(String name, Runnable work, INDArray... results) {
+        contenders.add(new Contender(name, Contender.Kind.PEER, work, () -> {
+            work.run();
+            return Arrays.stream(results).map(Nd4jPeer::floats).toList();
+        }));
+        return this;
+    }
+
     List<Contender> contenders() {
         return contenders;
     }
@@ -150,7 +173,9 @@ public final class Contest {
                         .map(Contender::name)
                         .toList(),
                 targets,
-                torch.map(peer -> "PyTorch " + peer.version()).orElse(""),
+                torch.map(peer -> "PyTorch " + peer.version())
+                        .or(() -> nd4j.map(peer -> "ND4J " + peer.version()))
+                        .orElse(""),
                 device.isa(),
                 "f32");
     }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.benchmarks;
 
+import dev.gatun.benchmarks.nd4j.Nd4jPeer;
 import dev.gatun.primitives.Convolution;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Operand;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
+import org.nd4j.linalg.api.ndarray.INDArray;
 import org.openjdk.jmh.annotations.Param;
 
 /** Convolution layers of residual networks and of modern ones; the first layer of a network needs no gradient of its input. */
@@ -81,5 +84,52 @@ public class ConvolutionBenchmark extends Comparison {
                         torch.integer(n[5]), torch.integer(n[6]), torch.integer(n[7]));
             }
         });
+        contest.nd4j().ifPresent(nd4j -> {
+            for (boolean nhwc : new boolean[] {false, true}) {
+                nd4j(contest, nd4j, nhwc, backward, x, weights, bias, dy);
+            }
+        });
+    }
+
+    /** Its weights: output channels first, for depthwise convolution those of a group. It has no backward without the gradient of the images. */
+    private void nd4j(Contest contest, Nd4jPeer nd4j, boolean nhwc, boolean backward, Operand x, Operand weights, Operand bias, Operand dy) {
+        long[] n = Shapes.parse(layer);
+        boolean depthwise = n[7] > 1;
+        INDArray filters = nd4j.array(weights);
+        INDArray in = nhwc ? nd4j.array(x) : nd4j.permuted(nd4j.array(x), 0, 3, 1, 2);
+        INDArray dout = nhwc ? nd4j.array(dy) : nd4j.permuted(nd4j.array(dy), 0, 3, 1, 2);
+        INDArray w;
+        if (depthwise) {
+            w = nhwc ? nd4j.permuted(filters, 3, 1, 2, 0) : nd4j.permuted(filters, 3, 0, 1, 2);
+        } else {
+            w = nhwc ? filters : nd4j.permuted(filters, 0, 3, 1, 2);
+        }
+        INDArray b = nd4j.array(bias);
+        INDArray out = nd4j.empty(dout.shape());
+        // kernel, stride, padding, dilation, not "same", layout of images, of weights
+        Number[] settings = {n[4], n[4], n[5], n[5], n[6], n[6], 1, 1, 0, nhwc ? 1 : 0, nhwc ? 2 : 1};
+        String operation = depthwise ? "depthwise_conv2d" : "conv2d";
+        String name = nhwc ? "nhwc" : "nchw";
+        Runnable forward = nd4j.call(operation, List.of(in, w, b), List.of(out), settings);
+        INDArray y = nhwc ? out : out.permute(0, 2, 3, 1);
+        if (!backward) {
+            contest.nd4j(name, forward, y);
+            return;
+        }
+        INDArray din = nd4j.empty(in.shape());
+        INDArray dw = nd4j.empty(w.shape());
+        INDArray db = nd4j.empty(n[3]);
+        INDArray dfilters;
+        if (depthwise) {
+            dfilters = nhwc ? dw.permute(3, 1, 2, 0) : dw.permute(1, 2, 3, 0);
+        } else {
+            dfilters = nhwc ? dw : dw.permute(0, 2, 3, 1);
+        }
+        Runnable both = nd4j.all(forward, nd4j.call(operation + "_bp", List.of(in, w, b, dout), List.of(din, dw, db), settings));
+        if (n[2] == 3) {
+            contest.nd4j(name, both, y, dfilters, db);
+        } else {
+            contest.nd4j(name, both, y, dfilters, db, nhwc ? din : din.permute(0, 2, 3, 1));
+        }
     }
 }

@@ -5,6 +5,9 @@ import dev.gatun.primitives.CrossEntropy;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Operand;
 import dev.gatun.primitives.Softmax;
+import java.util.List;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.api.ops.impl.scalar.ScalarDivision;
 import org.openjdk.jmh.annotations.Param;
 
 /** Cross-entropy with soft targets and a temperature, a loss a row. */
@@ -45,6 +48,18 @@ public class CrossEntropyBenchmark extends Comparison {
                 contest.form(
                         form, "", backward ? form + "_backward" : form, torch.tensors(logits, targets, dloss), torch.number(TEMPERATURE));
             }
+        });
+        // its gradient adds to the targets, and differs by more than rounding
+        contest.nd4j().filter(nd4j -> !backward).ifPresent(nd4j -> {
+            INDArray scaled = nd4j.empty(n);
+            INDArray losses = nd4j.empty(n[0]);
+            contest.nd4j(
+                    "cross_entropy",
+                    nd4j.all(
+                            nd4j.call(new ScalarDivision(nd4j.array(logits), null, scaled, TEMPERATURE)),
+                            nd4j.call(
+                                    "softmax_cross_entropy_loss_with_logits", List.of(scaled, nd4j.array(targets)), List.of(losses), 1)),
+                    losses);
         });
     }
 }

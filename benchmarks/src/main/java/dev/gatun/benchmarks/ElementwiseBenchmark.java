@@ -5,6 +5,9 @@ import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Elementwise;
 import dev.gatun.primitives.Layout;
 import dev.gatun.primitives.Operand;
+import java.util.List;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.api.ops.impl.transforms.strict.Exp;
 import org.openjdk.jmh.annotations.Param;
 
 /** Elementary operations on tokens. */
@@ -33,5 +36,17 @@ public class ElementwiseBenchmark extends Comparison {
                         },
                         y);
         contest.torch().ifPresent(torch -> contest.form(pass, torch.tensors(x, bias)));
+        contest.nd4j().ifPresent(nd4j -> {
+            INDArray in = nd4j.array(x);
+            INDArray out = pass.equals("transpose") ? nd4j.empty(n[1], n[0]) : nd4j.empty(n);
+            contest.nd4j(
+                    pass,
+                    switch (pass) {
+                        case "transpose" -> () -> out.assign(in.transpose());
+                        case "addBias" -> nd4j.call("biasadd", List.of(in, nd4j.array(bias)), List.of(out));
+                        default -> nd4j.call(new Exp(in, out));
+                    },
+                    out);
+        });
     }
 }

@@ -5,6 +5,8 @@ import dev.gatun.primitives.DType;
 import dev.gatun.primitives.GatherRows;
 import dev.gatun.primitives.Operand;
 import java.lang.foreign.ValueLayout;
+import java.util.List;
+import org.nd4j.linalg.api.ndarray.INDArray;
 import org.openjdk.jmh.annotations.Param;
 
 /** Rows by index: shuffled batches, subsets of samples. */
@@ -32,5 +34,9 @@ public class GatherRowsBenchmark extends Comparison {
                         y);
         contest.torch().ifPresent(torch ->
                 contest.form(pass.equals("forward") ? "index_select" : "index_add", torch.tensors(x, indices)));
+        contest.nd4j().filter(nd4j -> pass.equals("forward")).ifPresent(nd4j -> {
+            INDArray out = nd4j.empty(n);
+            contest.nd4j("gather", nd4j.call("gather", List.of(nd4j.array(x), nd4j.array(indices)), List.of(out), 0), out);
+        });
     }
 }

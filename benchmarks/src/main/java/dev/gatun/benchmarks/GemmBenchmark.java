@@ -7,9 +7,11 @@ import dev.gatun.primitives.Operand;
 import dev.gatun.tensor.Device;
 import dev.gatun.tensor.Scope;
 import java.nio.ByteOrder;
+import java.util.List;
 import org.bytedeco.dnnl.global.dnnl;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.openblas.global.openblas_nolapack;
+import org.nd4j.linalg.api.ndarray.INDArray;
 import org.openjdk.jmh.annotations.Param;
 
 /** Matrix products as layers have them, by whatever the device's interface picks; the libraries it could pick are the peers where PyTorch is not in the
@@ -50,7 +52,24 @@ public class GemmBenchmark extends Comparison {
             contest.costs(flops, bytes).ours(() -> multiply(a, b, c), c);
         }
         contest.torch().ifPresent(torch -> contest.form("matmul", "", backward ? "product_backward" : "product", torch.tensors(a, b, dc)));
-        if (contest.torch().isEmpty() && !backward) {
+        contest.nd4j().ifPresent(nd4j -> {
+            INDArray product = nd4j.empty(n[0], n[1]);
+            Runnable matmul = nd4j.call("matmul", List.of(nd4j.array(a), nd4j.array(b)), List.of(product));
+            if (backward) {
+                INDArray dleft = nd4j.empty(n[0], n[2]);
+                INDArray dright = nd4j.empty(n[2], n[1]);
+                contest.nd4j(
+                        "matmul",
+                        nd4j.all(
+                                matmul,
+                                nd4j.call("matmul", List.of(nd4j.array(dc), nd4j.array(b)), List.of(dleft), 0, 1),
+                                nd4j.call("matmul", List.of(nd4j.array(a), nd4j.array(dc)), List.of(dright), 1, 0)),
+                        product, dleft, dright);
+            } else {
+                contest.nd4j("matmul", matmul, product);
+            }
+        });
+        if (contest.alone() && !backward) {
             libraries(contest, (int) n[0], (int) n[1], (int) n[2], a, b, device.empty(DType.F32, n[0], n[1]));
         }
     }

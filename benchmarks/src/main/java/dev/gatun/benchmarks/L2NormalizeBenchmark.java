@@ -4,6 +4,8 @@ package dev.gatun.benchmarks;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.L2Normalize;
 import dev.gatun.primitives.Operand;
+import java.util.List;
+import org.nd4j.linalg.api.ndarray.INDArray;
 import org.openjdk.jmh.annotations.Param;
 
 /** Rows to unit length, as before every comparison of features. */
@@ -39,6 +41,17 @@ public class L2NormalizeBenchmark extends Comparison {
             for (String form : new String[] {"normalize", "rsqrt"}) {
                 contest.form(form, "", backward ? form + "_backward" : form, torch.tensors(x, dy));
             }
+        });
+        contest.nd4j().filter(nd4j -> !backward).ifPresent(nd4j -> {
+            INDArray in = nd4j.array(x);
+            INDArray norms = nd4j.empty(n[0]);
+            INDArray out = nd4j.empty(n);
+            contest.nd4j(
+                    "norm2",
+                    nd4j.all(
+                            nd4j.call("reduce_norm2", List.of(in), List.of(norms), 1),
+                            nd4j.call("divide", List.of(in, norms.reshape(n[0], 1)), List.of(out))),
+                    out);
         });
     }
 }

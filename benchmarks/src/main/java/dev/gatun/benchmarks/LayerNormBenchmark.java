@@ -5,6 +5,8 @@ import dev.gatun.primitives.DType;
 import dev.gatun.primitives.LayerNorm;
 import dev.gatun.primitives.Operand;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
+import org.nd4j.linalg.api.ndarray.INDArray;
 import org.openjdk.jmh.annotations.Param;
 
 /** Layer normalisation of tokens. */
@@ -45,5 +47,17 @@ public class LayerNormBenchmark extends Comparison {
         }
         contest.torch().ifPresent(torch ->
                 contest.form("layer_norm", "", backward ? "norm_backward" : "norm", torch.tensors(x, dy, gamma, beta)));
+        contest.nd4j().ifPresent(nd4j -> {
+            List<INDArray> in = List.of(nd4j.array(x), nd4j.array(gamma), nd4j.array(beta));
+            INDArray out = nd4j.empty(n);
+            Runnable norm = nd4j.call("layer_norm", in, List.of(out), -1);
+            if (backward) {
+                List<INDArray> gradients = List.of(nd4j.empty(n), nd4j.empty(n[1]), nd4j.empty(n[1]));
+                Runnable back = nd4j.call("layer_norm_bp", List.of(in.get(0), in.get(1), in.get(2), nd4j.array(dy)), gradients, -1);
+                contest.nd4j("layer_norm", nd4j.all(norm, back), out, gradients.get(0), gradients.get(1), gradients.get(2));
+            } else {
+                contest.nd4j("layer_norm", norm, out);
+            }
+        });
     }
 }

@@ -6,6 +6,9 @@ import dev.gatun.primitives.Operand;
 import dev.gatun.primitives.Optimizer;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.List;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.api.ops.impl.scalar.ScalarMultiplication;
 import org.openjdk.jmh.annotations.Param;
 
 /** Parameter updates: ours over one flat buffer with an offset table, PyTorch's fused step over a list of as many tensors; both on copies of the same
@@ -45,6 +48,22 @@ public class OptimizerBenchmark extends Comparison {
             // before ours has changed anything
             var state = contest.script().run("split", torch.tensors(values, gradients, first, second), torch.integer(tensors));
             contest.form(pass.equals("ema") ? "lerp" : "fused", "joined", pass, state);
+        });
+        contest.nd4j().filter(nd4j -> pass.equals("adamw")).ifPresent(nd4j -> {
+            // decay is a pass before, as it has Adam alone
+            INDArray updated = nd4j.array(values).dup();
+            INDArray change = nd4j.empty(elements);
+            INDArray squares = nd4j.empty(elements);
+            INDArray means = nd4j.empty(elements);
+            contest.nd4j(
+                    "adam_updater",
+                    nd4j.all(
+                            nd4j.call(new ScalarMultiplication(updated, null, updated, 1 - 1e-3 * 0.05)),
+                            nd4j.call(
+                                    "adam_updater", List.of(nd4j.array(gradients), squares, means), List.of(change, squares, means), 0, 1e-3, 0.9,
+                                    0.999, 1e-8),
+                            nd4j.call("subtract", List.of(updated, change), List.of(updated))),
+                    updated);
         });
         switch (pass) {
             case "adamw" -> contest.costs(0, 7 * bytes).ours(

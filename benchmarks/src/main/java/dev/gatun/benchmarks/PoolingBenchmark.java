@@ -4,6 +4,8 @@ package dev.gatun.benchmarks;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Operand;
 import dev.gatun.primitives.Pooling;
+import java.util.List;
+import org.nd4j.linalg.api.ndarray.INDArray;
 import org.openjdk.jmh.annotations.Param;
 
 /** Pooling: a residual network's stem, halving, and the whole image. */
@@ -51,6 +53,26 @@ public class PoolingBenchmark extends Comparison {
                 contest.form(
                         layout, "nhwc", pass.replace("Backward", "_backward"), contest.script().run(layout, torch.tensors(x, dy)),
                         torch.integer(n[3]), torch.integer(n[4]), torch.integer(n[5]));
+            }
+        });
+        contest.nd4j().ifPresent(nd4j -> {
+            for (boolean nhwc : new boolean[] {false, true}) {
+                INDArray images = nhwc ? nd4j.array(x) : nd4j.permuted(nd4j.array(x), 0, 3, 1, 2);
+                INDArray dout = nhwc ? nd4j.array(dy) : nd4j.permuted(nd4j.array(dy), 0, 3, 1, 2);
+                INDArray pooled = nd4j.empty(dout.shape());
+                INDArray din = nd4j.empty(images.shape());
+                // window, stride, padding, dilation, not "same", padding counts, layout
+                Number[] settings = {n[3], n[3], n[4], n[4], n[5], n[5], 1, 1, 0, 1, nhwc ? 1 : 0};
+                String operation = max ? "maxpool2d" : "avgpool2d";
+                Runnable pool = nd4j.call(operation, List.of(images), List.of(pooled), settings);
+                INDArray y4 = nhwc ? pooled : pooled.permute(0, 2, 3, 1);
+                if (backward) {
+                    contest.nd4j(
+                            nhwc ? "nhwc" : "nchw", nd4j.all(pool, nd4j.call(operation + "_bp", List.of(images, dout), List.of(din), settings)), y4,
+                            nhwc ? din : din.permute(0, 2, 3, 1));
+                } else {
+                    contest.nd4j(nhwc ? "nhwc" : "nchw", pool, y4);
+                }
             }
         });
     }

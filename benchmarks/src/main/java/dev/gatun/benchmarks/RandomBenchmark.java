@@ -7,6 +7,9 @@ import dev.gatun.primitives.Random;
 import dev.gatun.primitives.RandomKey;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.api.ops.random.impl.GaussianDistribution;
+import org.nd4j.linalg.api.ops.random.impl.UniformDistribution;
 import org.openjdk.jmh.annotations.Param;
 
 /** Random numbers. The draws of two generators cannot agree, so nothing is compared but the time. */
@@ -33,5 +36,11 @@ public class RandomBenchmark extends Comparison {
                         },
                         List::of);
         contest.torch().ifPresent(torch -> contest.formUnchecked(pass, pass, torch.tensor(out)));
+        contest.nd4j().filter(nd4j -> !pass.equals("permutation")).ifPresent(nd4j -> {
+            INDArray numbers = nd4j.empty(count);
+            contest.nd4j(
+                    pass,
+                    nd4j.call(pass.equals("uniform") ? new UniformDistribution(numbers, 0, 1) : new GaussianDistribution(numbers, 0, 1)));
+        });
     }
 }

@@ -4,6 +4,8 @@ package dev.gatun.benchmarks;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Operand;
 import dev.gatun.primitives.Softmax;
+import java.util.List;
+import org.nd4j.linalg.api.ndarray.INDArray;
 import org.openjdk.jmh.annotations.Param;
 
 /** Softmax over rows. */
@@ -35,5 +37,16 @@ public class SoftmaxBenchmark extends Comparison {
             contest.costs(0, 2 * bytes).ours(forward, y);
         }
         contest.torch().ifPresent(torch -> contest.form("softmax", "", backward ? "softmax_backward" : "softmax", torch.tensors(x, dy)));
+        contest.nd4j().ifPresent(nd4j -> {
+            INDArray in = nd4j.array(x);
+            INDArray out = nd4j.empty(n);
+            INDArray din = nd4j.empty(n);
+            Runnable softmax = nd4j.call("softmax", List.of(in), List.of(out), -1);
+            if (backward) {
+                contest.nd4j("softmax", nd4j.all(softmax, nd4j.call("softmax_bp", List.of(in, nd4j.array(dy)), List.of(din), -1)), out, din);
+            } else {
+                contest.nd4j("softmax", softmax, out);
+            }
+        });
     }
 }

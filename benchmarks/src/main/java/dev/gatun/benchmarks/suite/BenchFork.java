@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.benchmarks.suite;
 
+import dev.gatun.benchmarks.Comparison;
 import dev.gatun.benchmarks.RoundProfiler;
 import dev.gatun.benchmarks.suite.Statistics.Estimate;
 import java.io.IOException;
@@ -35,13 +36,17 @@ final class BenchFork {
         Order order = JsonMapper.shared().readValue(Path.of(arguments[0]).toFile(), Order.class);
         Progress progress = order.progress();
         for (RowKey row : order.rows()) {
+            progress = progress.next();
             Measured measured;
             try {
                 measured = measure(order, row);
             } catch (RunnerException e) {
-                measured = failed(order, row, e);
+                Throwable cause = cause(e);
+                if (cause instanceof Comparison.NoSuchPeer) {
+                    continue;
+                }
+                measured = failed(order, row, cause);
             }
-            progress = progress.next();
             System.out.println(progress.prefix() + Line.of(measured));
             Files.writeString(
                     Path.of(order.output()),
@@ -108,17 +113,16 @@ final class BenchFork {
         return new Estimate(estimate.median() * factor, estimate.low() * factor, estimate.high() * factor);
     }
 
-    private static Measured failed(Order order, RowKey row, RunnerException error) {
+    /** JMH keeps what a benchmark throws suppressed in its own exception. */
+    private static Throwable cause(Throwable error) {
         Throwable cause = error;
         while (cause.getCause() != null) {
             cause = cause.getCause();
         }
-        if (cause.getSuppressed().length > 0) {
-            cause = cause.getSuppressed()[0];
-            while (cause.getCause() != null) {
-                cause = cause.getCause();
-            }
-        }
+        return cause.getSuppressed().length > 0 ? cause(cause.getSuppressed()[0]) : cause;
+    }
+
+    private static Measured failed(Order order, RowKey row, Throwable cause) {
         Estimate none = new Estimate(0, 0, 0);
         return new Measured(
                 row.operation(), row.parameters(), order.environment().name(), "", "", "", order.threads(), 0, 0, 0, Map.of(), none, Map.of(),

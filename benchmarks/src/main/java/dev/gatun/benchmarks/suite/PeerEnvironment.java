@@ -7,10 +7,10 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * A process with one build of PyTorch, set as it is fastest, and ours beside it.
+ * A process with one build of PyTorch, set as it is fastest, or with ND4J, and ours beside it.
  *
- * @param name djl, presets, openblas, djl-default, djl-avx2 ...
- * @param build djl, presets or none
+ * @param name djl, presets, openblas, djl-default, djl-avx2, nd4j ...
+ * @param build djl, presets, nd4j or none
  * @param mkl whether the presets' products are MKL's instead of OpenBLAS's
  * @param rounds of a row; 0 for as many as the benchmark says
  * @param variables of the process's environment
@@ -39,7 +39,8 @@ record PeerEnvironment(String name, String build, boolean mkl, int rounds, Map<S
                 of("presets", "presets", true, 0, TUNED),
                 of("openblas", "presets", false, FEW, TUNED),
                 of("djl-default", "djl", true, FEW, Map.of()),
-                of("djl-avx2", "djl", true, FEW, TUNED, AVX2));
+                of("djl-avx2", "djl", true, FEW, TUNED, AVX2),
+                of("nd4j", "nd4j", false, FEW, TUNED));
     }
 
     /** Without PyTorch: the libraries that the device's interface of products could pick stand beside ours. Measured where it is asked for. */
@@ -63,7 +64,8 @@ record PeerEnvironment(String name, String build, boolean mkl, int rounds, Map<S
         TUNED,
         DEFAULT_ALLOCATOR,
         AVX2,
-        /** not PyTorch */
+        ND4J,
+        /** nobody but the libraries of products */
         LIBRARIES
     }
 
@@ -75,7 +77,21 @@ record PeerEnvironment(String name, String build, boolean mkl, int rounds, Map<S
         if (name.equals("libraries")) {
             return Kind.LIBRARIES;
         }
+        if (name.equals("nd4j")) {
+            return Kind.ND4J;
+        }
         return name.endsWith("-avx2") ? Kind.AVX2 : Kind.TUNED;
+    }
+
+    /** The variables of a process whose peer uses so many threads; PyTorch is told when it starts. */
+    Map<String, String> variables(int threads) {
+        Map<String, String> all = new LinkedHashMap<>(variables);
+        if (build.equals("nd4j")) {
+            for (String name : List.of("OMP_NUM_THREADS", "SD_MAX_THREADS", "SD_MASTER_THREADS")) {
+                all.put(name, String.valueOf(threads));
+            }
+        }
+        return all;
     }
 
     List<String> javaOptions() {

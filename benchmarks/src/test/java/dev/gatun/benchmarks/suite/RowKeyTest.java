@@ -31,6 +31,7 @@ class RowKeyTest {
         assertEquals(all.size(), all.stream().map(PeerEnvironment::name).distinct().count());
         assertEquals(PeerEnvironment.Kind.TUNED, PeerEnvironment.kind("openblas"));
         assertEquals(PeerEnvironment.Kind.DEFAULT_ALLOCATOR, PeerEnvironment.kind("djl-default"));
+        assertEquals(PeerEnvironment.Kind.ND4J, PeerEnvironment.kind("nd4j"));
         assertEquals(PeerEnvironment.Kind.AVX2, PeerEnvironment.kind("djl-avx2"));
     }
 }
