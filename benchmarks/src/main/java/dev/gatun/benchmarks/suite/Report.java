@@ -3,13 +3,16 @@ package dev.gatun.benchmarks.suite;
 
 import dev.gatun.benchmarks.suite.PeerEnvironment.Kind;
 import dev.gatun.benchmarks.suite.Statistics.Estimate;
+import dev.gatun.benchmarks.suite.Verdict.Met;
 import dev.gatun.benchmarks.suite.Verdict.Rival;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeSet;
+import java.util.function.BiFunction;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 
@@ -17,7 +20,7 @@ import java.util.stream.Collectors;
 final class Report {
     private static final String INTRODUCTION =
             """
-            # Benchmarks: ours beside PyTorch on the CPU
+            # Benchmarks: ours beside PyTorch and ND4J on the CPU
 
             `make bench` measures all of this and writes this page; `make bench OP=sinkhorn` measures one operation and keeps the rest.
             For trying while a kernel changes: `cmake/bench.sh sinkhorn --quick --rows 256x3000` (seconds a row, nothing is recorded; `--help`).
@@ -33,8 +36,9 @@ final class Report {
             PyTorch computes what the text in `benchmarks/src/main/resources` says, eagerly, in the forms that could be its fastest: the row counts
             against the fastest of them in the fastest of three builds: the official one with MKL and oneDNN (as DJL ships it) and JavaCPP's presets
             with MKL and with OpenBLAS. Its allocator is tuned to reuse memory (`MALLOC_MMAP_THRESHOLD_`); column *default allocator* is what a user gets without.
-            Threads: the same number for both; one between operations; OpenMP waits as it does by default.
-            A target is met by its ratio or by 85 % of the ceiling.
+            ND4J, where it has the operation and computes the same, stands in a column of its own and decides nothing: its build with oneDNN, products by OpenBLAS,
+            arrays for its results that stand before. Its GELU is the one with tanh, and the gradient of its cross-entropy is not the gradient: they are left out.
+            Threads: the same number for all; one between operations; OpenMP waits as it does by default.
             """;
 
     private Report() {}
@@ -47,7 +51,9 @@ final class Report {
                 .formatted(
                         machine.processor(), machine.cores(), machine.caches(), machine.system(), machine.java(),
                         distinct(results, Measured::peer), distinct(results, Measured::commit)));
-        page.append("\n").append(summary(verdicts)).append("\n\n![ratios](").append(plot).append(")\n");
+        page.append("\n").append(summary(verdicts)).append("\n\n## Targets\n\n");
+        targets(page, verdicts, results.calls());
+        page.append("\n![ratios](").append(plot).append(")\n");
         Map<String, List<Verdict>> operations =
                 verdicts.stream().collect(Collectors.groupingBy(Verdict::operation, LinkedHashMap::new, Collectors.toList()));
         operations.forEach((operation, rows) -> {
@@ -56,10 +62,9 @@ final class Report {
         });
         if (!results.calls().isEmpty()) {
             page.append("\n## primitive calls\n\nA primitive of Java against a downcall of the same function with everything prepared, on operands so small that the kernel")
-                    .append(" hardly counts; target: 60 ns above it and 0 bytes.\n\n| call | primitive | bare downcall | above | bytes | met |\n|-|-|-|-|-|-|\n");
+                    .append(" hardly counts.\n\n| call | primitive | bare downcall | above | bytes |\n|-|-|-|-|-|\n");
             results.calls().forEach(call -> page.append(String.format(
-                    Locale.ROOT, "| %s | %.1f ns | %.1f ns | %.1f ns | %.1f | %s |\n",
-                    call.call(), call.nanos(), call.bareNanos(), call.above(), call.bytes(), call.met() ? "yes" : "**no**")));
+                    Locale.ROOT, "| %s | %.1f ns | %.1f ns | %.1f ns | %.1f |\n", call.call(), call.nanos(), call.bareNanos(), call.above(), call.bytes())));
         }
         page.append("\n## AVX2\n\nOurs and all of PyTorch's libraries held to AVX2.\n\n");
         avx2(page, verdicts);
@@ -83,30 +88,59 @@ final class Report {
                 .map(rival -> rival.ratio().median())
                 .toList();
         long ahead = ratios.stream().filter(ratio -> ratio > 1).count();
-        long targets = verdicts.stream().filter(verdict -> verdict.met().isPresent()).count();
-        long met = verdicts.stream().filter(verdict -> verdict.met().orElse(false)).count();
+        List<Met> judged = verdicts.stream().flatMap(verdict -> verdict.met().stream()).toList();
+        long narrow = judged.stream().filter(met -> met == Met.BY_THE_MEDIAN).count();
         double mean = Math.exp(ratios.stream().mapToDouble(Math::log).average().orElse(0));
         return String.format(
                 Locale.ROOT,
-                "Of %d rows with a peer ours is faster in %d; geometric mean of the ratios %.2f. Targets met: %d of %d.",
-                ratios.size(), ahead, mean, met, targets);
+                "Of %d rows with a peer ours is faster in %d; geometric mean of the ratios %.2f. Targets met: %d of %d, %d of these by the median alone.",
+                ratios.size(), ahead, mean, judged.stream().filter(Met::yes).count(), judged.size(), narrow);
+    }
+
+    /** What was to be reached, before all that was measured. */
+    private static void targets(StringBuilder page, List<Verdict> verdicts, List<CallCost> calls) {
+        page.append("The least ratio over the builds of PyTorch. By the median, or by ").append(Math.round(100 * Verdict.ENOUGH));
+        page.append(" % of the ceiling; where the target lies within the interval, another run could say otherwise.\n\n");
+        page.append("| work | target | ratio | of the ceiling | met |\n|-|-|-|-|-|\n");
+        for (Verdict row : verdicts) {
+            row.met().ifPresent(met -> page.append("| %s | %s | %s | %.0f %% | %s |\n"
+                    .formatted(
+                            row.operation() + " " + row.label(), each(row, Report::target), each(row, Report::measured),
+                            100 * row.main(Kind.TUNED).fraction().median(), met)));
+        }
+        calls.stream().max(Comparator.comparingDouble(CallCost::above)).ifPresent(slowest -> page.append(String.format(
+                Locale.ROOT, "| primitive call above a bare downcall (%s, the slowest of %d) | 60 ns, 0 B | %.1f ns, %.1f B | - | %s |\n",
+                slowest.call(), calls.size(), slowest.above(), calls.stream().mapToDouble(CallCost::bytes).max().orElse(0),
+                calls.stream().allMatch(CallCost::met) ? Met.YES : Met.NO)));
+    }
+
+    /** Of each target of the row, named by its form where there are several. */
+    private static String each(Verdict row, BiFunction<Verdict, String, String> text) {
+        return row.targets().keySet().stream()
+                .map(form -> (form.isEmpty() ? "" : form + " ") + text.apply(row, form))
+                .collect(Collectors.joining("; "));
+    }
+
+    private static String target(Verdict row, String form) {
+        return String.format(Locale.ROOT, "%.2f", row.targets().get(form)).replaceFirst("\\.?0+$", "");
+    }
+
+    private static String measured(Verdict row, String form) {
+        return row.nearest(Kind.TUNED, form).map(rival -> ratio(rival.ratio())).orElse("-");
     }
 
     private static void table(StringBuilder page, List<Verdict> rows) {
-        page.append("| row | threads | ISA | ours | rate | of the ceiling | fastest PyTorch | ratio | default allocator | target | met |\n");
-        page.append("|-|-|-|-|-|-|-|-|-|-|-|\n");
+        boolean nd4j = rows.stream().anyMatch(row -> row.nearest(Kind.ND4J, "").isPresent());
+        page.append("| row | threads | ISA | ours | rate | of the ceiling | fastest PyTorch | ratio | default allocator |").append(nd4j ? " ND4J |\n" : "\n");
+        page.append("|-|-|-|-|-|-|-|-|-|").append(nd4j ? "-|\n" : "\n");
         for (Verdict row : rows) {
             Measured main = row.main(Kind.TUNED);
-            Optional<Rival> rival = row.nearest(Kind.TUNED, "");
-            page.append("| %s | %d | %s | %s | %s | %.0f %% | %s | %s | %s | %s | %s |\n"
+            page.append("| %s | %d | %s | %s | %s | %.0f %% | %s | %s | %s |"
                     .formatted(
                             row.label(), main.threads(), main.isa(), Line.time(main.nanos().get("ours").median()), Line.rate(main),
-                            100 * main.fraction().median(),
-                            rival.map(Report::named).orElse("-"),
-                            rival.map(r -> ratio(r.ratio())).orElse("-"),
-                            row.nearest(Kind.DEFAULT_ALLOCATOR, "").map(r -> ratio(r.ratio())).orElse("-"),
-                            targets(row),
-                            row.met().map(met -> met ? "yes" : "**no**").orElse("-")));
+                            100 * main.fraction().median(), row.nearest(Kind.TUNED, "").map(Report::named).orElse("-"), measured(row, ""),
+                            row.nearest(Kind.DEFAULT_ALLOCATOR, "").map(r -> ratio(r.ratio())).orElse("-")));
+            page.append(nd4j ? " " + row.nearest(Kind.ND4J, "").map(r -> ratio(r.ratio())).orElse("-") + " |\n" : "\n");
         }
     }
 
@@ -116,21 +150,6 @@ final class Report {
 
     private static String ratio(Estimate ratio) {
         return String.format(Locale.ROOT, "%.2f [%.2f, %.2f]", ratio.median(), ratio.low(), ratio.high());
-    }
-
-    private static String targets(Verdict row) {
-        return row.targets().entrySet().stream()
-                .map(target -> {
-                    String aim = String.format(Locale.ROOT, "%.2f", target.getValue()).replaceFirst("\\.?0+$", "");
-                    return target.getKey().isEmpty()
-                            ? aim
-                            : "%s %s (%s)".formatted(
-                                    target.getKey(), aim,
-                                    row.nearest(Kind.TUNED, target.getKey())
-                                            .map(rival -> String.format(Locale.ROOT, "%.2f", rival.ratio().median()))
-                                            .orElse("-"));
-                })
-                .collect(Collectors.joining(", "));
     }
 
     private static void avx2(StringBuilder page, List<Verdict> verdicts) {

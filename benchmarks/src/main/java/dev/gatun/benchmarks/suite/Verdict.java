@@ -8,6 +8,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.ToDoubleFunction;
 
 /**
  * A row over all its processes. Each build is judged by its own process, where it took turns with ours; the ratio that counts is the least.
@@ -59,16 +60,56 @@ record Verdict(String operation, Map<String, String> parameters, List<Measured> 
         return rows.getFirst().targets();
     }
 
-    /** Whether every target is reached, or the ceiling is near; empty where there is no target. */
-    Optional<Boolean> met() {
+    /** How a row stands to its targets. */
+    enum Met {
+        /** the whole interval of each ratio reaches its target */
+        YES("yes"),
+        /** the medians do, but an interval does not: another run could miss */
+        BY_THE_MEDIAN("yes, interval straddles"),
+        /** a ratio does not, but the ceiling is near */
+        BY_THE_CEILING("yes, by the ceiling"),
+        /** a median does not, but its interval does: another run could reach it */
+        NOT_BY_THE_MEDIAN("**no**, interval straddles"),
+        NO("**no**");
+
+        private final String text;
+
+        Met(String text) {
+            this.text = text;
+        }
+
+        boolean yes() {
+            return compareTo(NOT_BY_THE_MEDIAN) < 0;
+        }
+
+        @Override
+        public String toString() {
+            return text;
+        }
+    }
+
+    /** By the medians, as the targets are meant; empty where there is no target. */
+    Optional<Met> met() {
         if (targets().isEmpty()) {
             return Optional.empty();
         }
-        boolean near = main(PeerEnvironment.Kind.TUNED).fraction().median() >= ENOUGH;
-        boolean ratios = targets().entrySet().stream()
+        if (reach(Estimate::low)) {
+            return Optional.of(Met.YES);
+        }
+        if (reach(Estimate::median)) {
+            return Optional.of(Met.BY_THE_MEDIAN);
+        }
+        if (main(PeerEnvironment.Kind.TUNED).fraction().median() >= ENOUGH) {
+            return Optional.of(Met.BY_THE_CEILING);
+        }
+        return Optional.of(reach(Estimate::high) ? Met.NOT_BY_THE_MEDIAN : Met.NO);
+    }
+
+    /** Whether this bound of every ratio reaches its target. */
+    private boolean reach(ToDoubleFunction<Estimate> bound) {
+        return targets().entrySet().stream()
                 .allMatch(target -> nearest(PeerEnvironment.Kind.TUNED, target.getKey())
-                        .filter(rival -> rival.ratio().median() >= target.getValue())
+                        .filter(rival -> bound.applyAsDouble(rival.ratio()) >= target.getValue())
                         .isPresent());
-        return Optional.of(near || ratios);
     }
 }

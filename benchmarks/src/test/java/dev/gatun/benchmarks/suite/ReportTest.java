@@ -47,21 +47,50 @@ class ReportTest {
         Verdict verdict = Verdict.of(rows).getFirst();
         assertEquals(1.9, verdict.nearest(PeerEnvironment.Kind.TUNED, "").orElseThrow().ratio().median());
         assertEquals(2.5, verdict.nearest(PeerEnvironment.Kind.TUNED, "naive").orElseThrow().ratio().median());
-        assertFalse(verdict.met().orElseThrow());
+        assertEquals(Verdict.Met.NO, verdict.met().orElseThrow());
     }
 
     @Test
     void aTargetIsMetByEveryRatioOrNearTheCeiling() {
         Map<String, Double> both = Map.of("sdpa", 2.0, "naive", 3.0);
-        assertTrue(met(row("a", "djl", 0.5, Map.of("sdpa", 2.0, "naive", 3.1), both)));
-        assertFalse(met(row("a", "djl", 0.5, Map.of("sdpa", 2.0, "naive", 2.9), both)));
-        assertTrue(met(row("a", "djl", 0.86, Map.of("sdpa", 1.0, "naive", 1.0), both)));
+        assertEquals(Verdict.Met.YES, met(row("a", "djl", 0.5, Map.of("sdpa", 2.0, "naive", 3.1), both)));
+        assertEquals(Verdict.Met.NO, met(row("a", "djl", 0.5, Map.of("sdpa", 2.0, "naive", 2.9), both)));
+        assertEquals(Verdict.Met.BY_THE_CEILING, met(row("a", "djl", 0.86, Map.of("sdpa", 1.0, "naive", 1.0), both)));
         // no peer measured: not met
-        assertFalse(met(row("a", "djl", 0.5, Map.of(), both)));
+        assertEquals(Verdict.Met.NO, met(row("a", "djl", 0.5, Map.of(), both)));
     }
 
-    private static boolean met(Measured row) {
+    @Test
+    void aTargetWithinTheIntervalIsSaidToBe() {
+        assertEquals(Verdict.Met.BY_THE_MEDIAN, met(within(new Estimate(2.1, 1.9, 2.3), 0.86)));
+        assertEquals(Verdict.Met.YES, met(within(new Estimate(2.1, 2.0, 2.3), 0.5)));
+        assertEquals(Verdict.Met.NOT_BY_THE_MEDIAN, met(within(new Estimate(1.9, 1.8, 2.1), 0.5)));
+        assertEquals(Verdict.Met.BY_THE_CEILING, met(within(new Estimate(1.9, 1.8, 2.1), 0.86)));
+        String page = Report.markdown(new Results(MACHINE, List.of(within(new Estimate(1.9, 1.8, 2.1), 0.5)), List.of()), "plot.png");
+        assertTrue(page.contains("| attention a | 2 | 1.90 [1.80, 2.10] | 50 % | **no**, interval straddles |"), page);
+        assertTrue(page.indexOf("## Targets") < page.indexOf("## attention"), page);
+    }
+
+    /** A row with a target of 2. */
+    private static Measured within(Estimate ratio, double fraction) {
+        Measured row = row("a", "djl", fraction, Map.of("sdpa", ratio.median()), Map.of("", 2.0));
+        return new Measured(
+                row.operation(), row.parameters(), row.environment(), row.peer(), row.isa(), row.dtype(), row.threads(), row.rounds(),
+                row.flops(), row.bytes(), row.nanos(), row.fraction(), Map.of("sdpa", ratio), row.targets(), row.commit(), row.date(), "");
+    }
+
+    private static Verdict.Met met(Measured row) {
         return Verdict.of(List.of(row)).getFirst().met().orElseThrow();
+    }
+
+    @Test
+    void nd4jStandsBesideAndDecidesNothing() {
+        Measured torch = row("a", "djl", 0.5, Map.of("sdpa", 2.5), Map.of("", 2.0));
+        Measured nd4j = row("a", "nd4j", 0.5, Map.of("dot_product_attention", 0.5), Map.of("", 2.0));
+        assertEquals(Verdict.Met.YES, Verdict.of(List.of(torch, nd4j)).getFirst().met().orElseThrow());
+        String page = Report.markdown(new Results(MACHINE, List.of(torch, nd4j), List.of()), "plot.png");
+        assertTrue(page.contains("| ND4J |") && page.contains("| 0.50 [0.50, 0.50] |"), page);
+        assertFalse(Report.markdown(new Results(MACHINE, List.of(torch), List.of()), "plot.png").contains("| ND4J |"));
     }
 
     @Test
@@ -71,7 +100,8 @@ class ReportTest {
         assertTrue(page.contains("faster in 0"), page);
         assertTrue(page.contains("0.50 [0.50, 0.50]") && page.contains("**no**"), page);
         assertTrue(page.contains("Targets met: 0 of 1"), page);
-        assertTrue(page.contains("| sinkhorn | 130.0 ns | 60.0 ns | 70.0 ns | 0.0 | **no** |"), page);
+        assertTrue(page.contains("| sinkhorn | 130.0 ns | 60.0 ns | 70.0 ns | 0.0 |"), page);
+        assertTrue(page.contains("(sinkhorn, the slowest of 1) | 60 ns, 0 B | 70.0 ns, 0.0 B | - | **no** |"), page);
         assertTrue(page.lines().noneMatch(line -> line.contains("NaN") || line.contains("null")), page);
     }
 
