@@ -140,6 +140,12 @@ public final class Contest {
         return this;
     }
 
+    /** A peer that keeps a state: its work once, and what computes its results when the check asks for them; {@code List::of}: not compared. */
+    public Contest peer(String name, Runnable work, Supplier<List<float[]>> results) {
+        contenders.add(new Contender(name, Contender.Kind.PEER, work, results));
+        return this;
+    }
+
     /** A peer that is no script, and where its results are. */
     public Contest peer(String name, Runnable work, Operand... results) {
         contenders.add(new Contender(name, Contender.Kind.PEER, work, () -> {

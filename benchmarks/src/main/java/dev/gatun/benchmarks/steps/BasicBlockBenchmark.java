@@ -58,8 +58,8 @@ public class BasicBlockBenchmark extends Comparison {
             for (int nchw = 0; nchw < 2; nchw++) {
                 contest.form(
                         nchw == 1 ? "nchw" : "channels_last", "restored", "basic_block_backward",
-                        contest.script().run("images", ours.arguments(torch, contest.script()), torch.integer(nchw)),
-                        contest.script().run("statistics", torch.integer(width)));
+                        contest.script().run("images", Twin.list(torch, contest.script(), ours.operands()), torch.integer(nchw)),
+                        contest.script().run("statistics", Twin.ints(torch, contest.script(), new int[] {width, width})));
             }
         });
     }

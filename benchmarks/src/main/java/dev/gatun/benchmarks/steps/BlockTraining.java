@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.benchmarks.steps;
 
-import dev.gatun.benchmarks.torch.Torch;
 import dev.gatun.primitives.Operand;
 import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Device;
@@ -13,9 +12,7 @@ import dev.gatun.tensor.layer.Parameter;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.Pass;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
-import java.util.SplittableRandom;
 import java.util.function.Function;
 
 /** A block of ours forward and backward, given the gradient of its result. */
@@ -33,32 +30,14 @@ final class BlockTraining implements AutoCloseable {
         device = Device.cpu(threads);
         this.block = block.apply(parameters);
         parameters.build(device, 1);
-        x = normal(device, 1, shape);
-        dy = normal(device, 2, shape);
+        x = Training.normal(device, 1, shape);
+        dy = Training.normal(device, 2, shape);
         dx = device.scope().zeros(shape);
         y = device.scope().zeros(shape);
     }
 
-    private static Tensor normal(Device device, long seed, long... shape) {
-        float[] values = new float[Math.toIntExact(Arrays.stream(shape).reduce(1, Math::multiplyExact))];
-        SplittableRandom random = new SplittableRandom(seed);
-        for (int i = 0; i < values.length; i++) {
-            values[i] = (float) random.nextGaussian();
-        }
-        return device.scope().of(values, shape);
-    }
-
-    /** What {@link #operands} gives, as a list in the script's hands. */
-    Torch.Value arguments(Torch torch, Torch.Script script) {
-        Torch.Value list = script.run("empty");
-        for (Operand operand : operands()) {
-            list = script.run("with_one_more", list, torch.tensor(operand));
-        }
-        return list;
-    }
-
     /** Input, the result's gradient, parameters in order of declaration. */
-    private Operand[] operands() {
+    Operand[] operands() {
         List<Operand> operands = new ArrayList<>(List.of(x.operand(), dy.operand()));
         parameters.all().forEach(p -> operands.add(p.value().operand()));
         return operands.toArray(Operand[]::new);

@@ -40,12 +40,9 @@ public class VitBlockBenchmark extends Comparison {
             TransformerBlock block = new TransformerBlock(parameters, settings, keeps);
             return block::forward;
         }, batch, tokens, WIDTH);
-        // a product forward is two backward; of attention's, two and five
-        double linear = 2.0 * batch * tokens * 12 * WIDTH * WIDTH;
-        double attention = 2.0 * batch * tokens * tokens * WIDTH;
-        contest.costs(3 * linear + 7 * attention, 0).tolerance(1e-3).target(1.35).ours(ours::run, ours::results);
+        contest.costs(StepCosts.vitBlock(batch, tokens, WIDTH, 4), 0).tolerance(1e-3).target(1.35).ours(ours::run, ours::results);
         contest.torch().ifPresent(torch -> contest
-                .form("modules", "", "vit_block_backward", ours.arguments(torch, contest.script()), torch.integer(HEADS), torch.integer(0))
-                .form("one_by_one", "", "vit_block_backward", ours.arguments(torch, contest.script()), torch.integer(HEADS), torch.integer(1)));
+                .form("modules", "", "vit_block_backward", Twin.list(torch, contest.script(), ours.operands()), torch.integer(HEADS), torch.integer(0))
+                .form("one_by_one", "", "vit_block_backward", Twin.list(torch, contest.script(), ours.operands()), torch.integer(HEADS), torch.integer(1)));
     }
 }

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.benchmarks.steps;
+
+import dev.gatun.benchmarks.torch.Torch;
+import dev.gatun.learning.optimizer.AdamWProvider;
+import dev.gatun.learning.optimizer.SgdProvider;
+import dev.gatun.primitives.DType;
+import dev.gatun.primitives.Layout;
+import dev.gatun.primitives.Operand;
+import dev.gatun.tensor.Scope;
+import dev.gatun.vision.backbone.VitSettings;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.stream.IntStream;
+
+/** The step of a {@link Training} in PyTorch, from copies of its values and on its views: script {@code steps}. */
+final class Twin implements AutoCloseable {
+    /** How PyTorch is told to compute the same. */
+    enum Form {
+        /** as people write it; convolutions channels-last */
+        MODULES,
+        /** blocks' linear layers as 1x1 convolutions */
+        ONE_BY_ONE,
+        /** convolutions of contiguous channels */
+        NCHW,
+        /** modules in double precision: what the others are judged by */
+        EXACT
+    }
+
+    /** Of a ResNet-18: as many of 64 channels, of 128, of 256 and of 512. */
+    private static final int BATCH_NORMS_A_WIDTH = 5;
+
+    private final Training ours;
+    private final Torch torch;
+    private final Torch.Script script;
+    private final Form form;
+    private final boolean subset;
+    private final Torch.Value oneByOne;
+    private final Torch.Value images;
+    private final Torch.Value labels;
+    private final Torch.Value parameters;
+    private final Torch.Value values;
+    private final Torch.Value firstMoments;
+    private final Torch.Value secondMoments;
+    private final Torch.Value counters;
+    private final Torch.Value groups;
+    private final Torch.Value statistics;
+    private final Torch.Value rate;
+    private final Torch.Value decay;
+
+    /**
+     * A training of its own, which starts where ours stands.
+     *
+     * @param subset where residuals are dropped, whether only what is kept is computed
+     */
+    Twin(Training ours, Torch torch, Torch.Script script, Form form, boolean subset) {
+        this.ours = ours;
+        this.torch = torch;
+        this.script = script;
+        this.form = form;
+        this.subset = subset;
+        Torch.Value nchw = flag(form == Form.NCHW);
+        oneByOne = flag(form == Form.ONE_BY_ONE);
+        images = script.run("images", precise(list(torch, script, ours.views())), nchw);
+        labels = ints(torch, script, ours.labels());
+        parameters = script.run("parameters", precise(list(torch, script, ours.values())), nchw);
+        values = script.run("detached", parameters);
+        firstMoments = script.run("zeros", parameters);
+        boolean adam = ours.pipeline().optimizer().settings() instanceof AdamWProvider.Settings;
+        secondMoments = adam ? script.run("zeros", parameters) : list(torch, script);
+        counters = script.run("counters", parameters);
+        groups = script.run("groups", ints(torch, script, ours.decays()));
+        statistics = precise(script.run("statistics", ints(torch, script, widths())));
+        rate = torch.number(ours.rate());
+        decay = torch.number(
+                switch (ours.pipeline().optimizer().settings()) {
+                    case AdamWProvider.Settings s -> s.weightDecay();
+                    case SgdProvider.Settings s -> s.weightDecay();
+                    default -> throw new IllegalArgumentException("there is no twin of this optimizer");
+                });
+    }
+
+    /** A list in the script's hands. */
+    static Torch.Value list(Torch torch, Torch.Script script, Operand... operands) {
+        Torch.Value list = script.run("empty");
+        for (Operand operand : operands) {
+            list = script.run("with_one_more", list, torch.tensor(operand));
+        }
+        return list;
+    }
+
+    /** A vector of PyTorch's own. */
+    static Torch.Value ints(Torch torch, Torch.Script script, int[] all) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment memory = arena.allocateFrom(ValueLayout.JAVA_INT, all);
+            return script.run("long", torch.tensor(new Operand(memory, Layout.of(DType.I32, all.length))));
+        }
+    }
+
+    /** The form's name in the results. */
+    String name() {
+        return form.name().toLowerCase(Locale.ROOT) + (ours.drops() ? subset ? "_subset" : "_masked" : "");
+    }
+
+    private Torch.Value flag(boolean on) {
+        return torch.integer(on ? 1 : 0);
+    }
+
+    private Torch.Value precise(Torch.Value list) {
+        return form == Form.EXACT ? script.run("doubles", list) : list;
+    }
+
+    // channels of the batch norms, in the order in which they are used
+    private int[] widths() {
+        return switch (ours.pipeline().method().name()) {
+            case "swav" -> new int[] {2048};
+            case "supervised" -> IntStream.range(0, 4 * BATCH_NORMS_A_WIDTH).map(i -> 64 << i / BATCH_NORMS_A_WIDTH).toArray();
+            default -> new int[0];
+        };
+    }
+
+    /** One step, which draws for itself what it drops. */
+    void step() {
+        try (Torch.Value draws = draw()) {
+            step(draws).close();
+        }
+    }
+
+    private Torch.Value draw() {
+        if (!ours.drops()) {
+            return list(torch, script);
+        }
+        VitSettings vit = vit();
+        return script.run("draw", torch.integer(2L * vit.depth()), torch.integer(2L * ours.batch()), torch.number(vit.dropPath()), flag(subset));
+    }
+
+    /** Trains a step that drops what ours does in its first: what {@link Training#results} gives, in its layout. */
+    List<float[]> results() {
+        List<float[]> results = new ArrayList<>();
+        try (Scope scope = ours.device().scope().open()) {
+            Torch.Value draws = script.run("given", list(torch, script, ours.draws(scope)));
+            if (ours.subset() && !subset) {
+                draws = script.run("factors", draws, torch.integer(2L * ours.batch()));
+            }
+            for (Torch.Value part : new Torch.Value[] {step(precise(draws)), values}) {
+                try (Torch.Value restored = script.run("restored", part)) {
+                    results.addAll(restored.floats());
+                }
+            }
+        }
+        return results;
+    }
+
+    private Torch.Value step(Torch.Value draws) {
+        return switch (ours.pipeline().method().name()) {
+            case "swav" -> script.run("swav_step", images, parameters, statistics, values, firstMoments, secondMoments, counters, groups, rate, decay,
+                    torch.integer(vit().depth()), torch.integer(vit().heads()), oneByOne);
+            case "cosub" -> script.run("cosub_step", images, labels, parameters, draws, values, firstMoments, secondMoments, counters, groups, rate,
+                    decay, torch.integer(vit().depth()), torch.integer(vit().heads()), oneByOne);
+            case "supervised" -> script.run(
+                    "supervised_step", images, labels, parameters, statistics, values, firstMoments, groups, rate, decay);
+            default -> throw new IllegalArgumentException("there is no twin of the method " + ours.pipeline().method().name());
+        };
+    }
+
+    private VitSettings vit() {
+        return (VitSettings) ours.pipeline().model().settings();
+    }
+
+    /** Gives its memory back; ours stays. */
+    @Override
+    public void close() {
+        for (Torch.Value value : new Torch.Value[] {images, labels, parameters, values, firstMoments, secondMoments, counters, groups, statistics}) {
+            value.close();
+        }
+    }
+}
