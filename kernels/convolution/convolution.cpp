@@ -28,7 +28,7 @@ constexpr int64_t kGatherDepth = 768;
 static BandPlan gather_plan(const Gather& g) { return BandPlan(g, gemm_block_rows(gemm_panel_vectors(g.outputs)), product_cycles(g)); }
 
 static void gather_band(const Gather& g, const BandPlan& plan, const Band& band, const float* source, const float* packed, const float* bias,
-                        float* target, float* copy) {
+                        bool accumulate, float* target, float* copy) {
   copy_band(g, plan, band, source, copy);
   const GemmRuns runs = patch_runs(g, plan);
   const int64_t row_depth = runs.columns * runs.length;
@@ -55,7 +55,7 @@ static void gather_band(const Gather& g, const BandPlan& plan, const Band& band,
     do {
       GemmRuns part = runs;
       part.rows = std::min(kernel_rows, runs.rows - u);
-      gemm_panels(copy + u * runs.row_step, from, part, packed, runs.depth(), u * row_depth, target, to, count, g.outputs, bias, u > 0);
+      gemm_panels(copy + u * runs.row_step, from, part, packed, runs.depth(), u * row_depth, target, to, count, g.outputs, bias, accumulate || u > 0);
       u += kernel_rows;
     } while (u < runs.rows);
   }
@@ -63,17 +63,18 @@ static void gather_band(const Gather& g, const BandPlan& plan, const Band& band,
 
 static int64_t packed_floats(const Gather& g) { return round_up(g.depth() * padded_outputs(g.outputs), 16); }
 
+// accumulate: the targets have values that the products are added to; without a bias
 static void gather_product(int threads, const Gather& g, double allowed_error, const float* source, const float* weights, const float* bias,
-                           float* target, float* workspace) {
+                           bool accumulate, float* target, float* workspace) {
   if (g.positions() == 0) return;
-  if (const int tile = winograd_tile(g, allowed_error)) return winograd_gather(threads, g, tile, source, weights, bias, target, workspace);
+  if (const int tile = winograd_tile(g, allowed_error)) return winograd_gather(threads, g, tile, source, weights, bias, accumulate, target, workspace);
   float* packed = workspace;
   float* copies = packed + packed_floats(g);
   pack_weights(threads, g, weights, packed);
   const BandPlan plan = gather_plan(g);
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
   for (int64_t index = 0; index < plan.count; ++index) {
-    gather_band(g, plan, Band(plan, g, index), source, packed, bias, target, copies + omp_get_thread_num() * plan.floats());
+    gather_band(g, plan, Band(plan, g, index), source, packed, bias, accumulate, target, copies + omp_get_thread_num() * plan.floats());
   }
 }
 
@@ -100,7 +101,7 @@ void dense_forward(int threads, const ConvolutionShape& s, const float* x, const
   for (int64_t group = 0; group < s.groups; ++group) {
     const int64_t output = group * s.group_outputs();
     gather_product(threads, gather, s.allowed_error, x + group * s.group_channels(), weights + output * s.patch(),
-                   bias == nullptr ? nullptr : bias + output, y + output, workspace);
+                   bias == nullptr ? nullptr : bias + output, false, y + output, workspace);
   }
 }
 
@@ -110,8 +111,8 @@ void dense_backward_data(int threads, const ConvolutionShape& s, const float* dy
       const Gather gather = backward_gather(s, i, j);
       for (int64_t group = 0; group < s.groups; ++group) {
         const int64_t output = group * s.group_outputs();
-        gather_product(threads, gather, s.allowed_error, dy + output, weights + output * s.patch(), nullptr, dx + group * s.group_channels(),
-                       workspace);
+        gather_product(threads, gather, s.allowed_error, dy + output, weights + output * s.patch(), nullptr, s.accumulate,
+                       dx + group * s.group_channels(), workspace);
       }
     }
   }

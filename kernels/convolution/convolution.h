@@ -26,6 +26,7 @@ struct ConvolutionShape {
   int64_t dilation_height;
   int64_t dilation_width;
   double allowed_error = 0;  // see gatun_convolution_desc
+  bool accumulate = false;   // gradients are added to what is there: the CPU, one group
 
   int64_t group_channels() const { return channels / groups; }
   int64_t group_outputs() const { return out_channels / groups; }

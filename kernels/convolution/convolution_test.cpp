@@ -177,9 +177,10 @@ gatun_layout strided(gatun_layout l, int64_t gap) {
 }
 
 template <class T>
-Result<T> run_kernel(const Case& c, const Data& data, int threads, bool bias = true, int64_t gap = 0) {
+Result<T> run_kernel(const Case& c, const Data& data, int threads, bool bias = true, int64_t gap = 0, bool accumulate = false) {
   Device device(threads);
   gatun_convolution_desc desc = descriptor<T>(c);
+  desc.accumulate = accumulate;
   desc.x = strided(desc.x, gap);
   desc.y = strided(desc.y, gap);
   const Memory<T> x(spread<T>(data.x, desc.x)), dy(spread<T>(data.dy, desc.y)), weights(stored<T>(data.weights));
@@ -194,6 +195,7 @@ Result<T> run_kernel(const Case& c, const Data& data, int threads, bool bias = t
   });
   CHECK(data_workspace.intact());
   if (bias) desc.bias = layout(GATUN_F32, {c.outputs});
+  desc.accumulate = 0;
   run([&](gatun_error* e) { return gatun_convolution_forward_workspace(device.stream(), &desc, &bytes, e); });
   Workspace workspace(bytes);
   run([&](gatun_error* e) {
@@ -202,6 +204,7 @@ Result<T> run_kernel(const Case& c, const Data& data, int threads, bool bias = t
   });
   CHECK(workspace.intact());
   desc.weights.dtype = GATUN_F32;
+  desc.accumulate = accumulate;
   run([&](gatun_error* e) { return gatun_convolution_backward_weights_workspace(device.stream(), &desc, &bytes, e); });
   Workspace weights_workspace(bytes);
   run([&](gatun_error* e) {
@@ -278,6 +281,30 @@ TEST_CASE("convolution backward-weights over many chunks matches the double refe
   check_close(result.dweights, truth.dweights, naive.dweights);
   check_close(result.dbias, truth.dbias, naive.dbias);
 }
+
+#if !defined(GATUN_CUDA)
+// What the gradients are added to is 7, as the kernels' targets are.
+TEST_CASE("convolution adds to gradients that are there, the same bits for any number of threads") {
+  for (const Case& c : kCases) {
+    if (c.groups != 1) continue;
+    CAPTURE(c.name);
+    const ConvolutionShape s = shape_of(c);
+    const Data data = data_of<float>(s);
+    Reference<double> truth = reference<double>(s, data, true);
+    Reference<float> naive = reference<float>(s, data, true);
+    const auto onto = [](auto& values) { for (auto& value : values) value += 7; };
+    for (auto* values : {&truth.dx, &truth.dweights, &truth.dbias}) onto(*values);
+    for (auto* values : {&naive.dx, &naive.dweights, &naive.dbias}) onto(*values);
+    const Result<float> result = run_kernel<float>(c, data, 2, true, 3, true), one = run_kernel<float>(c, data, 1, true, 3, true);
+    check_close(result.dx, truth.dx, naive.dx);
+    check_close(result.dweights, truth.dweights, naive.dweights);
+    check_close(result.dbias, truth.dbias, naive.dbias);
+    CHECK(same_bits(result.dx, one.dx));
+    CHECK(same_bits(result.dweights, one.dweights));
+    CHECK(same_bits(result.dbias, one.dbias));
+  }
+}
+#endif
 
 TEST_CASE("convolution reference gradients agree with finite differences") {
   const Case c{"small", 2, 5, 4, 4, 6, 3, 2, 2, 1, 1, 1, 0, 1, 1, 2, 2};
@@ -390,6 +417,19 @@ TEST_CASE("convolution refuses bad descriptors with a message that names the ope
     d.y.shape[3] = d.groups = 1;
     d.dilation_height = INT32_MAX;
   });
+  attempt("accumulate is 2", [](Desc& d) { d.accumulate = 2; });
+#if !defined(GATUN_CUDA)
+  attempt("accumulate is for gradients", [](Desc& d) {
+    d.groups = 1;
+    d.weights = layout(GATUN_F32, {8, 3, 3, 4});
+    d.accumulate = 1;
+  });
+#endif
+  Desc adding = good;
+  adding.accumulate = 1;
+  gatun_error error{};
+  CHECK(gatun_convolution_backward_data_workspace(device.stream(), &adding, &bytes, &error) == GATUN_UNSUPPORTED);
+  CHECK(std::string(error.message).find("accumulate 1 is for the CPU and one group") != std::string::npos);
   attempt("x is i32, ", [](Desc& d) { d.x.dtype = GATUN_I32; });
   attempt("weights has shape (8, 3, 3, 4), expected (8, 3, 3, 2)", [](Desc& d) { d.weights = layout(GATUN_F32, {8, 3, 3, 4}); });
   attempt("weights must be contiguous", [](Desc& d) { d.weights.stride[0] += 2; });

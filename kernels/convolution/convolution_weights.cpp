@@ -245,13 +245,14 @@ static void weights_item(const ConvolutionShape& s, const Gather& g, const Weigh
   }
 }
 
-// to[i] = sum over the chunks, in their order
-HWY_INLINE void combine(const float* partials, int64_t chunks, int64_t chunk_stride, int64_t n, float* to) {
+// to[i] = sum over the chunks, in their order; accumulate: to[i] += that
+HWY_INLINE void combine(const float* partials, int64_t chunks, int64_t chunk_stride, int64_t n, bool accumulate, float* to) {
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t i = 0; i < n; i += lanes) {
     VF total = hn::LoadU(d, partials + i);
     for (int64_t chunk = 1; chunk < chunks; ++chunk) total = hn::Add(total, hn::LoadU(d, partials + chunk * chunk_stride + i));
+    if (accumulate) total = hn::Add(total, gemm_load(d, to + i, n - i, lanes));
     if (i + lanes <= n) {
       hn::StoreU(total, d, to + i);
     } else {
@@ -261,11 +262,15 @@ HWY_INLINE void combine(const float* partials, int64_t chunks, int64_t chunk_str
 }
 
 // Sums of all chunks for outputs [first, first + outputs), which lie along the vectors of the partial sums, as rows of dweights.
-HWY_INLINE void combine_turned(const float* partials, const WeightsPlan& plan, int64_t patch, int64_t first, int64_t outputs, float* dweights) {
+HWY_INLINE void combine_turned(const float* partials, const WeightsPlan& plan, int64_t patch, int64_t first, int64_t outputs, bool accumulate,
+                                float* dweights) {
   HWY_ALIGN float sums[kItemOutputs];
   for (int64_t k = 0; k < patch; ++k) {
-    combine(partials + k * plan.columns + first, plan.chunks, plan.partial, outputs, sums);
-    for (int64_t o = 0; o < outputs; ++o) dweights[(first + o) * patch + k] = sums[o];
+    combine(partials + k * plan.columns + first, plan.chunks, plan.partial, outputs, false, sums);
+    for (int64_t o = 0; o < outputs; ++o) {
+      float& to = dweights[(first + o) * patch + k];
+      to = accumulate ? sums[o] + to : sums[o];
+    }
   }
 }
 
@@ -298,13 +303,17 @@ void dense_backward_weights(int threads, const ConvolutionShape& s, const float*
 #pragma omp barrier
       if (plan.turned) {
 #pragma omp for schedule(static)
-        for (int64_t first = 0; first < outputs; first += 16) combine_turned(workspace, plan, s.patch(), first, std::min<int64_t>(16, outputs - first), group_weights);
+        for (int64_t first = 0; first < outputs; first += 16) {
+          combine_turned(workspace, plan, s.patch(), first, std::min<int64_t>(16, outputs - first), s.accumulate, group_weights);
+        }
       } else {
 #pragma omp for schedule(static)
-        for (int64_t o = 0; o < outputs; ++o) combine(workspace + o * plan.columns, plan.chunks, plan.partial, s.patch(), group_weights + o * s.patch());
+        for (int64_t o = 0; o < outputs; ++o) {
+          combine(workspace + o * plan.columns, plan.chunks, plan.partial, s.patch(), s.accumulate, group_weights + o * s.patch());
+        }
       }
 #pragma omp single
-      if (dbias != nullptr) combine(workspace + bias_at, plan.chunks, plan.partial, outputs, dbias + group * outputs);
+      if (dbias != nullptr) combine(workspace + bias_at, plan.chunks, plan.partial, outputs, s.accumulate, dbias + group * outputs);
     }
   }
 }
@@ -326,6 +335,7 @@ template <>
 void convolution_backward_weights<float>(const Stream& stream, const ConvolutionShape& shape, const float* x, const float* dy, float* dweights,
                                          float* dbias, float* workspace, ConvolutionTile) {
   if (shape.positions() == 0) {
+    if (shape.accumulate) return;
     std::fill_n(dweights, shape.out_channels * shape.patch(), 0.0f);
     if (dbias != nullptr) std::fill_n(dbias, shape.out_channels, 0.0f);
     return;

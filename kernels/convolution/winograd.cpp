@@ -181,7 +181,8 @@ static void transform_pixels(const Gather& g, const WinogradPlan<kTile>& plan, c
 }
 
 template <int kTile>
-static void transform_outputs(const Gather& g, const WinogradPlan<kTile>& plan, const TilePlace& place, const float* products, const float* bias, float* target) {
+static void transform_outputs(const Gather& g, const WinogradPlan<kTile>& plan, const TilePlace& place, const float* products, const float* bias, bool accumulate,
+                              float* target) {
   constexpr int kA = kSpan<kTile>;
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -207,14 +208,17 @@ static void transform_outputs(const Gather& g, const WinogradPlan<kTile>& plan, 
       outputs_line<kTile>(half[i], line);
 #pragma GCC unroll 4
       for (int j = 0; j < kTile; ++j) {
-        if (i < rows && j < columns) gemm_store(hn::Add(line[j], start), d, first + i * g.target.row_stride + j * g.target.pixel_stride + o, live, lanes);
+        if (i >= rows || j >= columns) continue;
+        float* to = first + i * g.target.row_stride + j * g.target.pixel_stride + o;
+        gemm_store(hn::Add(line[j], accumulate ? gemm_load(d, to, live, lanes) : start), d, to, live, lanes);
       }
     }
   }
 }
 
 template <int kTile>
-static void gather_tiles(int threads, const Gather& g, const float* source, const float* weights, const float* bias, float* target, float* workspace) {
+static void gather_tiles(int threads, const Gather& g, const float* source, const float* weights, const float* bias, bool accumulate, float* target,
+                         float* workspace) {
   const WinogradPlan<kTile> plan(g);
   if (plan.tiles == 0) return;
   float* kernels = workspace;
@@ -238,12 +242,13 @@ static void gather_tiles(int threads, const Gather& g, const float* source, cons
       gemm_panels(pixels + k * plan.block * plan.channel_stride, from, runs, kernels + k * plan.kernel_floats, g.channels, 0,
                   products + k * plan.block * plan.output_stride, to, count, g.outputs, nullptr, false);
     }
-    for (int64_t t = 0; t < count; ++t) transform_outputs<kTile>(g, plan, TilePlace(plan, first + t), products + to[t], bias, target);
+    for (int64_t t = 0; t < count; ++t) transform_outputs<kTile>(g, plan, TilePlace(plan, first + t), products + to[t], bias, accumulate, target);
   }
 }
 
-void winograd_run(int threads, const Gather& g, int tile, const float* source, const float* weights, const float* bias, float* target, float* workspace) {
-  (tile == 2 ? gather_tiles<2> : gather_tiles<4>)(threads, g, source, weights, bias, target, workspace);
+void winograd_run(int threads, const Gather& g, int tile, const float* source, const float* weights, const float* bias, bool accumulate, float* target,
+                  float* workspace) {
+  (tile == 2 ? gather_tiles<2> : gather_tiles<4>)(threads, g, source, weights, bias, accumulate, target, workspace);
 }
 
 template <int kTile>
@@ -281,8 +286,9 @@ int winograd_tile(const Gather& g, double allowed_error) {
 
 size_t winograd_workspace(int threads, const Gather& g, int tile) { return GATUN_DISPATCH(winograd_bytes)(threads, g, tile); }
 
-void winograd_gather(int threads, const Gather& g, int tile, const float* source, const float* weights, const float* bias, float* target, float* workspace) {
-  GATUN_DISPATCH(winograd_run)(threads, g, tile, source, weights, bias, target, workspace);
+void winograd_gather(int threads, const Gather& g, int tile, const float* source, const float* weights, const float* bias, bool accumulate, float* target,
+                     float* workspace) {
+  GATUN_DISPATCH(winograd_run)(threads, g, tile, source, weights, bias, accumulate, target, workspace);
 }
 
 }  // namespace gatun

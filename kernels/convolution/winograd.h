@@ -14,7 +14,8 @@ inline constexpr double kWinogradSmallError = 6e-8, kWinogradLargeError = 3.2e-7
 int winograd_tile(const Gather& gather, double allowed_error);
 
 size_t winograd_workspace(int threads, const Gather& gather, int tile);
-// bias may be null
-void winograd_gather(int threads, const Gather& gather, int tile, const float* source, const float* weights, const float* bias, float* target, float* workspace);
+// bias may be null; accumulate: without one, added to what the targets are
+void winograd_gather(int threads, const Gather& gather, int tile, const float* source, const float* weights, const float* bias, bool accumulate,
+                     float* target, float* workspace);
 
 }  // namespace gatun

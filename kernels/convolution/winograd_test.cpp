@@ -38,7 +38,7 @@ struct Result {
   std::vector<float> y, dx;
 };
 
-Result run_kernel(const Case& c, const Data& data, double allowed_error, int threads = 2) {
+Result run_kernel(const Case& c, const Data& data, double allowed_error, int threads = 2, bool accumulate = false) {
   Device device(threads);
   const ConvolutionShape s = shape_of(c);
   gatun_convolution_desc desc{};
@@ -54,12 +54,14 @@ Result run_kernel(const Case& c, const Data& data, double allowed_error, int thr
   desc.padding_right = static_cast<int32_t>(c.right);
   desc.allowed_error = allowed_error;
   Result result{std::vector<float>(data.dy.size(), 7.0f), std::vector<float>(data.x.size(), 7.0f)};
+  desc.accumulate = accumulate;
   size_t bytes = 0;
   run([&](gatun_error* e) { return gatun_convolution_backward_data_workspace(device.stream(), &desc, &bytes, e); });
   Workspace back(bytes);
   run([&](gatun_error* e) {
     return gatun_convolution_backward_data(device.stream(), &desc, data.dy.data(), data.weights.data(), result.dx.data(), back.data(), bytes, e);
   });
+  desc.accumulate = 0;
   desc.bias = layout(GATUN_F32, {c.outputs});
   run([&](gatun_error* e) { return gatun_convolution_forward_workspace(device.stream(), &desc, &bytes, e); });
   Workspace work(bytes);
@@ -106,6 +108,11 @@ TEST_CASE("convolution keeps the error that the caller allows, and uses it") {
       CAPTURE(factor);
       const double allowed = 1.001 * factor * root;
       const Result result = run_kernel(c, data, allowed);
+      if (c.groups == 1) {
+        std::vector<double> onto = truth.dx;
+        for (double& value : onto) value += 7;
+        CHECK(relative_error(run_kernel(c, data, allowed, 2, true).dx, onto) <= factor * std::sqrt(static_cast<double>(c.outputs)));
+      }
       CHECK(relative_error(result.y, truth.y) <= factor * std::sqrt(static_cast<double>(c.channels)));
       CHECK(relative_error(result.dx, truth.dx) <= factor * std::sqrt(static_cast<double>(c.outputs)));
       // Small tiles bring nothing on few channels.

@@ -24,6 +24,13 @@ static void check_geometry(const gatun_convolution_desc& desc) {
   at_least("dilation_height", desc.dilation_height, 1);
   at_least("dilation_width", desc.dilation_width, 1);
   if (!(desc.allowed_error >= 0)) invalid("allowed_error is %g, it must be at least 0", desc.allowed_error);
+  if (desc.accumulate != 0 && desc.accumulate != 1) invalid("accumulate is %d, it must be 0 or 1", desc.accumulate);
+#if defined(GATUN_CUDA)
+  const bool adds = false;
+#else
+  const bool adds = desc.groups == 1;
+#endif
+  if (desc.accumulate == 1 && !adds) throw Error(GATUN_UNSUPPORTED, "accumulate 1 is for the CPU and one group");
 }
 
 static void check_contiguous(const char* name, const gatun_layout& layout) {
@@ -109,7 +116,7 @@ static ConvolutionShape check_convolution(const gatun_convolution_desc& desc, We
   }
   const ConvolutionShape shape{desc.x.shape[0],       channels,         outputs,           desc.groups,         grid(desc.x),         grid(desc.y),
                                desc.weights.shape[1], desc.weights.shape[2], desc.stride_height, desc.stride_width, desc.padding_top, desc.padding_left,
-                               desc.dilation_height,  desc.dilation_width,    desc.allowed_error};
+                               desc.dilation_height,  desc.dilation_width,    desc.allowed_error, desc.accumulate == 1};
   check_extents(shape, desc);
   return shape;
 }
@@ -148,6 +155,7 @@ gatun_status gatun_convolution_forward(gatun_stream* stream, const gatun_convolu
   return border("convolution_forward", error, [&] {
     check_call(stream, desc);
     const ConvolutionShape shape = check_convolution(*desc, Weights::kValues);
+    if (desc->accumulate != 0) invalid("accumulate is for gradients, in forward it must be 0");
     check_no_overlap("y", desc->y);
     check_pointer("x", desc->x, x);
     check_pointer("weights", desc->weights, weights);
@@ -233,4 +241,5 @@ GATUN_ABI_STRUCT(gatun_convolution_desc, GATUN_ABI_FIELD(gatun_convolution_desc,
                  GATUN_ABI_FIELD(gatun_convolution_desc, stride_width), GATUN_ABI_FIELD(gatun_convolution_desc, padding_top),
                  GATUN_ABI_FIELD(gatun_convolution_desc, padding_bottom), GATUN_ABI_FIELD(gatun_convolution_desc, padding_left),
                  GATUN_ABI_FIELD(gatun_convolution_desc, padding_right), GATUN_ABI_FIELD(gatun_convolution_desc, dilation_height),
-                 GATUN_ABI_FIELD(gatun_convolution_desc, dilation_width), GATUN_ABI_FIELD(gatun_convolution_desc, allowed_error));
+                 GATUN_ABI_FIELD(gatun_convolution_desc, dilation_width), GATUN_ABI_FIELD(gatun_convolution_desc, allowed_error),
+                 GATUN_ABI_FIELD(gatun_convolution_desc, accumulate), GATUN_ABI_FIELD(gatun_convolution_desc, reserved));

@@ -46,6 +46,9 @@ typedef struct gatun_convolution_desc {
   int32_t dilation_height;  /**< distance of neighbouring rows of the kernel in x, ≥ 1 */
   int32_t dilation_width;   /**< distance of neighbouring columns of the kernel in x, ≥ 1 */
   double allowed_error;     /**< ≥ 0: the error that the caller accepts for speed, see above; 0: every product is computed */
+  int32_t accumulate;       /**< 1: backward_data and backward_weights add to the gradients that are there; 0: they overwrite them. 1 is for the CPU
+                                 and groups = 1, elsewhere it is unsupported; forward takes 0 only */
+  uint32_t reserved;        /**< 0 */
 } gatun_convolution_desc;
 
 /** Bytes of workspace that gatun_convolution_forward needs on this stream (depends on its number of threads). */
@@ -64,7 +67,7 @@ GATUN_API gatun_status gatun_convolution_forward(gatun_stream* stream, const gat
 GATUN_API gatun_status gatun_convolution_backward_data_workspace(const gatun_stream* stream, const gatun_convolution_desc* desc,
                                                                  size_t* bytes, gatun_error* error);
 
-/** dx = gradient with respect to x; overwrites dx. desc->bias must be GATUN_NONE: it takes no part. */
+/** dx = gradient with respect to x, or, where desc->accumulate is 1, dx += it. desc->bias must be GATUN_NONE: it takes no part. */
 GATUN_API gatun_status gatun_convolution_backward_data(gatun_stream* stream, const gatun_convolution_desc* desc, const void* dy,
                                                        const void* weights, void* dx, void* workspace, size_t workspace_bytes,
                                                        gatun_error* error);
@@ -74,8 +77,8 @@ GATUN_API gatun_status gatun_convolution_backward_weights_workspace(const gatun_
                                                                     size_t* bytes, gatun_error* error);
 
 /**
- * dweights and, where desc->bias is present, dbias; overwrites both. desc->weights is f32. The sum over B·OH·OW is cut into chunks by the shape alone
- * and combined in their order. An empty batch gives zeros.
+ * dweights and, where desc->bias is present, dbias; overwrites both or, where desc->accumulate is 1, adds to both. desc->weights is f32. The sum over B·OH·OW is cut into chunks by the shape alone
+ * and combined in their order. The gradient of an empty batch is zero.
  */
 GATUN_API gatun_status gatun_convolution_backward_weights(gatun_stream* stream, const gatun_convolution_desc* desc, const void* x,
                                                           const void* dy, void* dweights, void* dbias, void* workspace,

@@ -50,13 +50,16 @@ final class BlockTraining implements AutoCloseable {
     private void step(boolean keep) {
         try (Scope scope = device.scope().open()) {
             parameters.zeroGradients();
-            dx.zero();
             Tape tape = Tape.on(scope);
-            Tensor result = block.forward(Pass.training(tape, new RandomKey(1, 0, 0)), tape.watch(x, dx));
+            Tensor input = tape.watch(x);
+            Tensor result = block.forward(Pass.training(tape, new RandomKey(1, 0, 0)), input);
             if (keep) {
                 y.copyFrom(result.detach());
             }
             tape.backward(result, dy);
+            if (keep) {
+                dx.copyFrom(tape.gradient(input));
+            }
         }
     }
 

@@ -130,12 +130,12 @@ record LibraryRow(String operation, List<Integer> sizes, DType dtype, String pas
             case "backward_data" -> {
                 Operand dx = scope.empty(dtype, image).operand();
                 MemorySegment work = scope.workspace(library.backwardDataWorkspace(stream, y, w, dx, g));
-                return () -> library.backwardData(stream, y, w, dx, g, work);
+                return () -> library.backwardData(stream, y, w, dx, g, false, work);
             }
             default -> {
                 Operand dw = scope.empty(kernel).operand();
                 MemorySegment work = scope.workspace(library.backwardWeightsWorkspace(stream, x, y, dw, Operand.NONE, g));
-                return () -> library.backwardWeights(stream, x, y, dw, Operand.NONE, g, work);
+                return () -> library.backwardWeights(stream, x, y, dw, Operand.NONE, g, false, work);
             }
         }
     }

@@ -35,6 +35,11 @@ public final class Convolution {
     private static final long DILATION_HEIGHT = DESC.i32("dilation_height");
     private static final long DILATION_WIDTH = DESC.i32("dilation_width");
     private static final long ALLOWED_ERROR = DESC.f64("allowed_error");
+    private static final long ACCUMULATE = DESC.i32("accumulate");
+
+    static {
+        DESC.u32("reserved");
+    }
 
     private Convolution() {}
 
@@ -157,8 +162,19 @@ public final class Convolution {
      */
     public static void backwardData(
             GatunStream stream, Operand dy, Operand weights, Operand dx, Geometry geometry, MemorySegment workspace) {
+        backwardData(stream, dy, weights, dx, geometry, false, workspace);
+    }
+
+    /**
+     * As {@link #backwardData(GatunStream, Operand, Operand, Operand, Geometry, MemorySegment)}.
+     *
+     * @param accumulate whether it is added to what dx holds: on the CPU and without groups, elsewhere UNSUPPORTED
+     */
+    public static void backwardData(
+            GatunStream stream, Operand dy, Operand weights, Operand dx, Geometry geometry, boolean accumulate, MemorySegment workspace) {
         try (Call call = Call.of(stream, BACKWARD_DATA, DESC)) {
             put(call, geometry);
+            call.set(ACCUMULATE, accumulate ? 1 : 0);
             call.input(Y, "dy", dy);
             call.input(WEIGHTS, "weights", weights);
             call.output(X, "dx", dx);
@@ -183,8 +199,26 @@ public final class Convolution {
      */
     public static void backwardWeights(
             GatunStream stream, Operand x, Operand dy, Operand dweights, Operand dbias, Geometry geometry, MemorySegment workspace) {
+        backwardWeights(stream, x, dy, dweights, dbias, geometry, false, workspace);
+    }
+
+    /**
+     * As {@link #backwardWeights(GatunStream, Operand, Operand, Operand, Operand, Geometry, MemorySegment)}.
+     *
+     * @param accumulate whether both are added to what dweights and dbias hold: on the CPU and without groups, elsewhere UNSUPPORTED
+     */
+    public static void backwardWeights(
+            GatunStream stream,
+            Operand x,
+            Operand dy,
+            Operand dweights,
+            Operand dbias,
+            Geometry geometry,
+            boolean accumulate,
+            MemorySegment workspace) {
         try (Call call = Call.of(stream, BACKWARD_WEIGHTS, DESC)) {
             put(call, geometry);
+            call.set(ACCUMULATE, accumulate ? 1 : 0);
             call.input(X, "x", x);
             call.input(Y, "dy", dy);
             call.output(WEIGHTS, "dweights", dweights);

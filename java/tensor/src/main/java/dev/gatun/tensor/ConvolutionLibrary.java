@@ -24,15 +24,26 @@ public interface ConvolutionLibrary extends AutoCloseable {
     /** Bytes of workspace of {@link #backwardData}. */
     long backwardDataWorkspace(GatunStream stream, Operand dy, Operand weights, Operand dx, Geometry geometry);
 
-    /** dx = the gradient with respect to x. */
-    void backwardData(GatunStream stream, Operand dy, Operand weights, Operand dx, Geometry geometry, MemorySegment workspace);
+    /** Whether gradients can be added to what is there. */
+    boolean accumulates(GatunStream stream, Geometry geometry);
+
+    /** dx = the gradient with respect to x, or with {@code accumulate}, where {@link #accumulates} says so, dx += it. */
+    void backwardData(
+            GatunStream stream, Operand dy, Operand weights, Operand dx, Geometry geometry, boolean accumulate, MemorySegment workspace);
 
     /** Bytes of workspace of {@link #backwardWeights}. */
     long backwardWeightsWorkspace(GatunStream stream, Operand x, Operand dy, Operand dweights, Operand dbias, Geometry geometry);
 
-    /** The gradients with respect to weights and, unless it is {@link Operand#NONE}, bias. */
+    /** The gradients with respect to weights and, unless it is {@link Operand#NONE}, bias; {@code accumulate} as in {@link #backwardData}. */
     void backwardWeights(
-            GatunStream stream, Operand x, Operand dy, Operand dweights, Operand dbias, Geometry geometry, MemorySegment workspace);
+            GatunStream stream,
+            Operand x,
+            Operand dy,
+            Operand dweights,
+            Operand dbias,
+            Geometry geometry,
+            boolean accumulate,
+            MemorySegment workspace);
 
     /** Gives back what the library holds. The device that it belongs to does so when it is closed. */
     @Override

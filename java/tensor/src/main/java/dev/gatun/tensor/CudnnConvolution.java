@@ -135,8 +135,20 @@ final class CudnnConvolution implements ConvolutionLibrary {
     }
 
     @Override
+    public boolean accumulates(GatunStream stream, Geometry geometry) {
+        return false;
+    }
+
+    private static void requireOverwriting(boolean accumulate) {
+        if (accumulate) {
+            throw new TensorException("cuDNN: gradients are not added to what is there");
+        }
+    }
+
+    @Override
     public synchronized void backwardData(
-            GatunStream stream, Operand dy, Operand weights, Operand dx, Geometry geometry, MemorySegment workspace) {
+            GatunStream stream, Operand dy, Operand weights, Operand dx, Geometry geometry, boolean accumulate, MemorySegment workspace) {
+        requireOverwriting(accumulate);
         Key key = new Key(Pass.BACKWARD_DATA, dx.layout(), weights.layout(), dy.layout(), geometry);
         Kernel kernel = begin(key, stream, workspace, dy, weights, dx);
         stream.trace("convolution_backward_data", told(stream, List.of("dy", "weights", "dx"), dy, weights, dx), () ->
@@ -168,7 +180,15 @@ final class CudnnConvolution implements ConvolutionLibrary {
 
     @Override
     public synchronized void backwardWeights(
-            GatunStream stream, Operand x, Operand dy, Operand dweights, Operand dbias, Geometry geometry, MemorySegment workspace) {
+            GatunStream stream,
+            Operand x,
+            Operand dy,
+            Operand dweights,
+            Operand dbias,
+            Geometry geometry,
+            boolean accumulate,
+            MemorySegment workspace) {
+        requireOverwriting(accumulate);
         Layout stored = stored(dweights, x);
         Key key = new Key(Pass.BACKWARD_WEIGHTS, x.layout(), stored, dy.layout(), geometry);
         Kernel kernel = begin(key, stream, workspace, x, dy, dweights);

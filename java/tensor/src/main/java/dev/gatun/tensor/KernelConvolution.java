@@ -3,6 +3,7 @@ package dev.gatun.tensor;
 
 import dev.gatun.primitives.Convolution;
 import dev.gatun.primitives.Convolution.Geometry;
+import dev.gatun.primitives.DeviceKind;
 import dev.gatun.primitives.GatunStream;
 import dev.gatun.primitives.Operand;
 import java.lang.foreign.MemorySegment;
@@ -31,8 +32,14 @@ final class KernelConvolution implements ConvolutionLibrary {
     }
 
     @Override
-    public void backwardData(GatunStream stream, Operand dy, Operand weights, Operand dx, Geometry geometry, MemorySegment workspace) {
-        Convolution.backwardData(stream, dy, weights, dx, geometry, workspace);
+    public boolean accumulates(GatunStream stream, Geometry geometry) {
+        return stream.context().kind() == DeviceKind.CPU && geometry.groups() == 1;
+    }
+
+    @Override
+    public void backwardData(
+            GatunStream stream, Operand dy, Operand weights, Operand dx, Geometry geometry, boolean accumulate, MemorySegment workspace) {
+        Convolution.backwardData(stream, dy, weights, dx, geometry, accumulate, workspace);
     }
 
     @Override
@@ -43,7 +50,14 @@ final class KernelConvolution implements ConvolutionLibrary {
 
     @Override
     public void backwardWeights(
-            GatunStream stream, Operand x, Operand dy, Operand dweights, Operand dbias, Geometry geometry, MemorySegment workspace) {
-        Convolution.backwardWeights(stream, x, dy, dweights, dbias, geometry, workspace);
+            GatunStream stream,
+            Operand x,
+            Operand dy,
+            Operand dweights,
+            Operand dbias,
+            Geometry geometry,
+            boolean accumulate,
+            MemorySegment workspace) {
+        Convolution.backwardWeights(stream, x, dy, dweights, dbias, geometry, accumulate, workspace);
     }
 }

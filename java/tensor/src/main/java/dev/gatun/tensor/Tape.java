@@ -299,7 +299,7 @@ public final class Tape {
                 Node node = nodes.get(i);
                 if (node.context == null) {
                     if (intoLeaves) {
-                        accumulate(node, gradient);
+                        accumulate(node, gradient, sweep);
                         slots[i] = null;
                         drop(gradient, sweep);
                     }
@@ -431,8 +431,11 @@ public final class Tape {
         }
     }
 
-    private void accumulate(Node leaf, Tensor gradient) {
-        if (leaf.accumulator == null) {
+    private void accumulate(Node leaf, Tensor gradient, Scope sweep) {
+        if (leaf.accumulator == null && ownedBySlot(gradient, sweep)) {
+            Scope.move(gradient.block, scope);
+            leaf.accumulator = gradient.alias(scope);
+        } else if (leaf.accumulator == null) {
             leaf.accumulator = gradient.copy(scope);
         } else {
             Kernels.accumulate(leaf.accumulator, gradient, 1f);

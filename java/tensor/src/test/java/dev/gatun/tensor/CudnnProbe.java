@@ -87,9 +87,9 @@ final class CudnnProbe {
             long bytes = library.forwardWorkspace(stream, x.operand(), w.operand(), b.operand(), y.operand(), g);
             library.forward(stream, x.operand(), w.operand(), b.operand(), y.operand(), g, scope.workspace(bytes));
             bytes = library.backwardDataWorkspace(stream, dy.operand(), w.operand(), dx.operand(), g);
-            library.backwardData(stream, dy.operand(), w.operand(), dx.operand(), g, scope.workspace(bytes));
+            library.backwardData(stream, dy.operand(), w.operand(), dx.operand(), g, false, scope.workspace(bytes));
             bytes = library.backwardWeightsWorkspace(stream, x.operand(), dy.operand(), dw.operand(), db.operand(), g);
-            library.backwardWeights(stream, x.operand(), dy.operand(), dw.operand(), db.operand(), g, scope.workspace(bytes));
+            library.backwardWeights(stream, x.operand(), dy.operand(), dw.operand(), db.operand(), g, false, scope.workspace(bytes));
             return new Results(floats(y), floats(dx), floats(dw), floats(db));
         }
     }

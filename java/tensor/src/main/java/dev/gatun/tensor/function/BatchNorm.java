@@ -198,7 +198,7 @@ public final class BatchNorm implements Function {
         }
         Tensor dx = null;
         if (c.needsGradient(0)) {
-            dx = c.empty(c.inputType(0), c.inputShape(0));
+            dx = dresidual == null ? c.reuse(g[0]) : c.empty(c.inputType(0), c.inputShape(0));
             dev.gatun.primitives.BatchNorm.backward(
                     c.stream(),
                     relu && dresidual == null,

@@ -76,43 +76,60 @@ public final class Convolution implements Function {
     @Override
     public @Nullable Tensor[] backward(FunctionContext c, Tensor... g) {
         Tensor dy = c.dense(g[0]);
-        Tensor dx = null;
-        Tensor dw = null;
-        Tensor db = null;
-        boolean bias = c.inputs() > 2 && c.needsGradient(2);
-        ConvolutionLibrary library = c.device().convolution();
+        Tensor[] gradients = new Tensor[c.inputs()];
         // the weights first: their workspace, and an input that was computed again, are gone before dx needs memory
-        if (c.needsGradient(1) || bias) {
-            dw = c.empty(c.inputShape(1));
-            db = bias ? c.empty(c.inputShape(2)) : null;
-            Tensor x = c.saved(0);
-            Operand dbias = db == null ? Operand.NONE : db.operand();
-            try (Scope work = c.scope().open()) {
-                long bytes = library.backwardWeightsWorkspace(
-                        c.stream(), x.operand(), dy.operand(), dw.operand(), dbias, geometry);
-                library.backwardWeights(
-                        c.stream(),
-                        x.operand(),
-                        dy.operand(),
-                        dw.operand(),
-                        dbias,
-                        geometry,
-                        work.workspace(bytes));
-            }
+        if (c.needsGradient(1) || c.inputs() > 2 && c.needsGradient(2)) {
+            weightGradients(c, dy, gradients);
             c.forget(0);
         }
         if (c.needsGradient(0)) {
-            dx = c.empty(c.inputType(0), c.inputShape(0));
-            Tensor w = c.saved(1);
-            try (Scope work = c.scope().open()) {
-                long bytes = library.backwardDataWorkspace(
-                        c.stream(), dy.operand(), w.operand(), dx.operand(), geometry);
-                library.backwardData(
-                        c.stream(), dy.operand(), w.operand(), dx.operand(), geometry, work.workspace(bytes));
-            }
+            inputGradient(c, dy, gradients);
+        }
+        return gradients;
+    }
+
+    private void weightGradients(FunctionContext c, Tensor dy, @Nullable Tensor[] gradients) {
+        ConvolutionLibrary library = c.device().convolution();
+        Tensor x = c.saved(0);
+        boolean bias = c.inputs() > 2 && c.needsGradient(2);
+        Tensor weightSum = sum(c, 1);
+        Tensor biasSum = bias ? sum(c, 2) : null;
+        boolean accumulate = weightSum != null && (!bias || biasSum != null);
+        Tensor dw = accumulate ? weightSum : c.empty(c.inputShape(1));
+        Tensor db = accumulate || !bias ? biasSum : c.empty(c.inputShape(2));
+        Operand dbias = db == null ? Operand.NONE : db.operand();
+        try (Scope work = c.scope().open()) {
+            long bytes = library.backwardWeightsWorkspace(c.stream(), x.operand(), dy.operand(), dw.operand(), dbias, geometry);
+            library.backwardWeights(
+                    c.stream(), x.operand(), dy.operand(), dw.operand(), dbias, geometry, accumulate, work.workspace(bytes));
+        }
+        if (accumulate) {
+            return;
         }
         // of weights that were computed, as against watched, the gradient is stored as they are
-        dw = dw == null ? null : dw.to(c.gradientType(1));
-        return c.inputs() > 2 ? new Tensor[] {dx, dw, db} : new Tensor[] {dx, dw};
+        gradients[1] = dw.to(c.gradientType(1));
+        if (bias) {
+            gradients[2] = db;
+        }
+    }
+
+    private void inputGradient(FunctionContext c, Tensor dy, @Nullable Tensor[] gradients) {
+        ConvolutionLibrary library = c.device().convolution();
+        Tensor sum = c.inputType(0) == DType.F32 ? sum(c, 0) : null;
+        Tensor dx = sum == null ? c.empty(c.inputType(0), c.inputShape(0)) : sum;
+        Tensor w = c.saved(1);
+        try (Scope work = c.scope().open()) {
+            long bytes = library.backwardDataWorkspace(c.stream(), dy.operand(), w.operand(), dx.operand(), geometry);
+            library.backwardData(
+                    c.stream(), dy.operand(), w.operand(), dx.operand(), geometry, sum != null, work.workspace(bytes));
+        }
+        gradients[0] = sum == null ? dx : null;
+    }
+
+    /** What the gradient of an input is added to without a pass over memory of its own; null where there is nothing, or it cannot be. */
+    private @Nullable Tensor sum(FunctionContext c, int input) {
+        Tensor sum = c.accumulator(input);
+        boolean fits = sum != null && sum.dtype() == DType.F32 && sum.isContiguous();
+        return fits && c.device().convolution().accumulates(c.stream(), geometry) ? sum : null;
     }
 }
