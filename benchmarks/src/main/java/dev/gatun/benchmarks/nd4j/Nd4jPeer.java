@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.benchmarks.nd4j;
 
+import dev.gatun.benchmarks.Versions;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Layout;
 import dev.gatun.primitives.Operand;
@@ -33,7 +34,7 @@ public final class Nd4jPeer {
 
     /** Its own version. */
     public String version() {
-        return Nd4j.class.getPackage().getImplementationVersion();
+        return Versions.of(Nd4j.class, "org.nd4j", "nd4j-api");
     }
 
     /** A contiguous array over the operand's memory, not a copy; the memory must outlive it. */

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.benchmarks.torch;
 
+import dev.gatun.benchmarks.Versions;
 import dev.gatun.primitives.Layout;
 import dev.gatun.primitives.Operand;
 import java.io.IOException;
-import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Properties;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.pytorch.GenericList;
 import org.bytedeco.pytorch.IValue;
@@ -67,14 +66,8 @@ final class PresetsTorch implements Torch {
 
     @Override
     public String version() {
-        // The library does not say; the presets' version begins with it.
-        try (InputStream in = torch.class.getResourceAsStream("/META-INF/maven/org.bytedeco/pytorch/pom.properties")) {
-            Properties properties = new Properties();
-            properties.load(in);
-            return properties.getProperty("version").replaceFirst("-.*", "");
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
+        // the presets' version begins with the library's, which does not say itself
+        return Versions.of(torch.class, "org.bytedeco", "pytorch").replaceFirst("-.*", "");
     }
 
     @Override
