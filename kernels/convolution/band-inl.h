@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Work is cut into bands: some output rows of one image, or some whole images. The source pixels of a band, with the padding around them,
-// are copied once into the workspace; the products then read patches where they lie in the copy, so that no patch is ever written out.
-// (Reading a source that needs no padding in place was measured to be slower: the copy is what fetches the source ahead of the products.)
-// Re-included per instruction set.
+// Depthwise work is cut into bands: some output rows of one image, or some whole images. The source pixels of a band, with the padding around
+// them, are copied once into the workspace, where every tap of every target is an ordinary load. (Dense products read the source in place:
+// patches.h.) Re-included per instruction set.
 #if defined(GATUN_BAND_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef GATUN_BAND_INL_H_
 #undef GATUN_BAND_INL_H_
@@ -144,14 +143,6 @@ HWY_INLINE void copy_band(const Gather& g, const BandPlan& plan, const Band& ban
     }
     zero_run(copy + n * plan.image_stride + height * plan.row_stride, 48);
   }
-}
-
-// Where the taps of a patch lie in the copy: side by side in a kernel row, or each for itself.
-HWY_INLINE GemmRuns patch_runs(const Gather& g, const BandPlan& plan) {
-  if (g.columns.offset_step == 1 && plan.pixel_stride == g.channels) {
-    return {g.rows.count, g.rows.offset_step * plan.row_stride, 1, 0, g.columns.count * g.channels};
-  }
-  return {g.rows.count, g.rows.offset_step * plan.row_stride, g.columns.count, g.columns.offset_step * plan.pixel_stride, g.channels};
 }
 
 }  // namespace HWY_NAMESPACE

@@ -9,7 +9,7 @@
 #include "kernels/common/isa.h"
 #include "kernels/convolution/convolution.h"
 #include "kernels/convolution/depthwise.h"
-#include "kernels/convolution/gather.h"
+#include "kernels/convolution/patches.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/convolution/convolution_weights.cpp"
@@ -28,29 +28,16 @@ constexpr int64_t kItemSums = 40 << 10;        // most floats of its sums, unles
 constexpr int64_t kItemPositions = 512;        // most positions of a band, unless one row has more
 constexpr int64_t kItemSource = 72 << 10;      // most floats of x that it reads, unless one row needs more
 
-// Positions along an axis whose taps [tap, tap + taps) lie inside the source: what padding adds is not multiplied.
-struct Stretch {
-  int64_t tap, taps, begin, end;
-};
-
-// Target positions whose tap lies inside a source of `size` pixels.
-HWY_INLINE Stretch tap_stretch(const GatherAxis& axis, int64_t size, int64_t tap) {
-  const int64_t offset = axis.offset + tap * axis.offset_step;
-  const int64_t begin = std::min(offset >= 0 ? 0 : (-offset + axis.step - 1) / axis.step, axis.positions);
-  const int64_t end = offset >= size ? begin : std::clamp((size - 1 - offset) / axis.step + 1, begin, axis.positions);
-  return {tap, 1, begin, end};
-}
-
 struct WeightsPlan {
   bool merged;  // the taps of a kernel row lie side by side, and are one run
   bool turned;  // sums have outputs along their vectors, else the elements of a patch: whichever wastes fewer lanes
-  int64_t band_rows, band_images, row_bands, bands;  // a band is some output rows of an image, or some images
+  Bands bands;
   int64_t run, row_run;                              // elements of a run, of a kernel row
   int64_t columns, partial;                          // of a chunk's sums: of one row; all, and then the bias
   int64_t chunks, chunk_bands;
   int64_t blocks, groups, group_rows;  // work items of a chunk: blocks of outputs times groups of kernel rows
 
-  WeightsPlan(const ConvolutionShape& s, const Gather& g) {
+  WeightsPlan(const ConvolutionShape& s, const Gather& g) : bands(g, kItemPositions, kItemSource) {
     const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32())), outputs = s.group_outputs(), channels = g.channels;
     merged = g.columns.offset_step == 1 && g.source.pixel_stride == channels && channels % lanes != 0;
     row_run = g.columns.count * channels;
@@ -58,16 +45,9 @@ struct WeightsPlan {
     turned = round_up(outputs, lanes) * run < round_up(run, lanes) * outputs;
     columns = round_up(turned ? outputs : s.patch(), 16);
     partial = (turned ? s.patch() : outputs) * columns + round_up(outputs, 16);
-    const int64_t height = g.rows.positions, width = std::max<int64_t>(g.columns.positions, 1);
-    const int64_t floats = g.columns.step * g.rows.step * channels;
-    const int64_t positions = std::max<int64_t>(1, std::min(kItemPositions, kItemSource / floats));
-    row_bands = (height + std::max<int64_t>(1, positions / width) - 1) / std::max<int64_t>(1, positions / width);
-    band_rows = row_bands == 0 ? 1 : (height + row_bands - 1) / row_bands;
-    band_images = row_bands == 1 ? std::clamp<int64_t>(positions / (height * width), 1, std::max<int64_t>(g.batch, 1)) : 1;
-    bands = row_bands * ((g.batch + band_images - 1) / band_images);
     const int64_t most = std::clamp<int64_t>(std::min(s.positions() / kChunkPositions, kPartials / partial), 1, kChunks);
-    chunk_bands = std::max<int64_t>(1, (bands + most - 1) / most);
-    chunks = std::max<int64_t>(1, (bands + chunk_bands - 1) / chunk_bands);
+    chunk_bands = std::max<int64_t>(1, (bands.count + most - 1) / most);
+    chunks = std::max<int64_t>(1, (bands.count + chunk_bands - 1) / chunk_bands);
     blocks = (outputs + kItemOutputs - 1) / kItemOutputs;
     group_rows = std::clamp<int64_t>(kItemSums / (std::min(outputs, kItemOutputs) * row_run), 1, g.rows.count);
     groups = (g.rows.count + group_rows - 1) / group_rows;
@@ -80,48 +60,6 @@ size_t dense_backward_weights_workspace(int, const ConvolutionShape& s) {
   const WeightsPlan plan(s, forward_gather(s));
   return static_cast<size_t>(plan.chunks * plan.partial) * sizeof(float);
 }
-
-// Output rows [row, row + rows) of images [image, image + images).
-struct WeightsBand {
-  int64_t image, images, row, rows;
-  WeightsBand(const WeightsPlan& plan, const Gather& g, int64_t index)
-      : image(index / plan.row_bands * plan.band_images), images(std::min(plan.band_images, g.batch - image)), row(index % plan.row_bands * plan.band_rows),
-        rows(std::min(plan.band_rows, g.rows.positions - row)) {}
-};
-
-// What a later band reads, as a sequence of lines that blocks fetch in turn: dense pixels of both operands, one line of all pixels after another.
-class Later {
- public:
-  void add(const float* from, int64_t pixels, int64_t pixel_stride, int64_t channels) {
-    if (pixels <= 0) return;
-    parts_[count_++] = {from, pixels, pixel_stride, (channels + 15) / 16};
-    total_ += pixels * ((channels + 15) / 16);
-  }
-  void share(int64_t blocks) { quota_ = (total_ + blocks - 1) / std::max<int64_t>(blocks, 1); }
-  Ahead next() {
-    if (part_ == count_) return {};
-    const Part& part = parts_[part_];
-    const Ahead ahead{part.from + line_ * 16 + pixel_ * part.stride, part.stride, std::min(quota_, part.pixels - pixel_)};
-    pixel_ += ahead.lines;
-    if (pixel_ == part.pixels) {
-      pixel_ = 0;
-      if (++line_ == part.lines) {
-        line_ = 0;
-        ++part_;
-      }
-    }
-    return ahead;
-  }
-
- private:
-  struct Part {
-    const float* from;
-    int64_t pixels, stride, lines;
-  };
-  Part parts_[2];
-  int count_ = 0, part_ = 0;
-  int64_t total_ = 0, quota_ = 0, line_ = 0, pixel_ = 0;
-};
 
 // sum[o] += dy of `count` positions; sum is whole vectors
 HWY_INLINE void add_rows(const float* dy, int64_t stride, int64_t count, int64_t outputs, float* sum) {
@@ -156,28 +94,20 @@ struct WeightsItem {
 
 static Later later_of(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, int64_t index, const WeightsItem& item, const float* x, const float* dy) {
   Later later;
-  const WeightsBand band(plan, g, index);
-  const auto dense = [](const PixelGrid& grid, bool images) {
-    return grid.row_stride == grid.width * grid.pixel_stride && (!images || grid.batch_stride == grid.height * grid.row_stride);
-  };
-  if (dense(s.y, band.images > 1)) {
-    later.add(dy + item.first + s.y.offset(band.image, band.row, 0), ((band.images - 1) * s.y.height + band.rows) * s.y.width, s.y.pixel_stride, item.outputs);
-  }
-  const int64_t top = std::clamp<int64_t>(band.row * g.rows.step + g.rows.offset + item.row * g.rows.offset_step, 0, s.x.height);
-  const int64_t bottom = std::clamp<int64_t>((band.row + band.rows - 1) * g.rows.step + g.rows.offset + (item.end - 1) * g.rows.offset_step + 1, top, s.x.height);
-  if (dense(s.x, band.images > 1)) {
-    later.add(x + s.x.offset(band.image, top, 0), ((band.images - 1) * s.x.height + bottom - top) * s.x.width, s.x.pixel_stride, g.channels);
-  }
+  const TargetBand band(plan.bands, g, index);
+  later.add(dy + item.first, s.y, band, band.row, band.rows, item.outputs);
+  const SourceRows rows(g, band, item.row, item.end);
+  later.add(x, s.x, band, rows.first, rows.count, g.channels);
   return later;
 }
 
 // Adds one kernel row's products of a band: sums begins at the kernel row's first element (and the first output), dy at the first output.
-static void add_kernel_row(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, const WeightsBand& band, int64_t u, int64_t outputs, const float* x,
+static void add_kernel_row(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, const TargetBand& band, int64_t u, int64_t outputs, const float* x,
                            const float* dy, float* sums, Later& later) {
   const Stretch rows = tap_stretch(g.rows, g.source.height, u);
   const int64_t top = std::clamp(rows.begin, band.row, band.row + band.rows), bottom = std::clamp(rows.end, top, band.row + band.rows);
   const auto add = [&](const Stretch& columns) {
-    if (columns.begin == columns.end) return;
+    if (columns.taps == 0 || columns.begin == columns.end) return;
     const int64_t column = columns.begin * g.columns.step + g.columns.offset + columns.tap * g.columns.offset_step;
     const int64_t lines = band.images * (bottom - top);
     for (int64_t first = 0; first < lines; first += kItemPositions) {
@@ -203,18 +133,7 @@ static void add_kernel_row(const ConvolutionShape& s, const Gather& g, const Wei
     for (int64_t v = 0; v < g.columns.count; ++v) add(tap_stretch(g.columns, g.source.width, v));
     return;
   }
-  // Neighbouring positions with the same taps inside. Taps ascend in the source: the first of them that is inside, and how many.
-  Stretch open{0, 0, 0, 0};
-  for (int64_t p = 0; p < g.columns.positions; ++p) {
-    const int64_t column = p * g.columns.step + g.columns.offset;
-    const int64_t tap = std::clamp<int64_t>(-column, 0, g.columns.count), end = std::clamp<int64_t>(g.source.width - column, tap, g.columns.count);
-    if (end - tap != open.taps || tap != open.tap) {
-      if (open.taps > 0) add(open);
-      open = {tap, end - tap, p, p};
-    }
-    open.end = p + 1;
-  }
-  if (open.taps > 0) add(open);
+  for_stretches(g.columns, g.source.width, 0, g.columns.positions, add);
 }
 
 // The sums of an item over its chunk. partial: of the chunk; bias: nullptr where not asked for; following: the item that this thread takes next.
@@ -229,9 +148,9 @@ static void weights_item(const ConvolutionShape& s, const Gather& g, const Weigh
   if (plan.turned) clear(kernel_sums(item.row), (item.end - item.row) * kernel_row, item.outputs);
   else clear(kernel_sums(item.row), item.outputs, (item.end - item.row) * kernel_row);
   if (bias != nullptr) std::fill_n(bias, round_up(item.outputs, 16), 0.0f);
-  const int64_t begin = item.chunk * plan.chunk_bands, last = std::min(plan.bands, begin + plan.chunk_bands);
+  const int64_t begin = item.chunk * plan.chunk_bands, last = std::min(plan.bands.count, begin + plan.chunk_bands);
   for (int64_t index = begin; index < last; ++index) {
-    const WeightsBand band(plan, g, index);
+    const TargetBand band(plan.bands, g, index);
     Later later = index + 1 < last ? later_of(s, g, plan, index + 1, item, x, dy)
                   : following != nullptr ? later_of(s, g, plan, following->chunk * plan.chunk_bands, *following, x, dy) : Later();
     const int64_t runs = plan.merged ? 1 : g.columns.count;

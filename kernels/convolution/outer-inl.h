@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "kernels/common/gemm-inl.h"
+#include "kernels/convolution/patches.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gatun {
@@ -22,13 +23,6 @@ constexpr int kOuterRows = 14;
 #else
 constexpr int kOuterRows = 6;
 #endif
-
-// Lines of the cache that are read later, fetched while a block computes, one a position.
-struct Ahead {
-  const float* at = nullptr;
-  int64_t step = 0;
-  int64_t lines = 0;
-};
 
 // c (kRows rows, kVectors vectors, `tail` elements of the last where kTail) += A·B, summed over all positions in their order.
 template <int kRows, int kVectors, bool kTail>

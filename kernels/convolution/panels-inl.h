@@ -47,9 +47,21 @@ HWY_INLINE void pack_weights(int threads, const Gather& g, const float* weights,
       const int64_t v = g.columns.kernel + tap % g.columns.count * g.columns.kernel_step;
       const float* from = weights + u * g.weight_row + v * g.weight_column + n * g.weight_output;
       float* to = packed + place.panel * depth + tap * g.channels * place.width * lanes + (n - place.panel);
-      for (int64_t c = 0; c < g.channels; ++c, to += place.width * lanes, from += g.weight_channel) {
-        for (int64_t lane = 0; lane < live; ++lane) to[lane] = from[lane * g.weight_output];
-        for (int64_t lane = live; lane < lanes; ++lane) to[lane] = 0.0f;
+      const int64_t step = place.width * lanes;
+      if (g.weight_output == 1) {
+        const F32 d;
+        for (int64_t c = 0; c < g.channels; ++c) hn::StoreU(gemm_load(d, from + c * g.weight_channel, live, lanes), d, to + c * step);
+        continue;
+      }
+      // Turned block by block, which stay in the first-level cache.
+      for (int64_t first = 0; first < g.channels; first += 16) {
+        const int64_t end = std::min(first + 16, g.channels);
+        for (int64_t lane = 0; lane < live; ++lane) {
+          for (int64_t c = first; c < end; ++c) to[c * step + lane] = from[c * g.weight_channel + lane * g.weight_output];
+        }
+        for (int64_t lane = live; lane < lanes; ++lane) {
+          for (int64_t c = first; c < end; ++c) to[c * step + lane] = 0.0f;
+        }
       }
     }
   }
