@@ -281,27 +281,34 @@ class Peer(Module):
       rate = decay * float(1 - k)
       torch._fused_sgd_(self.pick(v, i), self.pick(g, i), self.pick(m, i), weight_decay=rate, momentum=0.9, lr=lr, dampening=0., nesterov=False, maximize=False, is_first_step=False)
 
-  def swav_step(self, images: List[Tensor], p: List[Tensor], s: List[Tensor], v: List[Tensor], m: List[Tensor], q: List[Tensor], t: List[Tensor], groups: List[List[int]], lr: float, decay: float, depth: int, heads: int, one_by_one: int) -> List[Tensor]:
+  # Gradients to update with: those found, where none are given.
+  def one_of(self, given: List[Tensor], found: List[Tensor]) -> List[Tensor]:
+    result = given
+    if torch.eq(torch.len(given), 0):
+      result = found
+    return result
+
+  def swav_step(self, images: List[Tensor], p: List[Tensor], s: List[Tensor], v: List[Tensor], m: List[Tensor], q: List[Tensor], t: List[Tensor], given: List[Tensor], groups: List[List[int]], lr: float, decay: float, depth: int, heads: int, one_by_one: int) -> List[Tensor]:
     torch.set_grad_enabled(True)
     prototypes = v[-1]
     copied = torch.copy_(prototypes, self.unit(prototypes))
     loss = self.swav(images, p, s, depth, heads, one_by_one)
     g = self.found(loss, p)
-    self.adamw(v, g, m, q, t, groups, lr, decay)
+    self.adamw(v, self.one_of(given, g), m, q, t, groups, lr, decay)
     return [loss.detach()] + g
 
-  def cosub_step(self, images: List[Tensor], labels: Tensor, p: List[Tensor], draws: List[Tensor], v: List[Tensor], m: List[Tensor], q: List[Tensor], t: List[Tensor], groups: List[List[int]], lr: float, decay: float, depth: int, heads: int, one_by_one: int) -> List[Tensor]:
+  def cosub_step(self, images: List[Tensor], labels: Tensor, p: List[Tensor], draws: List[Tensor], v: List[Tensor], m: List[Tensor], q: List[Tensor], t: List[Tensor], given: List[Tensor], groups: List[List[int]], lr: float, decay: float, depth: int, heads: int, one_by_one: int) -> List[Tensor]:
     torch.set_grad_enabled(True)
     loss = self.cosub(images, labels, p, depth, heads, draws, one_by_one)
     g = self.found(loss, p)
-    self.adamw(v, g, m, q, t, groups, lr, decay)
+    self.adamw(v, self.one_of(given, g), m, q, t, groups, lr, decay)
     return [loss.detach()] + g
 
-  def supervised_step(self, images: List[Tensor], labels: Tensor, p: List[Tensor], s: List[Tensor], v: List[Tensor], m: List[Tensor], groups: List[List[int]], lr: float, decay: float) -> List[Tensor]:
+  def supervised_step(self, images: List[Tensor], labels: Tensor, p: List[Tensor], s: List[Tensor], v: List[Tensor], m: List[Tensor], given: List[Tensor], groups: List[List[int]], lr: float, decay: float) -> List[Tensor]:
     torch.set_grad_enabled(True)
     loss = self.supervised(images, labels, p, s)
     g = self.found(loss, p)
-    self.sgd(v, g, m, groups, lr, decay)
+    self.sgd(v, self.one_of(given, g), m, groups, lr, decay)
     return [loss.detach()] + g
 
   # The layout of ours: images and convolutions' weights with channels last, f32.

@@ -6,7 +6,7 @@ import java.util.List;
 /**
  * Whether ours and a peer did the same work, where nobody knows beforehand how far single precision may be off: a ReLU that rounding turns on or off
  * moves the gradients of a deep network by a hundredth. So the peer computes it in double precision too, and ours may be farther from that than its
- * single precision is by a factor, and by the rounding of the result itself.
+ * single precision is by a factor, and by the rounding of the result itself. Results are lists of the loss, gradients, and parameters after a step.
  */
 final class DoubleCheck {
     static final double FACTOR = 2;
@@ -20,39 +20,63 @@ final class DoubleCheck {
     private DoubleCheck() {}
 
     /**
-     * Compares results one by one: the loss, gradients, and as many parameters after the step.
+     * Compares the loss and every gradient.
      *
-     * @param names of the results
+     * @param names of the parameters
      * @throws IllegalStateException where ours is farther from the exact result than allowed, or the peer far from it
      */
-    static void check(String form, List<String> names, List<float[]> ours, List<float[]> peer, List<float[]> exact) {
-        if (ours.size() != names.size() || peer.size() != names.size() || exact.size() != names.size()) {
-            throw new IllegalStateException("%s: %d results, ours %d, exactly %d".formatted(form, peer.size(), ours.size(), exact.size()));
-        }
-        double gradients = 0;
-        double errors = 0;
-        for (int i = 0; i < names.size(); i++) {
-            String name = form + ": " + names.get(i);
+    static void gradients(String form, List<String> names, List<float[]> ours, List<float[]> peer, List<float[]> exact) {
+        complete(form, names, ours, peer, exact);
+        double size = 0;
+        double error = 0;
+        for (int i = 0; i <= names.size(); i++) {
+            String name = form + ": " + (i == 0 ? "the loss" : "gradient of " + names.get(i - 1));
             float[] truth = exact.get(i);
-            double size = squares(name, truth, new float[truth.length]);
-            double theirs = squares(name, peer.get(i), truth);
-            double found = squares(name, ours.get(i), truth);
-            double allowed = FACTOR * Math.sqrt(theirs) + ROUNDING * Math.sqrt(size);
-            if (!(Math.sqrt(found) <= allowed)) {
-                throw new IllegalStateException("%s: ours is off by %.3g of its size, PyTorch in single precision by %.3g"
-                        .formatted(name, Math.sqrt(found / size), Math.sqrt(theirs / size)));
-            }
-            if (i >= 1 && i <= names.size() / 2) {
-                gradients += size;
-                errors += theirs;
+            double theirs = distance(name, peer.get(i), truth);
+            within(name, ours.get(i), truth, theirs);
+            if (i > 0) {
+                size += Math.pow(distance(name, truth, new float[truth.length]), 2);
+                error += theirs * theirs;
             }
         }
-        if (!(errors <= LARGEST * LARGEST * gradients)) {
-            throw new IllegalStateException("%s: its gradients are off by %.3g of their size".formatted(form, Math.sqrt(errors / gradients)));
+        if (!(error <= LARGEST * LARGEST * size)) {
+            throw new IllegalStateException("%s: its gradients are off by %.3g of their size".formatted(form, Math.sqrt(error / size)));
         }
     }
 
-    private static double squares(String name, float[] a, float[] b) {
+    /**
+     * Compares every parameter after the step. The exact ones are updated with the gradients of ours: the first steps of Adam take little more than a
+     * gradient's sign, which rounding turns where it is almost 0.
+     *
+     * @param names of the parameters
+     * @throws IllegalStateException where ours is farther from the exact value than rounding
+     */
+    static void update(List<String> names, List<float[]> ours, List<float[]> exact) {
+        complete("update", names, ours, exact, exact);
+        for (int i = 0; i < names.size(); i++) {
+            int result = 1 + names.size() + i;
+            within(names.get(i) + " after the step", ours.get(result), exact.get(result), 0);
+        }
+    }
+
+    private static void complete(String form, List<String> names, List<float[]> ours, List<float[]> peer, List<float[]> exact) {
+        int results = 1 + 2 * names.size();
+        if (ours.size() != results || peer.size() != results || exact.size() != results) {
+            throw new IllegalStateException(
+                    "%s: %d results, ours %d, exactly %d, of %d".formatted(form, peer.size(), ours.size(), exact.size(), results));
+        }
+    }
+
+    private static void within(String name, float[] ours, float[] exact, double theirs) {
+        double size = distance(name, exact, new float[exact.length]);
+        double found = distance(name, ours, exact);
+        if (!(found <= FACTOR * theirs + ROUNDING * size)) {
+            throw new IllegalStateException("%s: ours is off by %.3g of its size, PyTorch in single precision by %.3g"
+                    .formatted(name, found / size, theirs / size));
+        }
+    }
+
+    private static double distance(String name, float[] a, float[] b) {
         if (a.length != b.length) {
             throw new IllegalStateException(name + ": " + a.length + " values, exactly " + b.length);
         }
@@ -61,6 +85,6 @@ final class DoubleCheck {
             double difference = (double) a[i] - b[i];
             squares += difference * difference;
         }
-        return squares;
+        return Math.sqrt(squares);
     }
 }

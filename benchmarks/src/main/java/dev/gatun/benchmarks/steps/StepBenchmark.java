@@ -78,13 +78,15 @@ public class StepBenchmark extends Comparison {
     }
 
     private void check(List<Twin> twins, Torch torch, Torch.Script script) {
+        List<float[]> found;
         List<float[]> exact;
         try (Twin twin = new Twin(ours, torch, script, Twin.Form.EXACT, ours.subset())) {
-            exact = twin.results();
+            found = ours.results();
+            exact = twin.results(true);
         }
-        List<float[]> found = ours.results();
         for (Twin twin : twins) {
-            DoubleCheck.check(twin.name(), ours.names(), found, twin.results(), exact);
+            DoubleCheck.gradients(twin.name(), ours.names(), found, twin.results(false), exact);
         }
+        DoubleCheck.update(ours.names(), found, exact);
     }
 }

@@ -171,12 +171,14 @@ final class Training implements AutoCloseable {
         return results;
     }
 
-    /** What {@link #results} are, for messages. */
+    /** Names of the parameters in order of declaration. */
     List<String> names() {
-        List<String> names = new ArrayList<>(List.of("loss"));
-        parameters.all().forEach(p -> names.add("gradient of " + p.name()));
-        parameters.all().forEach(p -> names.add(p.name() + " after the step"));
-        return names;
+        return parameters.all().stream().map(Parameter::name).toList();
+    }
+
+    /** Those of the last step in order of declaration, in the layout of the values. */
+    Operand[] gradients() {
+        return operands(parameters.all().stream().map(Parameter::gradient).toList());
     }
 
     /**

@@ -39,6 +39,7 @@ final class Twin implements AutoCloseable {
     private final Torch.Script script;
     private final Form form;
     private final boolean subset;
+    private final Torch.Value none;
     private final Torch.Value oneByOne;
     private final Torch.Value images;
     private final Torch.Value labels;
@@ -63,6 +64,7 @@ final class Twin implements AutoCloseable {
         this.script = script;
         this.form = form;
         this.subset = subset;
+        none = list(torch, script);
         Torch.Value nchw = flag(form == Form.NCHW);
         oneByOne = flag(form == Form.ONE_BY_ONE);
         images = script.run("images", precise(list(torch, script, ours.views())), nchw);
@@ -71,7 +73,7 @@ final class Twin implements AutoCloseable {
         values = script.run("detached", parameters);
         firstMoments = script.run("zeros", parameters);
         boolean adam = ours.pipeline().optimizer().settings() instanceof AdamWProvider.Settings;
-        secondMoments = adam ? script.run("zeros", parameters) : list(torch, script);
+        secondMoments = adam ? script.run("zeros", parameters) : none;
         counters = script.run("counters", parameters);
         groups = script.run("groups", ints(torch, script, ours.decays()));
         statistics = precise(script.run("statistics", ints(torch, script, widths())));
@@ -126,27 +128,33 @@ final class Twin implements AutoCloseable {
     /** One step, which draws for itself what it drops. */
     void step() {
         try (Torch.Value draws = draw()) {
-            step(draws).close();
+            step(draws, none).close();
         }
     }
 
     private Torch.Value draw() {
         if (!ours.drops()) {
-            return list(torch, script);
+            return script.run("given", none);
         }
         VitSettings vit = vit();
         return script.run("draw", torch.integer(2L * vit.depth()), torch.integer(2L * ours.batch()), torch.number(vit.dropPath()), flag(subset));
     }
 
-    /** Trains a step that drops what ours does in its first: what {@link Training#results} gives, in its layout. */
-    List<float[]> results() {
+    /**
+     * Trains a step that drops what ours does in its first.
+     *
+     * @param update with the gradients that ours has now, instead of those found
+     * @return loss, gradients and the parameters after the step in the layout of ours
+     */
+    List<float[]> results(boolean update) {
         List<float[]> results = new ArrayList<>();
         try (Scope scope = ours.device().scope().open()) {
             Torch.Value draws = script.run("given", list(torch, script, ours.draws(scope)));
             if (ours.subset() && !subset) {
                 draws = script.run("factors", draws, torch.integer(2L * ours.batch()));
             }
-            for (Torch.Value part : new Torch.Value[] {step(precise(draws)), values}) {
+            Torch.Value gradients = update ? script.run("images", precise(list(torch, script, ours.gradients())), flag(form == Form.NCHW)) : none;
+            for (Torch.Value part : new Torch.Value[] {step(precise(draws), gradients), values}) {
                 try (Torch.Value restored = script.run("restored", part)) {
                     results.addAll(restored.floats());
                 }
@@ -155,14 +163,14 @@ final class Twin implements AutoCloseable {
         return results;
     }
 
-    private Torch.Value step(Torch.Value draws) {
+    private Torch.Value step(Torch.Value draws, Torch.Value gradients) {
         return switch (ours.pipeline().method().name()) {
-            case "swav" -> script.run("swav_step", images, parameters, statistics, values, firstMoments, secondMoments, counters, groups, rate, decay,
-                    torch.integer(vit().depth()), torch.integer(vit().heads()), oneByOne);
-            case "cosub" -> script.run("cosub_step", images, labels, parameters, draws, values, firstMoments, secondMoments, counters, groups, rate,
+            case "swav" -> script.run("swav_step", images, parameters, statistics, values, firstMoments, secondMoments, counters, gradients, groups, rate,
                     decay, torch.integer(vit().depth()), torch.integer(vit().heads()), oneByOne);
+            case "cosub" -> script.run("cosub_step", images, labels, parameters, draws, values, firstMoments, secondMoments, counters, gradients, groups,
+                    rate, decay, torch.integer(vit().depth()), torch.integer(vit().heads()), oneByOne);
             case "supervised" -> script.run(
-                    "supervised_step", images, labels, parameters, statistics, values, firstMoments, groups, rate, decay);
+                    "supervised_step", images, labels, parameters, statistics, values, firstMoments, gradients, groups, rate, decay);
             default -> throw new IllegalArgumentException("there is no twin of the method " + ours.pipeline().method().name());
         };
     }
@@ -174,7 +182,7 @@ final class Twin implements AutoCloseable {
     /** Gives its memory back; ours stays. */
     @Override
     public void close() {
-        for (Torch.Value value : new Torch.Value[] {images, labels, parameters, values, firstMoments, secondMoments, counters, groups, statistics}) {
+        for (Torch.Value value : new Torch.Value[] {images, labels, parameters, values, firstMoments, counters, groups, statistics}) {
             value.close();
         }
     }

@@ -8,41 +8,52 @@ import java.util.List;
 import org.junit.jupiter.api.Test;
 
 class DoubleCheckTest {
-    private static final List<String> NAMES = List.of("loss", "gradient of w", "w after the step");
+    private static final List<String> NAMES = List.of("w");
+    private static final List<float[]> EXACT = results(3, 1, 2);
 
     private static List<float[]> results(float loss, float gradient, float value) {
         return List.of(new float[] {loss}, new float[] {gradient, 1}, new float[] {value, 2});
     }
 
-    private static void check(List<float[]> ours, List<float[]> peer) {
-        DoubleCheck.check("form", NAMES, ours, peer, results(3, 1, 2));
+    private static void gradients(List<float[]> ours, List<float[]> peer) {
+        DoubleCheck.gradients("form", NAMES, ours, peer, EXACT);
+    }
+
+    private static void fails(List<float[]> ours, List<float[]> peer) {
+        assertThrows(IllegalStateException.class, () -> gradients(ours, peer));
     }
 
     @Test
     void oursMayBeTwiceAsFarOffAsThePeer() {
-        assertDoesNotThrow(() -> check(results(3, 1, 2), results(3, 1, 2)));
-        assertDoesNotThrow(() -> check(results(3, 1.0019f, 2), results(3, 1.001f, 2)));
-        assertThrows(IllegalStateException.class, () -> check(results(3, 1.0022f, 2), results(3, 1.001f, 2)));
+        assertDoesNotThrow(() -> gradients(EXACT, EXACT));
+        assertDoesNotThrow(() -> gradients(results(3, 1.0019f, 2), results(3, 1.001f, 2)));
+        fails(results(3, 1.0022f, 2), results(3, 1.001f, 2));
     }
 
     @Test
-    void whereThePeerIsExactOnlyTheRoundingOfTheResultIsAllowed() {
-        assertDoesNotThrow(() -> check(results(3, 1.000001f, 2), results(3, 1, 2)));
-        assertThrows(IllegalStateException.class, () -> check(results(3.00001f, 1, 2), results(3, 1, 2)));
-        assertThrows(IllegalStateException.class, () -> check(results(3, 1.00001f, 2), results(3, 1, 2)));
-        assertThrows(IllegalStateException.class, () -> check(results(3, 1, 2.00001f), results(3, 1, 2)));
+    void whereThePeerIsExactOnlyRoundingIsAllowed() {
+        assertDoesNotThrow(() -> gradients(results(3, 1.000001f, 2), EXACT));
+        fails(results(3.00001f, 1, 2), EXACT);
+        fails(results(3, 1.00001f, 2), EXACT);
     }
 
     @Test
     void aPeerThatComputedSomethingElseFails() {
-        assertThrows(IllegalStateException.class, () -> check(results(3, 1.2f, 2), results(3, 1.2f, 2)));
+        fails(results(3, 1.2f, 2), results(3, 1.2f, 2));
+    }
+
+    @Test
+    void aParameterThatIsUpdatedDifferentlyFails() {
+        assertDoesNotThrow(() -> DoubleCheck.update(NAMES, results(3, 1, 2.000002f), EXACT));
+        assertThrows(IllegalStateException.class, () -> DoubleCheck.update(NAMES, results(3, 1, 2.00001f), EXACT));
     }
 
     @Test
     void whatIsNoNumberOrNotThereFails() {
-        assertThrows(IllegalStateException.class, () -> check(results(3, Float.NaN, 2), results(3, 1, 2)));
-        assertThrows(IllegalStateException.class, () -> check(results(3, 1, 2), results(3, Float.NaN, 2)));
-        assertThrows(IllegalStateException.class, () -> check(results(3, 1, 2), List.of(new float[] {3})));
-        assertThrows(IllegalStateException.class, () -> check(results(3, 1, 2), List.of(new float[] {3}, new float[] {1}, new float[] {2, 2})));
+        fails(results(3, Float.NaN, 2), EXACT);
+        fails(EXACT, results(3, Float.NaN, 2));
+        fails(EXACT, List.of(new float[] {3}));
+        fails(EXACT, List.of(new float[] {3}, new float[] {1}, new float[] {2, 2}));
+        assertThrows(IllegalStateException.class, () -> DoubleCheck.update(NAMES, results(3, 1, Float.NaN), EXACT));
     }
 }
