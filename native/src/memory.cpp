@@ -17,13 +17,14 @@ using gatun::require;
 
 void* allocate(gatun::Account& account, size_t bytes) {
   return account.allocate(bytes, [&](auto&& refusal) {
-    const size_t alignment = bytes >= kHugePage ? kHugePage : 64;
-    const size_t size = (bytes + alignment - 1) / alignment * alignment;
-    void* block = size < bytes ? nullptr : std::aligned_alloc(alignment, size == 0 ? 64 : size);
-    if (block == nullptr) throw gatun::Error(GATUN_OUT_OF_MEMORY, refusal() + ", the system refuses");
+    void* block = nullptr;
+    if (posix_memalign(&block, bytes >= kHugePage ? kHugePage : 64, bytes == 0 ? 64 : bytes) != 0) {
+      throw gatun::Error(GATUN_OUT_OF_MEMORY, refusal() + ", the system refuses");
+    }
 #if defined(MADV_HUGEPAGE)
-    // Fresh 4 KiB pages cost more than most kernels that fill them; advice may be refused, which costs only speed.
-    if (bytes >= kHugePage) madvise(block, size, MADV_HUGEPAGE);
+    // Fresh 4 KiB pages cost more than most kernels that fill them; advice may be refused, which costs only speed. What does not fill a huge
+    // page stays on small ones: the rest of it would be memory that nobody uses.
+    if (bytes >= kHugePage) madvise(block, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
 #endif
     return block;
   });

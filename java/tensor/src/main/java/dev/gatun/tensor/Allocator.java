@@ -7,12 +7,16 @@ import java.util.ArrayDeque;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.Map;
+import java.util.NavigableMap;
 import java.util.Set;
+import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A caching allocator: memory that scopes give back is kept by size class and handed out again, so a training step that
- * repeats its shapes asks the system for nothing after the first one. Safe for use from several threads (a loader may fill a
- * batch while the trainer steps).
+ * repeats its shapes asks the system for nothing after the first ones. Where nothing of a large request's class is left, a larger block
+ * stands in: what lies unused costs as much as what is used. Safe for use from several threads (a loader may fill a
+ * batch while the trainer steps): all allocators of a device share one lock, for one that the device refuses has the others give back.
  *
  * <p>It serves one stream, the device's: memory is handed out again as soon as the host gives it back, though the device may still work on
  * it, because what its next owner is told comes after that on the same stream. Who lends memory to another stream puts events around the loan
@@ -74,7 +78,10 @@ final class Allocator {
 
     private final Source source;
     private final Usage usage;
-    private final Map<Long, ArrayDeque<MemorySegment>> free = new HashMap<>();
+    private final Fit fit;
+    private final NavigableMap<Long, ArrayDeque<MemorySegment>> free = new TreeMap<>();
+    /** Blocks of which only the beginning is lent, by address. */
+    private final Map<Long, MemorySegment> larger = new HashMap<>();
     private long requests;
     private long held;
     private boolean fixed;
@@ -83,46 +90,78 @@ final class Allocator {
     private final Set<MemorySegment> lent = new HashSet<>();
     private boolean closed;
 
+    /** Which cached blocks may be handed out for a request, the smallest of them first. */
+    enum Fit {
+        /** Those of its class: what is there then suffices in any order of requests. */
+        EXACT,
+        /** For large requests also blocks of up to twice the size. */
+        NEAR,
+        /** All that are large enough: for what is given back soon. */
+        ANY
+    }
+
     /** @param usage of the device, beside its other allocators */
-    Allocator(Source source, Usage usage) {
+    Allocator(Source source, Usage usage, Fit fit) {
         this.source = source;
         this.usage = usage;
+        this.fit = fit;
     }
 
     /**
      * Rounds up to a size class: four classes between two powers of two, so at most a quarter of a block is wasted. Of large blocks, which
-     * are what a step's memory consists of, at most a sixteenth: sixteen classes.
+     * are what a step's memory consists of, at most a sixty-fourth: sixty-four classes.
      */
     static long sizeClass(long bytes) {
         if (bytes <= SMALLEST) {
             return SMALLEST;
         }
-        long step = Math.max(SMALLEST, Long.highestOneBit(bytes - 1) >> (bytes > LARGE ? 4 : 2));
+        long step = Math.max(SMALLEST, Long.highestOneBit(bytes - 1) >> (bytes > LARGE ? 6 : 2));
         return Math.addExact(bytes, step - 1) / step * step;
     }
 
     /** Memory of at least {@code bytes}; its byteSize is the size class. Contents are undefined. */
-    synchronized MemorySegment allocate(long bytes) {
-        if (closed) {
-            throw new TensorException("the device is closed");
-        }
-        long size = sizeClass(bytes);
-        ArrayDeque<MemorySegment> list = free.get(size);
-        MemorySegment memory = list == null ? null : list.pollLast();
-        if (memory == null) {
-            if (fixed) {
-                throw new TensorException("it needs " + size + " bytes that its rehearsal did not need");
+    MemorySegment allocate(long bytes) {
+        synchronized (usage) {
+            if (closed) {
+                throw new TensorException("the device is closed");
             }
-            requests++;
-            memory = request(size);
-            held += size;
-            usage.add(0, size);
+            long size = sizeClass(bytes);
+            MemorySegment memory = cached(size);
+            if (memory == null) {
+                if (fixed) {
+                    throw new TensorException("it needs " + size + " bytes that its rehearsal did not need");
+                }
+                requests++;
+                memory = request(size);
+                held += size;
+                usage.add(0, size);
+            }
+            usage.add(size, 0);
+            if (watched) {
+                lent.add(memory);
+            }
+            return memory;
         }
-        usage.add(size, 0);
-        if (watched) {
-            lent.add(memory);
+    }
+
+    private @Nullable MemorySegment cached(long size) {
+        long most = switch (fit) {
+            case EXACT -> size;
+            case NEAR -> size <= LARGE ? size : 2 * size;
+            case ANY -> Long.MAX_VALUE;
+        };
+        for (var blocks = free.ceilingEntry(size); blocks != null && blocks.getKey() <= most; blocks = free.higherEntry(blocks.getKey())) {
+            MemorySegment memory = blocks.getValue().pollLast();
+            if (memory == null) {
+                continue;
+            }
+            if (memory.byteSize() > size) {
+                larger.put(memory.address(), memory);
+                memory = memory.asSlice(0, size);
+            }
+            return memory;
         }
-        return memory;
+        return null;
     }
 
     /**
@@ -130,18 +169,22 @@ final class Allocator {
      *
      * @param fix whether what is not cached is an error: memory cannot be obtained while a stream records
      */
-    synchronized void watch(boolean fix) {
-        watched = true;
-        fixed = fix;
+    void watch(boolean fix) {
+        synchronized (usage) {
+            watched = true;
+            fixed = fix;
+        }
     }
 
     /** Ends {@link #watch}. @return bytes handed out since and not given back, though others may have been in their place */
-    synchronized long unwatch() {
-        long left = lent.stream().mapToLong(MemorySegment::byteSize).sum();
-        lent.clear();
-        watched = false;
-        fixed = false;
-        return left;
+    long unwatch() {
+        synchronized (usage) {
+            long left = lent.stream().mapToLong(MemorySegment::byteSize).sum();
+            lent.clear();
+            watched = false;
+            fixed = false;
+            return left;
+        }
     }
 
     private MemorySegment request(long size) {
@@ -163,23 +206,31 @@ final class Allocator {
         }
     }
 
-    synchronized void release(MemorySegment memory) {
-        long size = memory.byteSize();
-        usage.add(-size, 0);
-        if (watched) {
-            lent.remove(memory);
+    void release(MemorySegment memory) {
+        synchronized (usage) {
+            long size = memory.byteSize();
+            usage.add(-size, 0);
+            if (watched) {
+                lent.remove(memory);
+            }
+            MemorySegment whole = larger.isEmpty() ? null : larger.remove(memory.address());
+            if (whole == null) {
+                whole = memory;
+            }
+            if (closed) {
+                giveBack(whole);
+                return;
+            }
+            free.computeIfAbsent(whole.byteSize(), s -> new ArrayDeque<>()).addLast(whole);
         }
-        if (closed) {
-            giveBack(memory);
-            return;
-        }
-        free.computeIfAbsent(size, s -> new ArrayDeque<>()).addLast(memory);
     }
 
     /** Gives cached memory back to the system. */
-    synchronized void trim() {
-        free.values().forEach(list -> list.forEach(this::giveBack));
-        free.clear();
+    void trim() {
+        synchronized (usage) {
+            free.values().forEach(list -> list.forEach(this::giveBack));
+            free.clear();
+        }
     }
 
     private void giveBack(MemorySegment memory) {
@@ -188,12 +239,16 @@ final class Allocator {
         source.free(memory);
     }
 
-    synchronized void close() {
-        closed = true;
-        trim();
+    void close() {
+        synchronized (usage) {
+            closed = true;
+            trim();
+        }
     }
 
-    synchronized long requests() {
-        return requests;
+    long requests() {
+        synchronized (usage) {
+            return requests;
+        }
     }
 }

@@ -70,9 +70,9 @@ public final class Device implements AutoCloseable {
                 return outOfMemory(bytes, trimmed, refused);
             }
         };
-        this.allocator = new Allocator(source, usage);
+        this.allocator = new Allocator(source, usage, Allocator.Fit.NEAR);
         this.root = new Scope(this, null);
-        this.lanes = new Lanes(stream, threads);
+        this.lanes = new Lanes(stream, threads, () -> new Allocator(source, usage, Allocator.Fit.ANY));
         this.uploads = new Uploads(this, context);
     }
 
@@ -229,7 +229,7 @@ public final class Device implements AutoCloseable {
 
     /** How often the allocator had to ask the system for memory. Constant once a step's shapes have been seen. */
     public long allocatorRequests() {
-        return allocator.requests();
+        return allocator.requests() + lanes.requests();
     }
 
     /** Bytes that open scopes own now, and recorded steps keep. */
@@ -266,6 +266,7 @@ public final class Device implements AutoCloseable {
     /** Gives cached memory back to the system, for instance between a training run and an evaluation of other shapes. */
     public void trim() {
         allocator.trim();
+        lanes.trim();
     }
 
     /** Frees everything; tensors of this device can no longer be used. */
@@ -393,9 +394,9 @@ public final class Device implements AutoCloseable {
         }
     }
 
-    /** An allocator of its own. */
+    /** An allocator of its own for a step that is rehearsed and then recorded, which must not need more than its rehearsal. */
     Allocator pool() {
-        return new Allocator(source, usage);
+        return new Allocator(source, usage, Allocator.Fit.EXACT);
     }
 
     Allocator allocator() {

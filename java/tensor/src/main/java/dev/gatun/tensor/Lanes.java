@@ -9,19 +9,21 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
-import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
  * A CPU's threads, to go through independent chains of operations side by side: a chain's operations are then one after the other on one
- * thread, and no thread waits for another between two of them, as it does within every operation that all threads share.
+ * thread, and no thread waits for another between two of them, as it does within every operation that all threads share. A lane always goes
+ * through the same chains with a memory of its own, so that what a step asks the system for does not depend on who is faster.
  */
 public final class Lanes implements AutoCloseable {
     /** One of several chains. */
     @FunctionalInterface
     public interface Chain {
         /**
-         * Does all of it.
+         * Does all of it, with calls of primitives on {@code stream} alone. Operations on tensors, filling and copying included, are not for
+         * chains: they would run on the device's own stream, which belongs to no chain. Of a tensor a chain takes the shape, parts and the operand.
          *
          * @param stream for its operations
          * @param scope its own, closed when it is done
@@ -37,12 +39,22 @@ public final class Lanes implements AutoCloseable {
     private final int threads;
     private final List<GatunContext> contexts = new ArrayList<>();
     private final List<GatunStream> streams = new ArrayList<>();
+    /** A lane's memory; the first's also where there is one only. */
+    private final List<Allocator> allocators = new ArrayList<>();
     private @Nullable ExecutorService others;
 
-    /** @param all the stream that uses all threads */
-    Lanes(GatunStream all, int threads) {
+    /**
+     * Makes no thread yet.
+     *
+     * @param all the stream that uses all threads
+     * @param memory makes a lane's allocator
+     */
+    Lanes(GatunStream all, int threads, Supplier<Allocator> memory) {
         this.all = all;
         this.threads = threads;
+        for (int lane = 0; lane < Math.clamp(threads, 1, MOST); lane++) {
+            allocators.add(memory.get());
+        }
     }
 
     /**
@@ -57,20 +69,21 @@ public final class Lanes implements AutoCloseable {
         int lanes = Math.min(Math.min(count, MOST), threads);
         if (lanes <= 1 || all.isListenedTo()) {
             for (int i = 0; i < count; i++) {
-                one(all, scope, i, chain);
+                try (Scope own = scope.open(allocators.getFirst())) {
+                    chain.run(all, own, i);
+                }
             }
             return;
         }
         open();
-        AtomicInteger next = new AtomicInteger();
         List<Future<?>> running = new ArrayList<>();
         Throwable failed = null;
         try {
             for (int lane = 1; lane < lanes; lane++) {
-                GatunStream stream = streams.get(lane);
-                running.add(others.submit(() -> drain(stream, scope, next, count, chain)));
+                int index = lane;
+                running.add(others.submit(() -> drain(index, lanes, scope, count, chain)));
             }
-            drain(streams.getFirst(), scope, next, count, chain);
+            drain(0, lanes, scope, count, chain);
         } catch (RuntimeException | Error e) {
             failed = e;
         }
@@ -85,15 +98,12 @@ public final class Lanes implements AutoCloseable {
         }
     }
 
-    private static void one(GatunStream stream, Scope scope, int index, Chain chain) {
-        try (Scope own = scope.open()) {
-            chain.run(stream, own, index);
-        }
-    }
-
-    private static void drain(GatunStream stream, Scope scope, AtomicInteger next, int count, Chain chain) {
-        for (int i = next.getAndIncrement(); i < count; i = next.getAndIncrement()) {
-            one(stream, scope, i, chain);
+    /** Every lanes-th chain from the lane's own number on. */
+    private void drain(int lane, int lanes, Scope scope, int count, Chain chain) {
+        for (int i = lane; i < count; i += lanes) {
+            try (Scope own = scope.open(allocators.get(lane))) {
+                chain.run(streams.get(lane), own, i);
+            }
         }
     }
 
@@ -131,6 +141,16 @@ public final class Lanes implements AutoCloseable {
         others = Executors.newFixedThreadPool(lanes - 1, Thread.ofPlatform().daemon().name("gatun-lane-", 1).factory());
     }
 
+    /** How often the lanes' allocators had to ask the system for memory. */
+    long requests() {
+        return allocators.stream().mapToLong(Allocator::requests).sum();
+    }
+
+    /** Gives cached memory back to the system. */
+    void trim() {
+        allocators.forEach(Allocator::trim);
+    }
+
     /** Ends the threads. */
     @Override
     public void close() {
@@ -140,5 +160,6 @@ public final class Lanes implements AutoCloseable {
             contexts.forEach(GatunContext::close);
             others = null;
         }
+        allocators.forEach(Allocator::close);
     }
 }

@@ -22,6 +22,8 @@ public final class Scope implements AutoCloseable {
 
     private final Device device;
     private final @Nullable Scope parent;
+    /** Where memory comes from; null: from the device's allocator, or from that of a step that is recorded. */
+    private final @Nullable Allocator allocator;
     private final List<Block> blocks = new ArrayList<>();
     private final List<Scope> children = new ArrayList<>();
     /** Order of opening; the youngest of two scopes has the larger number. */
@@ -30,14 +32,24 @@ public final class Scope implements AutoCloseable {
     private boolean closed;
 
     Scope(Device device, @Nullable Scope parent) {
+        this(device, parent, null);
+    }
+
+    private Scope(Device device, @Nullable Scope parent, @Nullable Allocator allocator) {
         this.device = device;
         this.parent = parent;
+        this.allocator = allocator;
     }
 
     /** Opens a scope inside this one. */
     public Scope open() {
+        return open(allocator);
+    }
+
+    /** As {@link #open()}; its memory and that of the scopes opened in it come from an allocator of their own. */
+    Scope open(@Nullable Allocator from) {
         check();
-        Scope child = new Scope(device, this);
+        Scope child = new Scope(device, this, from);
         synchronized (children) {
             children.add(child);
         }
@@ -58,7 +70,8 @@ public final class Scope implements AutoCloseable {
     public Tensor empty(DType type, long... shape) {
         check();
         long elements = Shapes.elements(shape);
-        return over(Block.from(device.allocator(), Math.multiplyExact(elements, (long) type.bytes())), type, shape);
+        Allocator from = allocator == null ? device.allocator() : allocator;
+        return over(Block.from(from, Math.multiplyExact(elements, (long) type.bytes())), type, shape);
     }
 
     private Tensor over(Block block, DType type, long... shape) {

@@ -3,6 +3,7 @@ package dev.gatun.tensor;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotSame;
 import static org.junit.jupiter.api.Assertions.assertSame;
@@ -118,12 +119,55 @@ class ScopeTest {
     }
 
     @Test
-    void sizeClassesWasteAtMostAQuarterAndOfLargeBlocksASixteenth() {
+    void sizeClassesWasteAtMostAQuarterAndOfLargeBlocksASixtyFourth() {
         for (long bytes = 1; bytes < 1L << 33; bytes += 1 + bytes / 7) {
             long size = Allocator.sizeClass(bytes);
             assertTrue(size >= bytes, bytes + " in " + size);
-            assertTrue(size <= Math.max(256, bytes + bytes / (bytes > 1 << 20 ? 16 : 4) + 256), bytes + " in " + size);
+            assertTrue(size <= Math.max(256, bytes + bytes / (bytes > 1 << 20 ? 64 : 4) + 256), bytes + " in " + size);
             assertEquals(size, Allocator.sizeClass(size));
+        }
+    }
+
+    @Test
+    void aLargerBlockStandsInForALargeOne() {
+        try (Device device = Device.cpu(1)) {
+            Allocator allocator = device.allocator();
+            MemorySegment whole = allocator.allocate(6 << 20);
+            allocator.release(whole);
+            long requests = allocator.requests();
+            long live = device.liveBytes();
+            MemorySegment part = allocator.allocate(4 << 20);
+            assertEquals(whole.address(), part.address());
+            // its rest is neither lent nor counted
+            assertEquals(4 << 20, part.byteSize());
+            assertEquals(live + (4 << 20), device.liveBytes());
+            MemorySegment other = allocator.allocate(6 << 20);
+            assertNotEquals(whole.address(), other.address());
+            allocator.release(part);
+            assertEquals(whole, allocator.allocate(6 << 20));
+            assertEquals(requests + 1, allocator.requests());
+            allocator.release(whole);
+            // less than half of it, or small
+            assertNotEquals(whole.address(), allocator.allocate(2 << 20).address());
+            allocator.release(other);
+            allocator.release(allocator.allocate(900_000));
+            assertNotEquals(Allocator.sizeClass(900_000), allocator.allocate(600_000).byteSize());
+            assertEquals(requests + 4, allocator.requests());
+        }
+    }
+
+    @Test
+    void aRecordedStepsAllocatorHandsOutBlocksOfTheirClassAlone() {
+        try (Device device = Device.cpu(1)) {
+            Allocator pool = device.pool();
+            MemorySegment whole = pool.allocate(6 << 20);
+            pool.release(whole);
+            MemorySegment part = pool.allocate(4 << 20);
+            assertNotEquals(whole.address(), part.address());
+            pool.watch(true);
+            assertEquals(whole, pool.allocate(6 << 20));
+            pool.unwatch();
+            pool.close();
         }
     }
 
@@ -183,7 +227,7 @@ class ScopeTest {
                 public GatunException refusal(long bytes, long trimmed, GatunException refused) {
                     return new GatunException(refused.status(), "allocate", bytes + " after " + trimmed);
                 }
-            }, new Allocator.Usage());
+            }, new Allocator.Usage(), Allocator.Fit.NEAR);
             MemorySegment a = allocator.allocate(300);
             allocator.release(a);
             assertSame(a, allocator.allocate(290));

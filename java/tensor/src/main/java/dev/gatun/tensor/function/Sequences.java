@@ -4,6 +4,7 @@ package dev.gatun.tensor.function;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -19,7 +20,7 @@ public record Sequences(List<Group> groups) {
      *
      * @param count how many
      * @param length tokens of each
-     * @param kept i32 (n): those that run through the branch, no sequence twice; null: all
+     * @param kept i32 (n): those that run through the branch, no sequence twice (checked where the host reaches them); null: all
      * @param most of them that may be kept: memory is taken for so many, so that a step's memory does not depend on what is drawn; {@code count}
      *     where all are
      * @param factor of the branch's result; 1 where all are kept
@@ -32,6 +33,20 @@ public record Sequences(List<Group> groups) {
             }
             if (kept == null && (most != count || factor != 1f)) {
                 throw new TensorException("sequences: all of " + count + " are kept, not at most " + most + ", and by factor 1, not " + factor);
+            }
+            if (kept != null && kept.device().sharesHostMemory()) {
+                requireOnce(kept.toIntArray(), count);
+            }
+        }
+
+        /** A sequence kept twice would be written by two chains at once. */
+        private static void requireOnce(int[] kept, int count) {
+            BitSet seen = new BitSet(count);
+            for (int i : kept) {
+                if (i < 0 || i >= count || seen.get(i)) {
+                    throw new TensorException("sequences: " + i + (i < 0 || i >= count ? " is none of " + count : " is kept twice"));
+                }
+                seen.set(i);
             }
         }
 

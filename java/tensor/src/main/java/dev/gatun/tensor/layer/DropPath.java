@@ -7,6 +7,7 @@ import dev.gatun.tensor.TensorException;
 import dev.gatun.tensor.function.GatherRows;
 import dev.gatun.tensor.function.Sequences;
 import dev.gatun.tensor.function.StochasticDepth;
+import java.util.Arrays;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
@@ -108,7 +109,9 @@ public final class DropPath {
         }
         int[] kept = IntStream.range(0, count).filter(i -> mask[i] != 0).toArray();
         float factor = kept.length == 0 ? 1f : mask[kept[0]];
-        return new Sequences.Group(count, length, pass.scope().ofInts(kept), count, factor);
+        // the same memory whatever was drawn
+        Tensor indices = pass.scope().ofInts(Arrays.copyOf(kept, count)).slice(0, 0, kept.length);
+        return new Sequences.Group(count, length, indices, count, factor);
     }
 
     private Tensor masked(Tensor shortcut, Tensor x, Tensor residual, @Nullable Tensor mask, @Nullable Tensor scale) {
