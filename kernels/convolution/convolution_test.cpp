@@ -99,6 +99,13 @@ const std::vector<Case> kCases = {
     {"depthwise, stride 2", 2, 15, 13, 19, 19, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 19},
     {"depthwise, bands", 33, 7, 6, 17, 17, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1, 17},
     {"depthwise 7x7", 2, 10, 21, 16, 16, 7, 7, 1, 1, 3, 3, 3, 3, 1, 1, 16},
+    {"depthwise, chunks of eight", 3, 9, 16, 24, 24, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1, 24},
+    {"depthwise, chunks that overlap", 2, 5, 19, 33, 33, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 33},
+    {"depthwise, the chunk before the last overlaps", 2, 3, 50, 16, 16, 3, 7, 1, 1, 1, 1, 3, 3, 1, 1, 16},
+    {"depthwise, rows of dy that see no x", 2, 3, 7, 19, 19, 3, 3, 1, 1, 4, 3, 1, 1, 1, 1, 19},
+    {"depthwise, flat", 3, 1, 28, 48, 48, 1, 5, 1, 1, 0, 0, 2, 2, 1, 1, 48},
+    {"depthwise, fewer rows than the kernel", 2, 2, 8, 70, 70, 7, 7, 1, 1, 3, 3, 3, 3, 1, 1, 70},
+    {"depthwise, several bands of an image", 1, 56, 28, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 64},
     {"depthwise, dilated and lopsided", 2, 12, 25, 5, 5, 3, 2, 1, 3, 2, 0, 0, 4, 3, 2, 5},
 };
 #endif
@@ -358,8 +365,24 @@ TEST_CASE("convolution gives the same bits for any number of threads") {
 }
 #endif
 
+#if !defined(GATUN_CUDA)
+// Many images are fetched ahead and written past the caches.
+TEST_CASE("depthwise convolution of many images has the bits of a few") {
+  Case c{"depthwise", 64, 14, 14, 192, 192, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 192};
+  Data data = data_of<float>(shape_of(c));
+  const Result<float> all = run_kernel<float>(c, data, 2);
+  c.batch = 3;
+  const size_t size = static_cast<size_t>(c.batch * c.height * c.width * c.channels);
+  data.x.resize(size);
+  data.dy.resize(size);
+  const Result<float> few = run_kernel<float>(c, data, 2);
+  CHECK(same_bits(few.y, {all.y.begin(), all.y.begin() + static_cast<ptrdiff_t>(size)}));
+  CHECK(same_bits(few.dx, {all.dx.begin(), all.dx.begin() + static_cast<ptrdiff_t>(size)}));
+}
+#endif
+
 TEST_CASE("convolution of an empty batch gives nothing, and zero gradients") {
-  for (Case c : {kCases[2], kCases.back()}) {
+  for (Case c : {kCases[2], kCases.back(), Case{"depthwise", 1, 7, 7, 40, 40, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 40}}) {
     c.batch = 0;
     const Result<float> result = run_kernel<float>(c, data_of<float>(shape_of(c)), 2);
     CHECK(result.y.empty());

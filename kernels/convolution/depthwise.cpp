@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Depthwise convolution on padded bands (band-inl.h): there every tap of every target is an ordinary load.
+// Depthwise convolution: in place where that is possible (depthwise_in_place-inl.h), else on padded bands (band-inl.h), where every tap of every
+// target is an ordinary load.
 #include "kernels/convolution/depthwise.h"
 
 #include <omp.h>
@@ -7,6 +8,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "hwy/cache_control.h"
 #include "kernels/common/isa.h"
 #include "kernels/convolution/gather.h"
 
@@ -14,6 +16,8 @@
 #define HWY_TARGET_INCLUDE "kernels/convolution/depthwise.cpp"
 #include "hwy/foreach_target.h"
 #include "kernels/convolution/band-inl.h"
+#include "kernels/convolution/depthwise_in_place-inl.h"
+#include "kernels/convolution/depthwise_weights_in_place-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gatun {
@@ -32,7 +36,10 @@ struct DepthwiseGather {
     return g;
   }
   int64_t packed_floats() const { return g.rows.count * g.columns.count * channel_stride; }
-  size_t workspace(int threads) const { return static_cast<size_t>(packed_floats() + threads * bands.floats()) * sizeof(float); }
+  bool in_place() const { return depthwise_in_place(g, g.channels); }
+  size_t workspace(int threads) const {
+    return static_cast<size_t>(packed_floats() + (in_place() ? 0 : threads * bands.floats())) * sizeof(float);
+  }
 };
 
 // Strides of one line of targets. Whole vectors may be read behind the last channel (the band and the packed weights have room).
@@ -105,12 +112,53 @@ static void depthwise_line(const DepthwiseLine& line, int64_t positions, int64_t
   }
 }
 
+// Weights as [tap][channel]; every thread of a parallel region calls it.
+static void depthwise_pack(const DepthwiseGather& plan, const float* weights, float* packed) {
+  const Gather& g = plan.g;
+  const int64_t kernel = g.weight_output * g.weight_channel;  // one of them is 1, the other the size of a channel's kernel
+#pragma omp for schedule(static)
+  for (int64_t tap = 0; tap < g.rows.count * g.columns.count; ++tap) {
+    const int64_t u = g.rows.kernel + tap / g.columns.count * g.rows.kernel_step;
+    const int64_t v = g.columns.kernel + tap % g.columns.count * g.columns.kernel_step;
+    float* to = packed + tap * plan.channel_stride;
+    for (int64_t c = 0; c < g.channels; ++c) to[c] = weights[c * kernel + u * g.weight_row + v * g.weight_column];
+    std::fill(to + g.channels, to + plan.channel_stride, 0.0f);
+  }
+}
+
+static void depthwise_gather_in_place(int threads, const DepthwiseGather& plan, const float* source, const float* weights, const float* bias,
+                                      float* target, float* packed) {
+  const Gather& g = plan.g;
+  const int64_t bytes = static_cast<int64_t>(sizeof(float)) * g.channels * g.batch * (g.source.height * g.source.width + g.target.height * g.target.width);
+  const bool stream = bytes >= kStreamedBytes && in_place_streams(g, target);
+  const InPlaceImage image{g.source, g.target, g.rows.count, g.rows.offset, g.channels, plan.channel_stride, bytes >= kFetchedBytes, stream};
+  const bool eight = in_place_chunk(g.source.width) == 8;
+  const auto run = g.columns.count == 3   ? eight ? &in_place_image<3, 8> : &in_place_image<3, 7>
+                   : g.columns.count == 5 ? eight ? &in_place_image<5, 8> : &in_place_image<5, 7>
+                   : eight                ? &in_place_image<7, 8>
+                                          : &in_place_image<7, 7>;
+  const int64_t parts = (kBandCount + g.batch - 1) / g.batch;
+  const int64_t rows = round_up((g.rows.positions + parts - 1) / parts, kInPlaceRows);
+  const int64_t bands = (g.rows.positions + rows - 1) / rows;
+#pragma omp parallel num_threads(threads)
+  {
+    depthwise_pack(plan, weights, packed);
+#pragma omp for schedule(static) nowait
+    for (int64_t item = 0; item < g.batch * bands; ++item) {
+      const int64_t b = item / bands;
+      const int64_t row = item % bands * rows;
+      run(image, source + b * g.source.batch_stride, packed, bias, target + b * g.target.batch_stride, row, std::min(g.rows.positions, row + rows));
+    }
+    if (stream) hwy::FlushStream();
+  }
+}
+
 static void depthwise_gather(int threads, const Gather& gather, int64_t channels, const float* source, const float* weights, const float* bias,
                              float* target, float* workspace) {
   const DepthwiseGather plan(gather, channels);
   const Gather& g = plan.g;
   if (g.positions() == 0) return;
-  const int64_t kernel = g.weight_output * g.weight_channel;  // one of them is 1, the other the size of a channel's kernel
+  if (plan.in_place()) return depthwise_gather_in_place(threads, plan, source, weights, bias, target, workspace);
   const DepthwiseLine line{g.rows.count,
                            g.columns.count,
                            g.rows.offset_step * plan.bands.row_stride,
@@ -127,14 +175,7 @@ static void depthwise_gather(int threads, const Gather& gather, int64_t channels
 #pragma omp parallel num_threads(threads)
   {
     float* copy = workspace + plan.packed_floats() + omp_get_thread_num() * plan.bands.floats();
-#pragma omp for schedule(static)
-    for (int64_t tap = 0; tap < g.rows.count * g.columns.count; ++tap) {
-      const int64_t u = g.rows.kernel + tap / g.columns.count * g.rows.kernel_step;
-      const int64_t v = g.columns.kernel + tap % g.columns.count * g.columns.kernel_step;
-      float* to = packed + tap * plan.channel_stride;
-      for (int64_t c = 0; c < channels; ++c) to[c] = weights[c * kernel + u * g.weight_row + v * g.weight_column];
-      std::fill(to + channels, to + plan.channel_stride, 0.0f);
-    }
+depthwise_pack(plan, weights, packed);
 #pragma omp for schedule(dynamic)
     for (int64_t index = 0; index < plan.bands.count; ++index) {
       const Band band(plan.bands, g, index);
@@ -179,16 +220,27 @@ void depthwise_backward_data_run(int threads, const ConvolutionShape& s, const f
 // Chunks of bands by the shape alone; a chunk's partial sums are [tap][channel], the bias behind the last tap.
 struct DepthwiseWeights {
   DepthwiseGather gather;
+  bool in_place;
   int64_t partial;
+  int64_t rows;       // of a band that is read in place
+  int64_t row_bands;  // bands of an image, in place
+  int64_t bands;      // in all
   int64_t chunks;
   int64_t chunk_bands;
 
   explicit DepthwiseWeights(const ConvolutionShape& s)
-      : gather(forward_gather(s), s.channels), partial(gather.packed_floats() + gather.channel_stride) {
+      : gather(forward_gather(s), s.channels),
+        in_place(depthwise_weights_in_place(gather.g, s.channels)),
+        partial(gather.packed_floats() + gather.channel_stride),
+        rows(std::clamp<int64_t>(kInPlaceBandFloats / (2 * s.y.width * s.channels), 1, s.y.height)),
+        row_bands((s.y.height + rows - 1) / rows),
+        bands(in_place ? s.batch * row_bands : gather.bands.count) {
     const int64_t most = std::clamp<int64_t>((int64_t{4} << 20) / partial, 1, 64);
-    chunks = std::clamp<int64_t>(std::min(s.positions() / 256, gather.bands.count), 1, most);
-    chunk_bands = (gather.bands.count + chunks - 1) / chunks;
+    chunks = std::clamp<int64_t>(std::min(s.positions() / 256, bands), 1, most);
+    chunk_bands = std::max<int64_t>(1, (bands + chunks - 1) / chunks);
+    chunks = std::max<int64_t>(1, (bands + chunk_bands - 1) / chunk_bands);
   }
+  int64_t copy_floats() const { return in_place ? 0 : gather.bands.floats(); }
 };
 
 // Sums of kRows x kColumns taps for one vector of channels over the lines of a band.
@@ -264,7 +316,7 @@ static void depthwise_chunk(const ConvolutionShape& s, const DepthwiseWeights& p
                            plan.gather.channel_stride};
   std::fill_n(partial, plan.partial, 0.0f);
   float* bias_sums = partial + plan.gather.packed_floats();
-  for (int64_t index = chunk * plan.chunk_bands; index < std::min(bands.count, (chunk + 1) * plan.chunk_bands); ++index) {
+  for (int64_t index = chunk * plan.chunk_bands; index < std::min(plan.bands, (chunk + 1) * plan.chunk_bands); ++index) {
     const Band band(bands, g, index);
     copy_band(g, bands, band, x, copy);
     for (int64_t first = 0; first < band.lines(); first += kSegmentPositions) {
@@ -292,9 +344,48 @@ static void depthwise_chunk(const ConvolutionShape& s, const DepthwiseWeights& p
   }
 }
 
+// depthwise_chunk() without copies.
+static void depthwise_chunk_in_place(const ConvolutionShape& s, const DepthwiseWeights& plan, int64_t chunk, const float* x, const float* dy,
+                                     float* partial) {
+  const Gather& g = plan.gather.g;
+  const InPlaceImage image{s.x, s.y, g.rows.count, g.rows.offset, s.channels, plan.gather.channel_stride, false, false};
+  const bool eight = in_place_chunk(s.x.width) == 8;
+  const auto run = g.columns.count == 3   ? eight ? &in_place_weights<3, 8> : &in_place_weights<3, 7>
+                   : g.columns.count == 5 ? eight ? &in_place_weights<5, 8> : &in_place_weights<5, 7>
+                   : eight                ? &in_place_weights<7, 8>
+                                          : &in_place_weights<7, 7>;
+  std::fill_n(partial, plan.partial, 0.0f);
+  const int64_t end = std::min(plan.bands, (chunk + 1) * plan.chunk_bands);
+  for (int64_t index = chunk * plan.chunk_bands; index < end; ++index) {
+    const int64_t b = index / plan.row_bands, row = index % plan.row_bands * plan.rows;
+    InPlaceBand band{row, std::min(s.y.height, row + plan.rows), nullptr, nullptr};
+    if (index + 1 < end) {
+      const int64_t next = (index + 1) / plan.row_bands, next_row = (index + 1) % plan.row_bands * plan.rows;
+      band.next_x = x + s.x.offset(next, next_row, 0);
+      band.next_dy = dy + s.y.offset(next, next_row, 0);
+    }
+    run(image, band, x + b * s.x.batch_stride, dy + b * s.y.batch_stride, partial, partial + plan.gather.packed_floats());
+  }
+}
+
+// The chunks' sums in their order, for one tap (or, behind the last, the bias); to: of the first channel.
+static void depthwise_reduce(const DepthwiseWeights& plan, int64_t tap, const float* partials, float* to, int64_t step) {
+  const F32 d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  HWY_ALIGN float sums[HWY_MAX_BYTES / sizeof(float)];
+  for (int64_t next = 0; next < plan.gather.g.channels; next += lanes) {
+    const int64_t c = plan.in_place ? std::min(next, plan.gather.g.channels - lanes) : next;
+    const float* from = partials + tap * plan.gather.channel_stride + next;
+    VF sum = hn::Zero(d);
+    for (int64_t chunk = 0; chunk < plan.chunks; ++chunk) sum = hn::Add(sum, hn::LoadU(d, from + chunk * plan.partial));
+    hn::Store(sum, d, sums);
+    for (int64_t i = 0; i < std::min(lanes, plan.gather.g.channels - c); ++i) to[(c + i) * step] = sums[i];
+  }
+}
+
 size_t depthwise_backward_weights_bytes(int threads, const ConvolutionShape& s) {
   const DepthwiseWeights plan(s);
-  return static_cast<size_t>(plan.chunks * plan.partial + threads * plan.gather.bands.floats()) * sizeof(float);
+  return static_cast<size_t>(plan.chunks * plan.partial + threads * plan.copy_floats()) * sizeof(float);
 }
 
 void depthwise_backward_weights_run(int threads, const ConvolutionShape& s, const float* x, const float* dy, float* dweights, float* dbias,
@@ -303,20 +394,22 @@ void depthwise_backward_weights_run(int threads, const ConvolutionShape& s, cons
   float* copies = partials + plan.chunks * plan.partial;
 #pragma omp parallel num_threads(threads)
   {
-    float* copy = copies + omp_get_thread_num() * plan.gather.bands.floats();
-#pragma omp for schedule(dynamic)
+    float* copy = copies + omp_get_thread_num() * plan.copy_floats();
+#pragma omp for schedule(static)
     for (int64_t chunk = 0; chunk < plan.chunks; ++chunk) {
-      depthwise_chunk(s, plan, chunk, x, dy, dbias != nullptr, partials + chunk * plan.partial, copy);
+      float* partial = partials + chunk * plan.partial;
+      if (plan.in_place) {
+        depthwise_chunk_in_place(s, plan, chunk, x, dy, partial);
+      } else {
+        depthwise_chunk(s, plan, chunk, x, dy, dbias != nullptr, partial, copy);
+      }
     }
 #pragma omp for schedule(static)
     for (int64_t tap = 0; tap <= s.taps(); ++tap) {
-      if (tap == s.taps() && dbias == nullptr) continue;
-      float* to = tap == s.taps() ? dbias : dweights + tap;
-      const int64_t step = tap == s.taps() ? 1 : s.taps();
-      for (int64_t c = 0; c < s.channels; ++c) {
-        float sum = 0.0f;
-        for (int64_t chunk = 0; chunk < plan.chunks; ++chunk) sum += partials[chunk * plan.partial + tap * plan.gather.channel_stride + c];
-        to[c * step] = sum;
+      if (tap < s.taps()) {
+        depthwise_reduce(plan, tap, partials, dweights + tap, s.taps());
+      } else if (dbias != nullptr) {
+        depthwise_reduce(plan, tap, partials, dbias, 1);
       }
     }
   }
