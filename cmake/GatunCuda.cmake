@@ -49,8 +49,10 @@ foreach(file ${files})
   endif()
 endforeach()
 # The CPU's alone: elsewhere there is only the border, which says so.
-gatun_cuda_host(matmul_cuda_border "${border}/matmul.cpp")
-list(APPEND GATUN_CUDA_BORDER $<TARGET_OBJECTS:matmul_cuda_border>)
+foreach(operation matmul linear_cross_entropy)
+  gatun_cuda_host(${operation}_cuda_border "${border}/${operation}.cpp")
+  list(APPEND GATUN_CUDA_BORDER $<TARGET_OBJECTS:${operation}_cuda_border>)
+endforeach()
 
 if(GATUN_NVCC)
   set(objects "")

@@ -101,7 +101,7 @@ bool packs_of(const Rows<T>& logits, const CrossEntropyTargets& targets) {
 
 template <class T>
 void cross_entropy_forward(const Stream& stream, Rows<const T> logits, const CrossEntropyTargets& targets, float* loss, float* lse,
-                           float temperature) {
+                           float* /*kept*/, float temperature) {
   if (logits.rows == 0) return;
   constexpr int kN = kPack<T>;
   with_row_shape<kN, kHeld<T>>(packs_of<kN>(logits, targets), logits.columns, [&](auto lanes, auto n, int threads, int rows) {
@@ -110,8 +110,8 @@ void cross_entropy_forward(const Stream& stream, Rows<const T> logits, const Cro
 }
 
 template <class T>
-void cross_entropy_backward(const Stream& stream, Rows<const T> logits, const CrossEntropyTargets& targets, const float* dloss,
-                            int64_t dloss_stride, Rows<T> dlogits, float temperature) {
+void cross_entropy_backward(const Stream& stream, Rows<const T> logits, const CrossEntropyTargets& targets, const float* /*kept*/,
+                            const float* dloss, int64_t dloss_stride, Rows<T> dlogits, float temperature) {
   if (logits.rows == 0) return;
   constexpr int kN = kPack<T>;
   with_row_shape<kN, kHeld<T>>(packs_of<kN>(logits, targets) && whole_packs<kN>(dlogits), logits.columns, [&](auto lanes, auto n, int threads, int rows) {
@@ -121,8 +121,9 @@ void cross_entropy_backward(const Stream& stream, Rows<const T> logits, const Cr
 }
 
 #define GATUN_INSTANTIATE(T)                                                                                                             \
-  template void cross_entropy_forward(const Stream&, Rows<const T>, const CrossEntropyTargets&, float*, float*, float);                  \
-  template void cross_entropy_backward(const Stream&, Rows<const T>, const CrossEntropyTargets&, const float*, int64_t, Rows<T>, float);
+  template void cross_entropy_forward(const Stream&, Rows<const T>, const CrossEntropyTargets&, float*, float*, float*, float);          \
+  template void cross_entropy_backward(const Stream&, Rows<const T>, const CrossEntropyTargets&, const float*, const float*, int64_t, Rows<T>, \
+                                       float);
 GATUN_FOR_EACH_STORAGE(GATUN_INSTANTIATE)
 #undef GATUN_INSTANTIATE
 

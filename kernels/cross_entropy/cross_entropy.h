@@ -14,12 +14,12 @@ struct CrossEntropyTargets {
   const int32_t* labels;
 };
 
-// lse may be NULL
+// lse may be NULL, as may kept: two floats a row that the CPU's backward pass saves sweeps with; CUDA neither writes nor reads them
 template <class T>
 void cross_entropy_forward(const Stream& stream, Rows<const T> logits, const CrossEntropyTargets& targets, float* loss, float* lse,
-                           float temperature);
+                           float* kept, float temperature);
 template <class T>
-void cross_entropy_backward(const Stream& stream, Rows<const T> logits, const CrossEntropyTargets& targets, const float* dloss,
-                            int64_t dloss_stride, Rows<T> dlogits, float temperature);
+void cross_entropy_backward(const Stream& stream, Rows<const T> logits, const CrossEntropyTargets& targets, const float* kept,
+                            const float* dloss, int64_t dloss_stride, Rows<T> dlogits, float temperature);
 
 }  // namespace gatun

@@ -41,9 +41,9 @@ struct Problem {
   }
 };
 
-// padding: gap between rows of logits, targets and the gradient
+// padding: gap between rows of logits, targets and the gradient; keep: the forward pass leaves the backward one what it may
 template <class T = float>
-Result<T> run_kernel(int threads, const Problem& p, int64_t padding = 0) {
+Result<T> run_kernel(int threads, const Problem& p, int64_t padding = 0, bool keep = true) {
   Device device(threads);
   const std::initializer_list<int64_t> shape{p.rows, p.columns}, strides{p.columns + padding, 1};
   const gatun_layout matrix = layout(kDtype<T>, shape, strides), line = layout(GATUN_F32, {p.rows});
@@ -53,13 +53,17 @@ Result<T> run_kernel(int threads, const Problem& p, int64_t padding = 0) {
   const Memory<int32_t> labels(p.labels);
   const void* data = p.labels.empty() ? static_cast<const void*>(soft.data()) : labels.data();
   const size_t rows = static_cast<size_t>(p.rows);
-  Memory<float> loss(rows, 7.0f), lse(rows, 7.0f);
+  Memory<float> loss(rows, 7.0f), lse(rows, 7.0f), kept(2 * rows, 7.0f);
+  const gatun_layout pairs = keep ? layout(GATUN_F32, {2 * p.rows}) : kAbsent;
+  float* const pairs_data = keep ? kept.data() : nullptr;
   Memory<T> dlogits(static_cast<size_t>(p.rows * (p.columns + padding)), T(7.0f));
-  const gatun_cross_entropy_desc desc{sizeof desc, p.temperature, matrix, targets, line, line};
-  run([&](gatun_error* e) { return gatun_cross_entropy_forward(device.stream(), &desc, logits.data(), data, loss.data(), lse.data(), e); });
-  const gatun_cross_entropy_backward_desc back{sizeof back, p.temperature, matrix, targets, line, matrix};
+  const gatun_cross_entropy_desc desc{sizeof desc, p.temperature, matrix, targets, line, line, pairs};
   run([&](gatun_error* e) {
-    return gatun_cross_entropy_backward(device.stream(), &back, logits.data(), data, dloss.data(), dlogits.data(), e);
+    return gatun_cross_entropy_forward(device.stream(), &desc, logits.data(), data, loss.data(), lse.data(), pairs_data, e);
+  });
+  const gatun_cross_entropy_backward_desc back{sizeof back, p.temperature, matrix, targets, pairs, line, matrix};
+  run([&](gatun_error* e) {
+    return gatun_cross_entropy_backward(device.stream(), &back, logits.data(), data, pairs_data, dloss.data(), dlogits.data(), e);
   });
   return {loss.values(), lse.values(), pack(dlogits.values(), p.columns, padding)};
 }
@@ -140,16 +144,16 @@ TEST_CASE("cross_entropy: one upstream gradient for all rows, gradient in place,
   std::fill(p.dloss.begin(), p.dloss.end(), 0.25f);
   const Result<float> apart = run_kernel(2, p);
   const gatun_layout matrix = layout(GATUN_F32, {6, 9});
-  const gatun_cross_entropy_backward_desc back{sizeof back, 1.0f, matrix, matrix, layout(GATUN_F32, {6}, {0}), matrix};
+  const gatun_cross_entropy_backward_desc back{sizeof back, 1.0f, matrix, matrix, kAbsent, layout(GATUN_F32, {6}, {0}), matrix};
   Memory<float> logits(p.logits), loss(6, 7.0f);
   const Memory<float> targets(p.targets), dloss(std::vector<float>{0.25f});
   run([&](gatun_error* e) {
-    return gatun_cross_entropy_backward(device.stream(), &back, logits.data(), targets.data(), dloss.data(), logits.data(), e);
+    return gatun_cross_entropy_backward(device.stream(), &back, logits.data(), targets.data(), nullptr, dloss.data(), logits.data(), e);
   });
   CHECK(same_bits(apart.dlogits, logits.values()));
   const Memory<float> again(p.logits);
-  const gatun_cross_entropy_desc desc{sizeof desc, 1.0f, matrix, matrix, layout(GATUN_F32, {6}), kAbsent};
-  run([&](gatun_error* e) { return gatun_cross_entropy_forward(device.stream(), &desc, again.data(), targets.data(), loss.data(), nullptr, e); });
+  const gatun_cross_entropy_desc desc{sizeof desc, 1.0f, matrix, matrix, layout(GATUN_F32, {6}), kAbsent, kAbsent};
+  run([&](gatun_error* e) { return gatun_cross_entropy_forward(device.stream(), &desc, again.data(), targets.data(), loss.data(), nullptr, nullptr, e); });
   CHECK(same_bits(apart.loss, loss.values()));
 }
 
@@ -171,6 +175,17 @@ TEST_CASE("cross_entropy of rows whose largest logits come late, or only −inf 
   }
 }
 
+TEST_CASE("cross_entropy gives the same gradient whether the forward pass kept something or not") {
+  for (const int64_t columns : {1, 33, 300}) {
+    for (const float temperature : {0.1f, 2.0f}) {
+      Problem p(11, columns, 77, temperature);
+      CHECK(same_bits(run_kernel(2, p, 3, true).dlogits, run_kernel(2, p, 3, false).dlogits));
+      p.label();
+      CHECK(same_bits(run_kernel(2, p, 0, true).dlogits, run_kernel(2, p, 0, false).dlogits));
+    }
+  }
+}
+
 TEST_CASE("cross_entropy gives the same bits for any number of threads") {
   const Problem p(203, 67, 5, 0.1f);
   const Result<float> one = run_kernel(1, p);
@@ -186,12 +201,13 @@ TEST_CASE("cross_entropy refuses bad descriptors with a message that names the o
   std::vector<float> b(64);
   const gatun_layout matrix = layout(GATUN_F32, {4, 4}), line = layout(GATUN_F32, {4});
   const auto attempt = [&](const gatun_cross_entropy_desc& desc, const char* part) {
-    refused(part, [&](gatun_error* e) { return gatun_cross_entropy_forward(device.stream(), &desc, b.data(), b.data(), b.data(), b.data(), e); });
+    refused(part, [&](gatun_error* e) { return gatun_cross_entropy_forward(device.stream(), &desc, b.data(), b.data(), b.data(), b.data(), b.data(), e); });
   };
   constexpr uint32_t size = sizeof(gatun_cross_entropy_desc);
-  attempt({size, -1.0f, matrix, matrix, line, line}, "temperature is -1");
-  attempt({size, 1e-40f, matrix, matrix, line, line}, "must be positive and not subnormal");
-  attempt({size, 1.0f, matrix, layout(GATUN_I32, {3}), line, line}, "targets has shape (3), expected (4)");
-  attempt({size, 1.0f, matrix, layout(GATUN_I64, {4}), line, line}, "targets is i64");
-  attempt({size, 1.0f, matrix, matrix, layout(GATUN_F32, {5}), line}, "loss has shape (5), expected (4)");
+  attempt({size, -1.0f, matrix, matrix, line, line, {}}, "temperature is -1");
+  attempt({size, 1e-40f, matrix, matrix, line, line, {}}, "must be positive and not subnormal");
+  attempt({size, 1.0f, matrix, layout(GATUN_I32, {3}), line, line, {}}, "targets has shape (3), expected (4)");
+  attempt({size, 1.0f, matrix, layout(GATUN_I64, {4}), line, line, {}}, "targets is i64");
+  attempt({size, 1.0f, matrix, matrix, layout(GATUN_F32, {5}), line, {}}, "loss has shape (5), expected (4)");
+  attempt({size, 1.0f, matrix, matrix, line, line, line}, "kept has shape (4), expected (8)");
 }

@@ -9,13 +9,14 @@ namespace {
 // Soft targets, or labels.
 template <class T>
 struct Descriptors {
-  gatun_layout matrix, targets, line;
+  gatun_layout matrix, targets, line, kept;
   gatun_cross_entropy_desc forward;
   gatun_cross_entropy_backward_desc backward;
   Descriptors(int64_t rows, int64_t columns, bool soft, float temperature)
       : matrix(layout(testing::kDtype<T>, {rows, columns})), targets(soft ? layout(GATUN_F32, {rows, columns}) : layout(GATUN_I32, {rows})),
-        line(layout(GATUN_F32, {rows})), forward{sizeof forward, temperature, matrix, targets, line, line},
-        backward{sizeof backward, temperature, matrix, targets, line, matrix} {}
+        line(layout(GATUN_F32, {rows})), kept(layout(GATUN_F32, {2 * rows})),
+        forward{sizeof forward, temperature, matrix, targets, line, line, kept},
+        backward{sizeof backward, temperature, matrix, targets, kept, line, matrix} {}
 };
 
 template <class T>
@@ -36,15 +37,15 @@ void selftest_of(Selftest& s) {
   const auto truth = cross_entropy_reference<double>(widen(logits), widen(targets), widen(dloss), static_cast<size_t>(columns), temperature);
   const auto naive = cross_entropy_reference<float>(logits, targets, dloss, static_cast<size_t>(columns), temperature);
   Buffer<T> in(s.device(), testing::stored<T>(logits)), dlogits(s.device(), logits.size());
-  Buffer<float> dense(s.device(), targets), upstream(s.device(), dloss), loss(s.device(), dloss.size()), lse(s.device(), dloss.size());
+  Buffer<float> dense(s.device(), targets), upstream(s.device(), dloss), loss(s.device(), dloss.size()), lse(s.device(), dloss.size()), kept(s.device(), 2 * dloss.size());
   Buffer<int32_t> sparse(s.device(), labels);
   const void* given = soft ? static_cast<const void*>(dense.data()) : sparse.data();
   const Descriptors<T> desc(rows, columns, soft, temperature);
   const ShapeText shape = ShapeText({rows, columns}) + (soft ? " soft" : " labels");
-  call([&](gatun_error* e) { return gatun_cross_entropy_forward(s.stream(), &desc.forward, in.data(), given, loss.data(), lse.data(), e); });
+  call([&](gatun_error* e) { return gatun_cross_entropy_forward(s.stream(), &desc.forward, in.data(), given, loss.data(), lse.data(), kept.data(), e); });
   s.check("forward", dtype<T>(), shape, loss.values(), truth.loss, naive.loss);
   s.check("forward lse", dtype<T>(), shape, lse.values(), truth.lse, naive.lse);
-  call([&](gatun_error* e) { return gatun_cross_entropy_backward(s.stream(), &desc.backward, in.data(), given, upstream.data(), dlogits.data(), e); });
+  call([&](gatun_error* e) { return gatun_cross_entropy_backward(s.stream(), &desc.backward, in.data(), given, kept.data(), upstream.data(), dlogits.data(), e); });
   s.check("backward", dtype<T>(), shape, dlogits.values(), truth.dlogits, naive.dlogits);
 }
 
@@ -63,18 +64,18 @@ void bench_of(Bench& b, int64_t rows, int64_t columns, bool soft) {
     Rotating<T> logits = run.normal<T>(rows * columns);
     Rotating<float> targets = soft ? run.filled(std::vector<float>(static_cast<size_t>(rows * columns), 1.0f / static_cast<float>(columns))) : run.empty<float>(1);
     Rotating<int32_t> labels = run.filled(std::vector<int32_t>(static_cast<size_t>(rows), 3));
-    Rotating<float> loss = run.empty<float>(rows), lse = run.empty<float>(rows);
+    Rotating<float> loss = run.empty<float>(rows), lse = run.empty<float>(rows), kept = run.empty<float>(2 * rows);
     run.time([&](int i, gatun_error* e) {
-      return gatun_cross_entropy_forward(run.stream(), &desc.forward, logits[i], soft ? static_cast<const void*>(targets[i]) : labels[i], loss[i], lse[i], e);
+      return gatun_cross_entropy_forward(run.stream(), &desc.forward, logits[i], soft ? static_cast<const void*>(targets[i]) : labels[i], loss[i], lse[i], kept[i], e);
     });
   });
   b.row("backward", dtype<T>(), shape, {.flops = 10 * n, .bytes = (2 * size + target) * n}, [&](Run& run) {
     Rotating<T> logits = run.normal<T>(rows * columns), dlogits = run.empty<T>(rows * columns);
     Rotating<float> targets = soft ? run.filled(std::vector<float>(static_cast<size_t>(rows * columns), 1.0f / static_cast<float>(columns))) : run.empty<float>(1);
     Rotating<int32_t> labels = run.filled(std::vector<int32_t>(static_cast<size_t>(rows), 3));
-    Rotating<float> dloss = run.normal<float>(rows);
+    Rotating<float> dloss = run.normal<float>(rows), kept = run.filled(std::vector<float>(static_cast<size_t>(2 * rows), 1.0f / static_cast<float>(columns)));
     run.time([&](int i, gatun_error* e) {
-      return gatun_cross_entropy_backward(run.stream(), &desc.backward, logits[i], soft ? static_cast<const void*>(targets[i]) : labels[i], dloss[i], dlogits[i], e);
+      return gatun_cross_entropy_backward(run.stream(), &desc.backward, logits[i], soft ? static_cast<const void*>(targets[i]) : labels[i], kept[i], dloss[i], dlogits[i], e);
     });
   });
 }

@@ -105,13 +105,14 @@ void first_sweep(const SinkhornParts& parts, const Rows<const float>& scores, co
     const F32 d;
     float* own = memory.partial + part * parts.width;
     std::fill_n(own, parts.width, 0.0f);
-    Bounds bounds{hn::Inf(d), hn::Neg(hn::Inf(d)), hn::Zero(d)};
+    Bounds bounds{hn::Inf(d), hn::Neg(hn::Inf(d))};
     int64_t row = part * parts.rows;
     const int64_t end = part_end(parts, part, scores.rows);
     for (; row + kFewRows <= end; row += kFewRows) add_powers<kKeep, kFewRows>(powers, scores, row, kept, own, bounds);
     for (; row < end; ++row) add_powers<kKeep, 1>(powers, scores, row, kept, own, bounds);
-    memory.ranges[part] = {hn::GetLane(hn::MinOfLanes(d, bounds.low)), max_lanes(d, bounds.high)};
-    if (!std::isfinite(sum_lanes(d, bounds.check))) memory.ranges[part].minimum = std::numeric_limits<float>::quiet_NaN();
+    const float low = hn::GetLane(hn::MinOfLanes(d, bounds.low)), high = max_lanes(d, bounds.high);
+    // A NaN that both pass over is in the sums, and from there in every code.
+    memory.ranges[part] = {std::isfinite(low) && std::isfinite(high) ? low : std::numeric_limits<float>::quiet_NaN(), high};
   });
 }
 

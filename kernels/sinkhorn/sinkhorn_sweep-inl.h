@@ -76,9 +76,9 @@ HWY_INLINE void fetch_ahead(const float* next) {
 // The row as many further on as are taken together; the last ones fetch themselves.
 HWY_INLINE const float* following(const Rows<const float>& rows, int64_t row, int64_t step) { return rows.row(std::min(row + step, rows.rows - 1)); }
 
-// What the first sweep learns of the scores besides their sums.
+// What the first sweep learns of the scores besides their sums. Min and Max may pass over a NaN, the sums do not.
 struct Bounds {
-  VF low, high, check;
+  VF low, high;
 };
 
 // The first sweep: sums[k] += Σ P over kRows rows; kKeep: P is written to `kept`.
@@ -103,8 +103,6 @@ HWY_INLINE void add_powers(const Powers& powers, const Rows<const float>& scores
       bounds.high = hn::Max(part.load_or(from[r] + i, bounds.high), bounds.high);
       VF whole;
       const VF p = powers.mantissa(d, s, whole);
-      // Between 0.7 and 1.42, unless the score is not finite: Min and Max may pass over a NaN.
-      bounds.check = hn::Add(bounds.check, part.keep(p));
       const VF power = powers.scaled(d, p, whole);
       if constexpr (kKeep) part.store(power, to[r] + i);
       sum = hn::Add(sum, power);
@@ -161,7 +159,8 @@ void add_weighted_rows(const Source& source, const Rows<const float>& rows, int6
   for (; row < end; ++row) add_weighted<1>(source, rows, row, u, sums, scratch, width);
 }
 
-// One row of codes: P u divided by its sum. `passing`: the row goes past the caches, where it would only push out what is read next.
+// One row of codes: P u divided by its sum. Powers that were kept are read again from the first-level cache, others wait in scratch. `passing`: the row
+// goes past the caches, where it would only push out what is read next.
 template <class Source>
 HWY_INLINE void write_codes(const Source& source, const float* from, const float* next, const float* u, float* codes, int64_t n, float* scratch, bool passing) {
   const F32 d;
@@ -175,7 +174,7 @@ HWY_INLINE void write_codes(const Source& source, const float* from, const float
       const int64_t i = begin + at;
       fetch_ahead<!Source::kKept>(next + i);
       const VF value = part.keep(hn::Mul(source(d, part.load(from + i)), part.load(u + i)));
-      part.store(value, scratch + i);
+      if constexpr (!Source::kKept) part.store(value, scratch + i);
       sum = hn::Add(sum, value);
     });
     total = hn::Add(total, sum);
@@ -185,6 +184,10 @@ HWY_INLINE void write_codes(const Source& source, const float* from, const float
   double whole = 0;
   for (int64_t lane = 0; lane < lanes; ++lane) whole += static_cast<double>(parts[lane]);
   const VF scale = hn::Set(d, static_cast<float>(1.0 / whole));
+  if constexpr (Source::kKept) {
+    for_vectors(n, [&](int64_t i, auto part) HWY_ATTR { part.store(hn::Mul(hn::Mul(part.load(from + i), part.load(u + i)), scale), codes + i); });
+    return;
+  }
   int64_t i = 0;
   if (passing) {
     const int64_t bytes = lanes * static_cast<int64_t>(sizeof(float));

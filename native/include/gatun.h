@@ -10,6 +10,7 @@
 #include "gatun/memory.h"
 #include "gatun/group_norm.h"
 #include "gatun/layer_norm.h"
+#include "gatun/linear_cross_entropy.h"
 #include "gatun/cross_entropy.h"
 #include "gatun/softmax.h"
 #include "gatun/batch_norm.h"

@@ -29,15 +29,16 @@ public class CrossEntropyBenchmark extends Comparison {
         Operand loss = device.empty(DType.F32, n[0]);
         Operand lse = device.empty(DType.F32, n[0]);
         Operand dloss = device.normal(3, n[0]);
+        Operand kept = device.empty(DType.F32, 2 * n[0]);
         Operand dlogits = device.empty(DType.F32, n);
         double bytes = logits.layout().spanBytes();
-        Runnable forward = () -> CrossEntropy.forward(device.stream, TEMPERATURE, logits, targets, loss, lse);
+        Runnable forward = () -> CrossEntropy.forward(device.stream, TEMPERATURE, logits, targets, loss, lse, kept);
         boolean backward = !pass.equals("forward");
         if (backward) {
             contest.costs(0, 3 * bytes).target(5).ours(
                     () -> {
                         forward.run();
-                        CrossEntropy.backward(device.stream, TEMPERATURE, logits, targets, dloss, dlogits);
+                        CrossEntropy.backward(device.stream, TEMPERATURE, logits, targets, kept, dloss, dlogits);
                     },
                     loss, dlogits);
         } else {

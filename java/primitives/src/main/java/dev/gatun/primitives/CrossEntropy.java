@@ -9,19 +9,21 @@ package dev.gatun.primitives;
  * (rows): labels, below 0 for none.
  */
 public final class CrossEntropy {
-    private static final Downcall CALL = Downcall.operation("gatun_cross_entropy_forward", 4);
+    private static final Downcall CALL = Downcall.operation("gatun_cross_entropy_forward", 5);
     private static final Struct DESC = Struct.descriptor("gatun_cross_entropy_desc");
     private static final long TEMPERATURE = DESC.f32("temperature");
     private static final long LOGITS = DESC.layout("logits");
     private static final long TARGETS = DESC.layout("targets");
     private static final long LOSS = DESC.layout("loss");
     private static final long LSE = DESC.layout("lse");
+    private static final long KEPT = DESC.layout("kept");
 
-    private static final Downcall BACKWARD_CALL = Downcall.operation("gatun_cross_entropy_backward", 4);
+    private static final Downcall BACKWARD_CALL = Downcall.operation("gatun_cross_entropy_backward", 5);
     private static final Struct BACKWARD_DESC = Struct.descriptor("gatun_cross_entropy_backward_desc");
     private static final long BACKWARD_TEMPERATURE = BACKWARD_DESC.f32("temperature");
     private static final long BACKWARD_LOGITS = BACKWARD_DESC.layout("logits");
     private static final long BACKWARD_TARGETS = BACKWARD_DESC.layout("targets");
+    private static final long BACKWARD_KEPT = BACKWARD_DESC.layout("kept");
     private static final long BACKWARD_DLOSS = BACKWARD_DESC.layout("dloss");
     private static final long BACKWARD_DLOGITS = BACKWARD_DESC.layout("dlogits");
 
@@ -36,15 +38,17 @@ public final class CrossEntropy {
      * @param targets soft or labels
      * @param loss f32 (rows), written
      * @param lse f32 (rows), written: log Σ exp(logits / temperature); or {@link Operand#NONE}
+     * @param kept f32 (2 · rows), written: of use to {@link #backward} alone; or {@link Operand#NONE}
      */
     public static void forward(
-            GatunStream stream, float temperature, Operand logits, Operand targets, Operand loss, Operand lse) {
+            GatunStream stream, float temperature, Operand logits, Operand targets, Operand loss, Operand lse, Operand kept) {
         try (Call call = Call.of(stream, CALL, DESC)) {
             call.set(TEMPERATURE, temperature);
             call.input(LOGITS, "logits", logits);
             call.input(TARGETS, "targets", targets);
             call.output(LOSS, "loss", loss);
             call.output(LSE, "lse", lse);
+            call.output(KEPT, "kept", kept);
             call.run();
         }
     }
@@ -55,15 +59,17 @@ public final class CrossEntropy {
      * @param temperature as in {@link #forward}
      * @param logits as in {@link #forward}
      * @param targets as in {@link #forward}
+     * @param kept of {@link #forward} of the same operands; or {@link Operand#NONE}: the same bits, with more sweeps over each row
      * @param dloss f32 (rows), any stride (0: one value for all rows): gradient of each row's loss
      * @param dlogits f32, shape of logits, written; may be logits itself
      */
     public static void backward(
-            GatunStream stream, float temperature, Operand logits, Operand targets, Operand dloss, Operand dlogits) {
+            GatunStream stream, float temperature, Operand logits, Operand targets, Operand kept, Operand dloss, Operand dlogits) {
         try (Call call = Call.of(stream, BACKWARD_CALL, BACKWARD_DESC)) {
             call.set(BACKWARD_TEMPERATURE, temperature);
             call.input(BACKWARD_LOGITS, "logits", logits);
             call.input(BACKWARD_TARGETS, "targets", targets);
+            call.input(BACKWARD_KEPT, "kept", kept);
             call.input(BACKWARD_DLOSS, "dloss", dloss);
             call.output(BACKWARD_DLOGITS, "dlogits", dlogits);
             call.run();

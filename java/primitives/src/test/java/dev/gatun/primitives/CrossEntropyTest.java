@@ -17,11 +17,12 @@ class CrossEntropyTest {
             Operand labels = device.of(new int[] {1, 4, -1}, 3);
             Operand dloss = device.of(new float[] {1, 2, 3}, 3);
             Operand[] loss = {device.empty(DType.F32, 3), device.empty(DType.F32, 3)};
+            Operand kept = device.empty(DType.F32, 2 * 3);
             Operand[] gradient = {device.empty(DType.F32, 3, 5), device.empty(DType.F32, 3, 5)};
-            CrossEntropy.forward(device.stream, 0.5f, logits, soft, loss[0], Operand.NONE);
-            CrossEntropy.forward(device.stream, 0.5f, logits, labels, loss[1], device.empty(DType.F32, 3));
-            CrossEntropy.backward(device.stream, 0.5f, logits, soft, dloss, gradient[0]);
-            CrossEntropy.backward(device.stream, 0.5f, logits, labels, dloss, gradient[1]);
+            CrossEntropy.forward(device.stream, 0.5f, logits, soft, loss[0], Operand.NONE, kept);
+            CrossEntropy.forward(device.stream, 0.5f, logits, labels, loss[1], device.empty(DType.F32, 3), Operand.NONE);
+            CrossEntropy.backward(device.stream, 0.5f, logits, soft, kept, dloss, gradient[0]);
+            CrossEntropy.backward(device.stream, 0.5f, logits, labels, Operand.NONE, dloss, gradient[1]);
             assertArrayEquals(Native.floats(loss[0]), Native.floats(loss[1]), 4e-6f);
             assertArrayEquals(Native.floats(gradient[0]), Native.floats(gradient[1]), 4e-6f);
             assertTrue(Native.floats(loss[0])[0] > 0);
@@ -34,7 +35,7 @@ class CrossEntropyTest {
         try (Native device = new Native()) {
             Operand loss = device.empty(DType.F32, 1);
             CrossEntropy.forward(
-                    device.stream, 0.1f, device.of(new float[8], 1, 8), device.of(new int[] {3}, 1), loss, Operand.NONE);
+                    device.stream, 0.1f, device.of(new float[8], 1, 8), device.of(new int[] {3}, 1), loss, Operand.NONE, Operand.NONE);
             assertEquals(Math.log(8), Native.floats(loss)[0], 4 * Math.ulp(2f));
         }
     }
@@ -46,7 +47,8 @@ class CrossEntropyTest {
             Operand loss = device.empty(DType.F32, 4);
             GatunException e = assertThrows(
                     GatunException.class,
-                    () -> CrossEntropy.forward(device.stream, 1, logits, device.empty(DType.I64, 4), loss, Operand.NONE));
+                    () -> CrossEntropy.forward(
+                            device.stream, 1, logits, device.empty(DType.I64, 4), loss, Operand.NONE, Operand.NONE));
             assertEquals("cross_entropy_forward", e.operation());
             assertTrue(e.getMessage().contains("targets is i64"), e.getMessage());
         }

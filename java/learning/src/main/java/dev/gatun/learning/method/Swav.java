@@ -8,8 +8,8 @@ import dev.gatun.learning.PrototypeMethod;
 import dev.gatun.learning.Step;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
-import dev.gatun.tensor.function.CrossEntropy;
 import dev.gatun.tensor.function.L2Normalize;
+import dev.gatun.tensor.function.LinearCrossEntropy;
 import dev.gatun.tensor.function.Sinkhorn;
 import dev.gatun.tensor.layer.Encoder;
 import dev.gatun.tensor.layer.Initializer;
@@ -18,6 +18,7 @@ import dev.gatun.tensor.layer.Parameter;
 import dev.gatun.tensor.layer.Pass;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * SwAV: swapped prediction. Every global view is assigned to prototypes by a balanced clustering of the batch, and the
@@ -81,29 +82,48 @@ public final class Swav implements PrototypeMethod {
     public Tensor loss(Batch batch, Step step) {
         Tensor z = embed(step.pass(), MultiView.encode(encoder, batch, step.pass()));
         Tensor c = step.pass().use(prototypes);
-        Tensor scores = z.matmulTransposed(c);
         int b = batch.size();
 
         boolean queueStarted = step.when(index -> index / step.stepsPerEpoch() >= settings.queueStartEpoch());
+        List<Tensor> scores = new ArrayList<>();
         List<Tensor> codes = new ArrayList<>();
         for (int i = 0; i < assigned.size(); i++) {
-            int from = assigned.get(i) * b;
-            codes.add(codes(
-                    queues.get(i), z.slice(0, from, from + b).detach(), scores.slice(0, from, from + b).detach(), c.detach(),
-                    queueStarted));
+            Tensor rows = view(z, assigned.get(i), 1, b).detach();
+            scores.add(rows.matmulTransposed(c.detach()));
+            codes.add(codes(queues.get(i), rows, scores.get(i), c.detach(), queueStarted));
         }
         Tensor loss = null;
-        for (int v = 0; v < views.size(); v++) {
-            Tensor prediction = scores.slice(0, (long) v * b, (long) (v + 1) * b);
-            for (int i = 0; i < assigned.size(); i++) {
-                if (assigned.get(i) != v) {
-                    Tensor term = CrossEntropy.apply(prediction, codes.get(i), settings.temperature());
-                    loss = loss == null ? term : loss.add(term);
-                }
+        for (int v = 0, many = 1; v < views.size(); v += many, many = 1) {
+            int own = assigned.indexOf(v);
+            // Neighbours that predict the same codes do so together.
+            while (own < 0 && v + many < views.size() && !assigned.contains(v + many)) {
+                many++;
+            }
+            Tensor targets = sum(codes, own);
+            if (targets != null) {
+                Tensor term = LinearCrossEntropy.apply(
+                        view(z, v, many, b), c, targets, settings.temperature(), own < 0 ? null : scores.get(own));
+                term = many == 1 ? term : term.mul(many);
+                loss = loss == null ? term : loss.add(term);
             }
         }
         log(step, z, codes);
         return loss.mul(1f / (assigned.size() * (views.size() - 1)));
+    }
+
+    private static Tensor view(Tensor z, int first, int many, int batch) {
+        return z.slice(0, (long) first * batch, (long) (first + many) * batch);
+    }
+
+    // Cross-entropy is linear in its targets: the codes of all assigned views but one's own are predicted at once.
+    private static @Nullable Tensor sum(List<Tensor> codes, int own) {
+        Tensor sum = null;
+        for (int i = 0; i < codes.size(); i++) {
+            if (i != own) {
+                sum = sum == null ? codes.get(i) : sum.add(codes.get(i));
+            }
+        }
+        return sum;
     }
 
     @Override

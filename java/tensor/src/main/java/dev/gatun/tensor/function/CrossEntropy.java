@@ -53,9 +53,10 @@ public final class CrossEntropy implements Function {
         Tensor logits = c.rows(in[0]);
         Tensor rows = targets.dtype() == DType.F32 ? c.rows(targets) : targets;
         Tensor loss = c.empty(logits.elements() / Math.max(1, logits.size(-1)));
+        Tensor kept = c.empty(2 * loss.elements());
         dev.gatun.primitives.CrossEntropy.forward(
-                c.stream(), temperature, logits.operand(), rows.operand(), loss.operand(), Operand.NONE);
-        c.save(logits, rows);
+                c.stream(), temperature, logits.operand(), rows.operand(), loss.operand(), Operand.NONE, kept.operand());
+        c.save(logits, rows, kept);
         return loss;
     }
 
@@ -67,6 +68,7 @@ public final class CrossEntropy implements Function {
                 temperature,
                 c.saved(0).operand(),
                 c.saved(1).operand(),
+                c.saved(2).operand(),
                 c.dense(g[0]).operand(),
                 dlogits.operand());
         return new Tensor[] {dlogits};

@@ -336,6 +336,28 @@ class FunctionsTest {
     }
 
     @Test
+    void linearCrossEntropy() {
+        Tensor z = irregular(-1, 2, 6, 3);
+        Tensor prototypes = irregular(-2, 1, 5, 3);
+        Tensor codes = Softmax.apply(irregular(-1, 3, 3, 5)).mul(2f);
+        Tensor repeated = Tensor.concat(0, codes, codes);
+        GradientCheck.check(in -> LinearCrossEntropy.apply(in[0], in[1], codes, .3f), z, prototypes);
+        GradientCheck.check(in -> LinearCrossEntropy.apply(in[0], prototypes, codes, .3f), z);
+        GradientCheck.check(in -> LinearCrossEntropy.apply(z, in[0], codes, .3f).mul(3f), prototypes);
+        float composed = CrossEntropy.apply(z.matmulTransposed(prototypes), repeated, .3f).item();
+        assertEquals(composed, LinearCrossEntropy.apply(z, prototypes, codes, .3f).item(), 1e-5f);
+        assertEquals(composed, LinearCrossEntropy.apply(z, prototypes, codes, .3f, z.matmulTransposed(prototypes)).item(), 1e-5f);
+        // every other row: no contiguous matrix
+        Tensor rows = irregular(-1, 2, 6, 2, 3).slice(1, 0, 1).reshape(6, 3);
+        assertEquals(
+                LinearCrossEntropy.apply(rows.contiguous(), prototypes, codes, 1f).item(),
+                LinearCrossEntropy.apply(rows, prototypes, codes, 1f).item());
+        assertThrows(TensorException.class, () -> LinearCrossEntropy.apply(z, prototypes, irregular(0, 1, 4, 5), 1f));
+        Tape tape = Tape.on(scope);
+        assertThrows(TensorException.class, () -> LinearCrossEntropy.apply(z, prototypes, tape.watch(codes), 1f));
+    }
+
+    @Test
     void viewsOfAnyStridesAreTaken() {
         Tensor base = irregular(-1, 1, 3, 4, 6);
         Tensor mask = scope.of(new float[] {0, 2, 2});

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.primitives;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.junit.jupiter.api.Test;
+
+class LinearCrossEntropyTest {
+    @Test
+    void isTheCrossEntropyOfTheProducts() {
+        try (Native device = new Native()) {
+            Operand z = device.of(Native.normal(6 * 4, 1), 6, 4);
+            Operand prototypes = device.of(Native.normal(5 * 4, 2), 5, 4);
+            Operand targets = device.of(new int[] {1, 4, 0}, 3);
+            Operand all = device.of(new int[] {1, 4, 0, 1, 4, 0}, 6);
+            Operand loss = device.empty(DType.F32, 6);
+            Operand dz = device.empty(DType.F32, 6, 4);
+            LinearCrossEntropy.Inputs inputs = new LinearCrossEntropy.Inputs(z, prototypes, targets, Operand.NONE, 0.5f);
+            LinearCrossEntropy.Result result = new LinearCrossEntropy.Result(loss, dz, Operand.NONE, 2f);
+            LinearCrossEntropy.run(
+                    device.stream, inputs, result, device.arena.allocate(LinearCrossEntropy.workspace(device.stream, inputs, result), 64));
+
+            float[] x = Native.floats(z);
+            float[] c = Native.floats(prototypes);
+            float[] scores = new float[6 * 5];
+            for (int i = 0; i < scores.length; i++) {
+                for (int d = 0; d < 4; d++) {
+                    scores[i] += x[i / 5 * 4 + d] * c[i % 5 * 4 + d];
+                }
+            }
+            Operand logits = device.of(scores, 6, 5);
+            Operand expected = device.empty(DType.F32, 6);
+            Operand dlogits = device.empty(DType.F32, 6, 5);
+            CrossEntropy.forward(device.stream, 0.5f, logits, all, expected, Operand.NONE, Operand.NONE);
+            CrossEntropy.backward(
+                    device.stream, 0.5f, logits, all, Operand.NONE, device.of(new float[] {2, 2, 2, 2, 2, 2}, 6), dlogits);
+            float[] g = Native.floats(dlogits);
+            float[] gradient = new float[6 * 4];
+            for (int i = 0; i < gradient.length; i++) {
+                for (int k = 0; k < 5; k++) {
+                    gradient[i] += g[i / 4 * 5 + k] * c[k * 4 + i % 4];
+                }
+            }
+            assertArrayEquals(Native.floats(expected), Native.floats(loss), 1e-5f);
+            assertArrayEquals(gradient, Native.floats(dz), 1e-5f);
+        }
+    }
+
+    @Test
+    void badOperandsAreRefused() {
+        try (Native device = new Native()) {
+            LinearCrossEntropy.Inputs inputs = new LinearCrossEntropy.Inputs(
+                    device.empty(DType.F32, 6, 4), device.empty(DType.F32, 5, 4), device.empty(DType.F32, 4, 5), Operand.NONE, 1f);
+            LinearCrossEntropy.Result result =
+                    new LinearCrossEntropy.Result(device.empty(DType.F32, 6), Operand.NONE, Operand.NONE, 1f);
+            GatunException e =
+                    assertThrows(GatunException.class, () -> LinearCrossEntropy.workspace(device.stream, inputs, result));
+            assertEquals("linear_cross_entropy_workspace", e.operation());
+            assertTrue(e.getMessage().contains("targets has 4 rows, which do not divide the 6 of z"), e.getMessage());
+        }
+    }
+}
