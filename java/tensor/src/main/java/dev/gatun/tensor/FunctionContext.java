@@ -246,11 +246,19 @@ public final class FunctionContext {
     /** After the last backward: what nobody else uses may go. {@code inFlight} are gradients that this backward gave. */
     void done(List<Tensor> inFlight) {
         for (Tensor t : saved) {
-            Block block = t.block;
-            boolean last = --block.savers == 0 && block.discarded && block.owner != null;
-            if (last && inFlight.stream().noneMatch(gradient -> gradient.block == block)) {
-                Scope.release(block);
-            }
+            unsave(t.block, inFlight);
+        }
+    }
+
+    private static void unsave(Block block, List<Tensor> inFlight) {
+        if (--block.savers > 0) {
+            return;
+        }
+        if (block.owner == null && block.remake != null) {
+            // it was released while something needed it, for which its source was kept
+            unsave(block.source, inFlight);
+        } else if (block.owner != null && block.discarded && inFlight.stream().noneMatch(gradient -> gradient.block == block)) {
+            Scope.release(block);
         }
     }
 

@@ -82,7 +82,7 @@ public final class BatchNorm implements Function {
         return Function.apply(function, x, gamma, beta, residual);
     }
 
-    private static void checkRows(Tensor x) {
+    static void checkRows(Tensor x) {
         if (x.rank() < 2 || x.elements() / Math.max(1, x.size(-1)) < 2) {
             throw new TensorException("batch norm: needs at least two rows in training, given " + x.describe());
         }
@@ -131,9 +131,9 @@ public final class BatchNorm implements Function {
         long channels = x.size(-1);
         Tensor mean = c.empty(channels);
         Tensor rstd = c.empty(channels);
+        Tensor centered = c.empty(channels);
         Tensor y = c.like(x);
         try (Scope work = c.scope().open()) {
-            Tensor centered = work.empty(channels);
             long bytes = dev.gatun.primitives.BatchNorm.statisticsWorkspace(
                     c.stream(), x.operand(), mean.operand(), centered.operand());
             dev.gatun.primitives.BatchNorm.statistics(
@@ -155,6 +155,11 @@ public final class BatchNorm implements Function {
                     y.operand(),
                     in.length > 3 ? c.rows(in[3]).operand() : Operand.NONE);
         }
+        if (in.length == 3 && c.device().kind() == DeviceKind.CPU) {
+            Operand gamma = in[1].operand();
+            Operand beta = in[2].operand();
+            c.recomputable(y, x, (from, to) -> again(from, mean, centered, gamma, beta, to));
+        }
         runningMean.written();
         runningVariance.written();
         if (in.length > 3) {
@@ -163,6 +168,27 @@ public final class BatchNorm implements Function {
             c.save(x, in[1], in[2], mean, rstd);
         }
         return y;
+    }
+
+    /** What {@link #forward} wrote, to the bit: one pass, where a convolution's result is kept and this one's is not. */
+    private void again(Tensor x, Tensor mean, Tensor centered, Operand gamma, Operand beta, Tensor y) {
+        try (Scope work = y.scope().open()) {
+            dev.gatun.primitives.BatchNorm.forward(
+                    y.device().stream(),
+                    relu,
+                    x.elements() / x.size(-1),
+                    epsilon,
+                    x.operand(),
+                    mean.operand(),
+                    centered.operand(),
+                    gamma,
+                    beta,
+                    Operand.NONE,
+                    Operand.NONE,
+                    Operand.NONE,
+                    work.empty(x.size(-1)).operand(),
+                    y.operand());
+        }
     }
 
     @Override

@@ -36,7 +36,7 @@ public final class Pooling {
         return x;
     }
 
-    private static long[] outputShape(Tensor x, Window window) {
+    static long[] outputShape(Tensor x, Window window) {
         images(x);
         long height = window.outputHeight(x.size(1));
         long width = window.outputWidth(x.size(2));

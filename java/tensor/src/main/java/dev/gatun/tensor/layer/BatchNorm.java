@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor.layer;
 
+import dev.gatun.primitives.Pooling.Window;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
+import dev.gatun.tensor.function.Pooling;
+import dev.gatun.tensor.function.PooledBatchNorm;
 import dev.gatun.tensor.function.StochasticDepth;
 
 /**
@@ -51,6 +54,25 @@ public final class BatchNorm implements Layer {
         return pass.training()
                 ? dev.gatun.tensor.function.BatchNorm.apply(x, gamma, beta, mean, variance, MOMENTUM, EPSILON, relu)
                 : dev.gatun.tensor.function.BatchNorm.inference(x, gamma, beta, mean, variance, EPSILON, relu);
+    }
+
+    /**
+     * The maxima of windows of this layer of x, which has a ReLU.
+     *
+     * @param x (B, H, W, C)
+     */
+    public Tensor forwardPooled(Pass pass, Tensor x, Window window) {
+        if (!relu) {
+            throw new TensorException("batch norm: this one has no ReLU before the maxima");
+        }
+        if (!pass.training()) {
+            Tensor y = forward(pass, x);
+            Tensor pooled = Pooling.max(y, window);
+            Scope.discard(y, x, pooled);
+            return pooled;
+        }
+        return PooledBatchNorm.apply(
+                x, pass.use(weight), pass.use(bias), runningMean.value(), runningVariance.value(), MOMENTUM, EPSILON, window);
     }
 
     /**

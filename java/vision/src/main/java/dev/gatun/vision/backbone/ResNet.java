@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.vision.backbone;
 
+import dev.gatun.primitives.Pooling.Window;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.layer.BatchNorm;
@@ -20,23 +21,22 @@ import java.util.List;
 /** A residual network (He et al., 2015) in torchvision's layout, up to and including the mean over positions. */
 final class ResNet implements Encoder {
     private static final int EXPANSION = 4;
+    private static final Window STEM_POOLING = Window.of(3, 2, 1);
 
     private final Pool2d mean = Pool2d.globalAverage();
-    private final Sequential beginning;
+    private final Layer sobel;
+    private final Conv2d convolution;
+    private final BatchNorm norm;
+    private final boolean small;
     private final List<Block> blocks = new ArrayList<>();
     private final int features;
 
     ResNet(ResNetSettings settings, Parameters parameters, int channels) {
-        List<Layer> layers = new ArrayList<>();
-        layers.add(settings.sobel() ? new Sobel(channels) : new Identity());
-        boolean small = settings.stem().equals("small");
+        sobel = settings.sobel() ? new Sobel(channels) : new Identity();
+        small = settings.stem().equals("small");
         int in = settings.widths().getFirst();
-        layers.add(convolution(parameters.sub("conv1"), settings.sobel() ? Sobel.CHANNELS : channels, in, small ? 3 : 7, small ? 1 : 2));
-        layers.add(new BatchNorm(parameters.sub("bn1"), in, true));
-        if (!small) {
-            layers.add(Pool2d.max(3, 2, 1));
-        }
-        beginning = new Sequential(layers);
+        convolution = convolution(parameters.sub("conv1"), settings.sobel() ? Sobel.CHANNELS : channels, in, small ? 3 : 7, small ? 1 : 2);
+        norm = new BatchNorm(parameters.sub("bn1"), in, true);
         int count = settings.depths().stream().mapToInt(Integer::intValue).sum();
         for (int stage = 0; stage < settings.depths().size(); stage++) {
             Parameters layer = parameters.sub("layer" + (stage + 1));
@@ -63,7 +63,11 @@ final class ResNet implements Encoder {
 
     @Override
     public Tensor forward(Pass pass, Tensor x) {
-        Tensor y = beginning.forward(pass, x);
+        Tensor edges = sobel.forward(pass, x);
+        Tensor stem = convolution.forward(pass, edges);
+        Scope.discard(edges, x, stem);
+        Tensor y = small ? norm.forward(pass, stem) : norm.forwardPooled(pass, stem, STEM_POOLING);
+        Scope.discard(stem, x, y);
         for (Block block : blocks) {
             Tensor next = block.forward(pass, y);
             Scope.discard(y, next, x);
