@@ -88,8 +88,9 @@ void forward_item(const Problem& p, const Head& h, int64_t begin, int64_t end, H
 
 void forward(int threads, const Problem& p, HeadView<float> out, RowStatistic<float> log_sum_exp, float* workspace) {
   const int64_t most = longest(p.query_offsets, p.batch, p.queries);
-  // Bits do not depend on where a head is cut, so few heads may be cut finer for the threads' sake.
-  const int64_t limit = p.batch * p.heads * chunk_count(most, kChunk) < 8 * threads ? kQueryBlock : kChunk;
+  // Bits do not depend on where a head is cut, so few heads may be cut finer for the threads' sake. Causal heads are cut by their shape
+  // alone: 0 times a value that is not a number reaches a query that does not see it where they share a block with one that does.
+  const int64_t limit = p.batch * p.heads * chunk_count(most, kChunk) < 8 * (p.causal ? kCausalThreads : threads) ? kQueryBlock : kChunk;
   const int64_t chunks = chunk_count(most, limit);
   const int64_t stride = ForwardScratch(nullptr, p).floats;
   const int64_t items = p.batch * p.heads * chunks;

@@ -23,6 +23,7 @@ constexpr int64_t kMostDotted = 5;    // queries behind the last whole vector th
 constexpr int64_t kResidentWays = 8;
 constexpr int64_t kWidestBlock = kQueryBlock + kAlign;
 constexpr int64_t kOnePassItems = 16; // heads from which the backward pass need not be split within a head
+constexpr int64_t kCausalThreads = 8; // for which causal heads are cut, whatever their number is
 constexpr float kLog2E = 1.44269504f;
 constexpr float kInverse = static_cast<float>(1.0 / double{kLog2E});
 constexpr float kInverseLow = static_cast<float>(1.0 / double{kLog2E} - double{kInverse});
