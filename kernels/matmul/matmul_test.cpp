@@ -254,6 +254,12 @@ TEST_CASE("matmul of nothing, without depth, and of NaN") {
   Form normalised;
   normalised.a_prologue = GATUN_MATMUL_LAYER_NORM;
   check_matmul({37, 0, 45, normalised, 7});
+  // as layer_norm's of no columns
+  const Result none = run_kernel(2, {37, 45, 0, normalised, 8});
+  for (const std::vector<float>* values : {&none.mean, &none.rstd}) {
+    CHECK(std::all_of(values->begin(), values->end(), [](float x) { return std::isnan(x); }));
+  }
+  CHECK(std::all_of(none.c.begin(), none.c.end(), [](float x) { return std::isfinite(x); }));
   const Problem flat(3, 4, 0, f, 2);
   const Result r = run_kernel(2, flat);
   for (size_t i = 0; i < r.c.size(); ++i) CHECK(r.c[i] == flat.bias[i % 4]);

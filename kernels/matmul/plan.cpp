@@ -69,7 +69,7 @@ MatmulPlan matmul_plan(const MatmulCall& call, int threads, int64_t tile_rows, i
   p.across = std::max<int64_t>(chunk_count(n, p.columns), 1);
   p.n_block = std::min(p.n_block, p.columns);
   p.n_pack = tile_columns;
-  p.statistics_first = call.a.prologue == GATUN_MATMUL_LAYER_NORM && (p.across > 1 || p.splits > 1);
+  p.statistics_first = call.a.prologue == GATUN_MATMUL_LAYER_NORM && (p.across > 1 || p.splits > 1 || call.k == 0);
   // An odd number of cache lines: rows of a tile fall into different sets.
   p.a_step = (p.k_block / 16 | 1) * 16;
   if (p.a_step < p.k_block + lanes) p.a_step += 32;

@@ -10,7 +10,7 @@ namespace gatun {
 struct MatmulPlan {
   int threads;
   bool shared_b;          // B is packed once for all; else each task packs what it meets
-  bool statistics_first;  // of LAYER_NORM of a: several tasks meet a row
+  bool statistics_first;  // of LAYER_NORM of a: several tasks meet a row, or none does
   int64_t rows, columns, down, across;  // of C a task computes, and how many tasks there are down and across it
   int64_t splits, split_depth;          // of K
   int64_t inner_rows;                   // rows that go through all of K before the next ones
