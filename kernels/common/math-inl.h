@@ -83,12 +83,24 @@ HWY_INLINE VF reciprocal(F32 d, VF x) {
 
 // For z >= 0: tail = P(Z > z) of a standard normal Z, relative error below 7e-7 + z² 6e-8 (0 beyond z = 13.2); bell = e^(-z²/2).
 // Φ(x) = tail for x = -z, 1 - tail for x = z; erf(x) = 1 - 2 tail(x √2).
-HWY_INLINE void normal_tail(F32 d, VF z, VF& tail, VF& bell) {
+// Of N vectors side by side, a step of all before the next of any: one chain after the other, the processor's queues fill with what waits.
+template <int N>
+HWY_INLINE void normal_tails(F32 d, const VF (&z)[N], VF (&tail)[N], VF (&bell)[N]) {
   static constexpr float kTail[] = {1.196263897e-01f,  1.207983580e-01f, 9.963749601e-02f,  1.294691901e-01f,
                                     -5.539382577e-02f, 2.082065817e-01f, -1.582759855e-01f, 3.593173142e-02f};
-  const VF t = reciprocal(d, hn::MulAdd(hn::Set(d, 0.3f), z, hn::Set(d, 1.0f)));
-  bell = exp_nonpositive(d, hn::Mul(hn::Mul(z, z), hn::Set(d, -0.5f)));
-  tail = hn::Mul(hn::Mul(polynomial(d, t, kTail), t), bell);
+  VF t[N], whole[N], n[N], rest[N];
+  hn::Mask<F32> none[N];
+  each<N>([&](int i) HWY_ATTR { t[i] = reciprocal(d, hn::MulAdd(hn::Set(d, 0.3f), z[i], hn::Set(d, 1.0f))); });
+  each<N>([&](int i) HWY_ATTR {
+    const VF x = hn::Mul(hn::Mul(z[i], z[i]), hn::Set(d, -0.5f));
+    none[i] = hn::Lt(x, hn::Set(d, kExpLow));
+    split_exponent(d, x, whole[i], n[i], rest[i]);
+  });
+  each<N>([&](int i) HWY_ATTR { tail[i] = hn::Set(d, kTail[7]); });
+  each<7>([&](int k) HWY_ATTR { each<N>([&](int i) HWY_ATTR { tail[i] = hn::MulAdd(tail[i], t[i], hn::Set(d, kTail[6 - k])); }); });
+  each<N>([&](int i) HWY_ATTR { bell[i] = exp_polynomial(d, rest[i]); });
+  each<N>([&](int i) HWY_ATTR { bell[i] = hn::IfThenZeroElse(none[i], scale_by_power(d, bell[i], whole[i], n[i])); });
+  each<N>([&](int i) HWY_ATTR { tail[i] = hn::Mul(hn::Mul(tail[i], t[i]), bell[i]); });
 }
 
 }  // namespace HWY_NAMESPACE

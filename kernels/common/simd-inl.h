@@ -21,6 +21,13 @@ using F32 = hn::ScalableTag<float>;
 using I32 = hn::RebindToSigned<F32>;
 using VF = hn::Vec<F32>;
 
+// f(i) for i = 0 .. N - 1, unrolled.
+template <int N, class F>
+HWY_INLINE void each(const F& f) {
+#pragma GCC unroll 16
+  for (int i = 0; i < N; ++i) f(i);
+}
+
 // The first n < Lanes(d) elements, zeros behind them; never touches memory beyond p[n-1].
 HWY_INLINE VF load_tail(F32 d, const float* HWY_RESTRICT p, int64_t n) {
 #if HWY_MEM_OPS_MIGHT_FAULT

@@ -57,10 +57,10 @@ struct PackedRows {
       if (first == 0 && !plan.statistics_first) {
         for (int64_t r = row; r < row + rows; ++r) row_statistics(call.a.data + r * call.a.leading, call.k, call.epsilon, call.mean[r], call.rstd[r]);
       }
-      return pack_of(Normalize{call.mean, call.rstd, call.gamma, call.beta}, row, rows, first, count, to, sums);
+      return pack_of(Normalize(call), row, rows, first, count, to, sums);
     }
     if (scale_m == nullptr && scale_k == nullptr) return pack_of(AsIs{}, row, rows, first, count, to, sums);
-    pack_of(call.a.transposed ? Scale{scale_k, scale_m} : Scale{scale_m, scale_k}, row, rows, first, count, to, sums);
+    pack_of(call.a.transposed ? Scale(scale_k, scale_m) : Scale(scale_m, scale_k), row, rows, first, count, to, sums);
   }
 };
 
@@ -149,7 +149,7 @@ HWY_INLINE void block(const PackedRows& a, const Part& part, const PackedB& b, i
                       const Scratch& scratch, Prefetcher& prefetcher) {
   const MatmulCall& call = a.call;
   const MatmulPlan& plan = a.plan;
-  const bool sums = part.split == nullptr && sums_only(call), begin = k == part.first, last = part.split == nullptr && k + depth == part.first + part.count;
+  const bool sums = part.split == nullptr && matmul_sums_only(call), begin = k == part.first, last = part.split == nullptr && k + depth == part.first + part.count;
   // Without columns too A is packed once, for its statistics and sums.
   for (int64_t n = 0; n == 0 || n < part.columns; n += plan.n_block) {
     const int64_t width = std::min(plan.n_block, part.columns - n), column = part.column + n;
@@ -200,7 +200,9 @@ void compute(const PackedRows& a, const Part& part, const float* shared_b, const
       if (direct_b) b = {call.b.data + k * call.b.leading + part.column, call.b.leading};
       else pack_b(call, k, depth, part.column, part.columns, scratch.b);
       if (!call.b.transposed && k + depth < call.k) {
-        prefetcher.streams[1] = contiguous(call.b.data + (k + depth) * call.b.leading, std::min(plan.k_block, call.k - k - depth) * call.b.leading, depth);
+        const float* next = call.b.data + (k + depth) * call.b.leading;
+        prefetcher.streams[1] = part.columns < call.n ? strip(next + part.column, call.b.leading, part.columns)
+                                                      : contiguous(next, std::min(plan.k_block, call.k - k - depth) * call.b.leading, depth);
       }
       for (int64_t m = part.row; m < row_end; m += plan.inner_rows) {
         if (m + plan.inner_rows < row_end) fetch_rows(m + plan.inner_rows, k, depth);

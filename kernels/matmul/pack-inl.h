@@ -9,6 +9,7 @@
 #endif
 
 #include <cmath>
+#include <type_traits>
 
 #include "kernels/common/columns-inl.h"
 #include "kernels/common/gelu-inl.h"
@@ -39,15 +40,35 @@ HWY_INLINE void row_statistics(const float* x, int64_t columns, float epsilon, f
   rstd_of_row = 1.0f / std::sqrt(sum_lanes(d, squares) / count + epsilon);
 }
 
-// What is done to vectors of an operand. `channel` is the element's place along its channels, `token` the other one.
+// What is done to vectors of an operand. `channel` is the element's place along its channels, `token` the other one. `side`: to kTokens x kVectors whole
+// vectors, one token's after the other's.
 struct AsIs {
   HWY_INLINE VF operator()(VF x, int64_t, int64_t, int64_t) const { return x; }
+  template <int kTokens, int kVectors>
+  HWY_INLINE void side(VF (&)[kTokens * kVectors], int64_t, int64_t) const {}
 };
 struct Activate {
   HWY_INLINE VF operator()(VF x, int64_t, int64_t, int64_t) const { return Gelu::value(F32(), x); }
+  template <int kTokens, int kVectors>
+  HWY_INLINE void side(VF (&x)[kTokens * kVectors], int64_t, int64_t) const {
+    Gelu::values(F32(), x);
+  }
 };
-struct Normalize {
+// Of those that do the same to each vector.
+template <class F>
+struct EachVector {
+  template <int kTokens, int kVectors>
+  HWY_INLINE void side(VF (&x)[kTokens * kVectors], int64_t token, int64_t channel) const {
+    each<kTokens>([&](int t) HWY_ATTR {
+      each<kVectors>([&](int v) HWY_ATTR {
+        x[t * kVectors + v] = static_cast<const F&>(*this)(x[t * kVectors + v], token + t, channel + v * lanes(), lanes());
+      });
+    });
+  }
+};
+struct Normalize : EachVector<Normalize> {
   const float *mean, *rstd, *gamma, *beta;
+  Normalize(const MatmulCall& call) : mean(call.mean), rstd(call.rstd), gamma(call.gamma), beta(call.beta) {}
   HWY_INLINE VF operator()(VF x, int64_t token, int64_t channel, int64_t available) const {
     const F32 d;
     VF y = hn::Mul(hn::Sub(x, hn::Set(d, mean[token])), hn::Set(d, rstd[token]));
@@ -57,8 +78,9 @@ struct Normalize {
   }
 };
 // One factor for the vector, one for each element.
-struct Scale {
+struct Scale : EachVector<Scale> {
   const float *of_token, *of_channel;
+  Scale(const float* token, const float* channel) : of_token(token), of_channel(channel) {}
   HWY_INLINE VF operator()(VF x, int64_t token, int64_t channel, int64_t available) const {
     if (of_token != nullptr) x = hn::Mul(x, hn::Set(F32(), of_token[token]));
     if (of_channel != nullptr) x = hn::Mul(x, load_some(of_channel + channel, available));
@@ -71,6 +93,7 @@ struct Scale {
 template <class F>
 void pack_rows(const F& f, const float* x, int64_t leading, int64_t row, int64_t rows, int64_t first, int64_t count, float* to, int64_t step, float* sums) {
   const F32 d;
+  constexpr int kSide = Gelu::kSide;
   for (int64_t r = 0; r < kRows; ++r) {
     float* out = to + r * step;
     if (r >= rows) {
@@ -80,6 +103,15 @@ void pack_rows(const F& f, const float* x, int64_t leading, int64_t row, int64_t
     const float* in = x + (row + r) * leading + first;
     VF sum = hn::Zero(d);
     int64_t c = 0;
+    for (; c + kSide * lanes() <= count; c += kSide * lanes()) {
+      VF value[kSide];
+      each<kSide>([&](int v) HWY_ATTR { value[v] = hn::LoadU(d, in + c + v * lanes()); });
+      f.template side<1, kSide>(value, row + r, first + c);
+      each<kSide>([&](int v) HWY_ATTR {
+        sum = hn::Add(sum, value[v]);
+        hn::StoreU(value[v], d, out + c + v * lanes());
+      });
+    }
     for (; c + lanes() <= count; c += lanes()) {
       const VF value = f(hn::LoadU(d, in + c), row + r, first + c, count - c);
       sum = hn::Add(sum, value);
@@ -92,6 +124,27 @@ void pack_rows(const F& f, const float* x, int64_t leading, int64_t row, int64_t
     }
     if (sums != nullptr) sums[r] += sum_lanes(d, sum);
   }
+}
+
+// As pack_columns, of whole panels of tile_columns().
+template <class F>
+void pack_panels(const F& f, const float* x, int64_t leading, int64_t column, int64_t columns, int64_t first, int64_t count, float* to) {
+  const F32 d;
+  const int64_t width = tile_columns();
+  const auto pack = [&](auto tokens, int64_t k) HWY_ATTR {
+    constexpr int kTokens = decltype(tokens)::value;
+    const float* in = x + (first + k) * leading + column;
+    for (int64_t c = 0; c < columns; c += width) {
+      VF value[kTokens * kWidth];
+      each<kTokens>([&](int t) HWY_ATTR { each<kWidth>([&](int v) HWY_ATTR { value[t * kWidth + v] = hn::LoadU(d, in + t * leading + c + v * lanes()); }); });
+      f.template side<kTokens, kWidth>(value, first + k, column + c);
+      each<kTokens * kWidth>([&](int i) HWY_ATTR { hn::StoreU(value[i], d, to + c * count + k * width + i * lanes()); });
+    }
+  };
+  constexpr int kTokens = Gelu::kSide / kWidth;
+  int64_t k = 0;
+  for (; k + kTokens <= count; k += kTokens) pack(std::integral_constant<int, kTokens>(), k);
+  for (; k < count; ++k) pack(std::integral_constant<int, 1>(), k);
 }
 
 // Rows [first, first + count) of a matrix with contiguous rows, columns [column, column + columns), into panels of `width` columns, one after
@@ -123,11 +176,23 @@ void pack_columns(const F& f, const float* x, int64_t leading, int64_t column, i
 
 // sums[c] += the sum of column `column + c` over rows [first, first + count).
 HWY_INLINE void add_columns(const float* x, int64_t leading, int64_t column, int64_t columns, int64_t first, int64_t count, float* sums) {
-  for_vectors(columns, [&](int64_t c, auto part) HWY_ATTR {
-    VF sum = part.load(sums + c);
+  const F32 d;
+  constexpr int kSide = kRows / 2;  // kInnerTiles of rows of tiles are as many vectors, or twice as many
+  int64_t c = 0;
+  for (; c + kSide * lanes() <= columns; c += kSide * lanes()) {
+    VF sum[kSide];
+    each<kSide>([&](int v) HWY_ATTR { sum[v] = hn::LoadU(d, sums + c + v * lanes()); });
     const float* in = x + first * leading + column + c;
+    for (int64_t k = 0; k < count; ++k, in += leading) {
+      each<kSide>([&](int v) HWY_ATTR { sum[v] = hn::Add(sum[v], hn::LoadU(d, in + v * lanes())); });
+    }
+    each<kSide>([&](int v) HWY_ATTR { hn::StoreU(sum[v], d, sums + c + v * lanes()); });
+  }
+  for_vectors(columns - c, [&](int64_t at, auto part) HWY_ATTR {
+    VF sum = part.load(sums + c + at);
+    const float* in = x + first * leading + column + c + at;
     for (int64_t k = 0; k < count; ++k) sum = hn::Add(sum, part.load(in + k * leading));
-    part.store(sum, sums + c);
+    part.store(sum, sums + c + at);
   });
 }
 
@@ -188,7 +253,9 @@ void pack_turned(const F& f, const float* x, int64_t leading, int64_t column, in
 // after the other with `count` rows each.
 template <class F>
 void pack_b_of(const F& f, const MatmulOperand& b, int64_t first, int64_t count, int64_t column, int64_t columns, float* to) {
-  for (int64_t n = 0; n < columns; n += tile_columns()) {
+  const int64_t whole = b.transposed ? 0 : columns / tile_columns() * tile_columns();
+  if (whole > 0) pack_panels(f, b.data, b.leading, column, whole, first, count, to);
+  for (int64_t n = whole; n < columns; n += tile_columns()) {
     const int64_t width = panel_columns(columns - n), here = std::min(width, columns - n);
     if (b.transposed) pack_turned(f, b.data, b.leading, column + n, here, first, count, width, to + n * count);
     else pack_columns(f, b.data, b.leading, column + n, here, first, count, width, to + n * count, 0, nullptr);
@@ -197,7 +264,7 @@ void pack_b_of(const F& f, const MatmulOperand& b, int64_t first, int64_t count,
 
 HWY_INLINE void pack_b(const MatmulCall& call, int64_t first, int64_t count, int64_t column, int64_t columns, float* to) {
   switch (call.b.prologue) {
-    case GATUN_MATMUL_LAYER_NORM: return pack_b_of(Normalize{call.mean, call.rstd, call.gamma, call.beta}, call.b, first, count, column, columns, to);
+    case GATUN_MATMUL_LAYER_NORM: return pack_b_of(Normalize(call), call.b, first, count, column, columns, to);
     case GATUN_MATMUL_GELU: return pack_b_of(Activate{}, call.b, first, count, column, columns, to);
     default: return pack_b_of(AsIs{}, call.b, first, count, column, columns, to);
   }

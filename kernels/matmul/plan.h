@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a product is cut: a function of its shape and of the instruction set's tile, but for the threads' own memory never of their number.
+// How a product is cut: a function of its shape and of the instruction set's tile, but for the threads' own memory of their number only where that leaves every sum as it is.
 #pragma once
 
 #include "kernels/matmul/matmul.h"
@@ -21,6 +21,12 @@ struct MatmulPlan {
   int64_t thread_at, thread_step, thread_b, thread_c;
   int64_t size;
 };
+
+// How many tiles of rows are packed, and their sums taken, at a time where K is long.
+constexpr int64_t kInnerTiles = 8;
+
+// Whether all there is to do can be added to the product as its tiles are written: a bias, and a residual or c itself.
+bool matmul_sums_only(const MatmulCall& call);
 
 MatmulPlan matmul_plan(const MatmulCall& call, int threads, int64_t tile_rows, int64_t tile_columns, int64_t lanes);
 
