@@ -152,6 +152,11 @@ final class Training implements AutoCloseable {
         return operands(views);
     }
 
+    /** Bytes of all views. */
+    long viewBytes() {
+        return views.stream().mapToLong(view -> view.operand().layout().spanBytes()).sum();
+    }
+
     /** Values in order of declaration; convolution weights (O, k, k, I). */
     Operand[] values() {
         return operands(parameters.all().stream().map(Parameter::value).toList());

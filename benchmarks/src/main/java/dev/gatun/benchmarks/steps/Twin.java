@@ -13,6 +13,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.stream.IntStream;
@@ -28,7 +29,11 @@ final class Twin implements AutoCloseable {
         /** convolutions of contiguous channels */
         NCHW,
         /** modules in double precision: what the others are judged by */
-        EXACT
+        EXACT;
+
+        String text() {
+            return name().toLowerCase(Locale.ROOT);
+        }
     }
 
     /** Of a ResNet-18: as many of 64 channels, of 128, of 256 and of 512. */
@@ -86,6 +91,12 @@ final class Twin implements AutoCloseable {
                 });
     }
 
+    /** The form of {@link Steps#forms}. */
+    static Twin of(Training ours, Torch torch, Torch.Script script, String name) {
+        Form form = Arrays.stream(Form.values()).filter(one -> name.startsWith(one.text())).findFirst().orElseThrow();
+        return new Twin(ours, torch, script, form, name.endsWith(Steps.SUBSET));
+    }
+
     /** A list in the script's hands. */
     static Torch.Value list(Torch torch, Torch.Script script, Operand... operands) {
         Torch.Value list = script.run("empty");
@@ -105,7 +116,7 @@ final class Twin implements AutoCloseable {
 
     /** The form's name in the results. */
     String name() {
-        return form.name().toLowerCase(Locale.ROOT) + (ours.drops() ? subset ? "_subset" : "_masked" : "");
+        return form.text() + (ours.drops() ? subset ? Steps.SUBSET : Steps.MASKED : "");
     }
 
     private Torch.Value flag(boolean on) {

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.benchmarks.suite;
 
+import dev.gatun.benchmarks.steps.Steps;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -44,7 +45,7 @@ public final class Bench implements Callable<Integer> {
     @Override
     public Integer call() throws IOException, InterruptedException {
         boolean calls = rows.isEmpty() && environments.isEmpty() && (operations.isEmpty() || wanted(CallCost.OPERATION));
-        List<RowKey> keys = calls && operations.size() == 1 ? List.of() : keys();
+        List<RowKey> keys = !operations.isEmpty() && compared().isEmpty() ? List.of() : keys();
         List<PeerEnvironment> processes = environments();
         Path part = Files.createTempFile("gatun-bench", ".jsonl");
         Progress progress = new Progress(0, keys.size() * processes.size(), System.currentTimeMillis());
@@ -61,8 +62,9 @@ public final class Bench implements Callable<Integer> {
             failed |= measured.stream().anyMatch(row -> !row.failure().isEmpty());
             List<CallCost> costs = calls ? CallCost.measure(System.getProperty("gatun.commit", "")) : List.of();
             costs.forEach(cost -> System.out.println(CallCost.OPERATION + " " + cost.line()));
+            List<PeakMemory> memory = memory();
             if (!quick) {
-                record(measured, costs);
+                record(measured, costs, memory);
             }
         } finally {
             Files.deleteIfExists(part);
@@ -71,15 +73,38 @@ public final class Bench implements Callable<Integer> {
     }
 
     /** Into the machine's file, from which the page and the plot are made again. */
-    private void record(List<Measured> measured, List<CallCost> calls) throws IOException {
+    private void record(List<Measured> measured, List<CallCost> calls, List<PeakMemory> memory) throws IOException {
         Machine machine = Machine.here();
         Path file = directory.resolve("benchmarks/results/" + machine.slug() + ".json");
-        Results results = Results.read(file, machine).merged(measured).withCalls(calls);
+        Results results = Results.read(file, machine).merged(measured).withCalls(calls).withMemory(memory);
         results.write(file);
         Path docs = directory.resolve("docs");
         Plot.write(results, docs.resolve("benchmarks.png"));
         Files.writeString(docs.resolve("benchmarks.md"), Report.markdown(results, "benchmarks.png"));
         System.out.println(file + " and " + docs.resolve("benchmarks.md"));
+    }
+
+    /** Peaks of the steps that match, where they are measured. */
+    private List<PeakMemory> memory() throws IOException, InterruptedException {
+        List<PeakMemory> all = new ArrayList<>();
+        if (!operations.isEmpty() && !wanted(PeakMemory.OPERATION)) {
+            return all;
+        }
+        for (PeerEnvironment environment : environments()) {
+            for (String step : PeakMemory.ENVIRONMENTS.contains(environment.name()) ? Steps.names() : List.<String>of()) {
+                if (Pattern.compile(rows).matcher(step).find()) {
+                    all.add(PeakMemory.measure(step, environment, threads, System.getProperty("gatun.commit", "")));
+                    System.out.println(PeakMemory.OPERATION + " " + all.getLast().line());
+                }
+            }
+        }
+        return all;
+    }
+
+    /** Those of the named operations that are compared row by row. */
+    private List<String> compared() {
+        List<String> own = Stream.of(CallCost.OPERATION, PeakMemory.OPERATION).map(name -> name.replace("_", "")).toList();
+        return operations.stream().map(name -> name.replace("_", "").toLowerCase(Locale.ROOT)).filter(name -> !own.contains(name)).toList();
     }
 
     private boolean wanted(String operation) {
@@ -88,15 +113,15 @@ public final class Bench implements Callable<Integer> {
 
     private List<RowKey> keys() {
         List<RowKey> all = RowKey.all();
-        List<String> names = operations.stream().map(name -> name.replace("_", "").toLowerCase(Locale.ROOT)).toList();
+        List<String> names = compared();
         List<String> known = all.stream().map(key -> key.operation().replace("_", "")).distinct().toList();
         for (String name : names) {
-            if (!known.contains(name) && !name.equals(CallCost.OPERATION.replace("_", ""))) {
+            if (!known.contains(name)) {
                 throw new CommandLine.ParameterException(
                         new CommandLine(this),
                         "No benchmark for '" + name + "'; there are: "
                                 + all.stream().map(RowKey::operation).distinct().collect(Collectors.joining(" "))
-                                + " " + CallCost.OPERATION);
+                                + " " + CallCost.OPERATION + " " + PeakMemory.OPERATION);
             }
         }
         Pattern pattern = Pattern.compile(rows);
@@ -134,13 +159,7 @@ public final class Bench implements Callable<Integer> {
         Path file = Files.createTempFile("gatun-bench", ".json");
         try {
             Files.write(file, JsonMapper.shared().writeValueAsBytes(order));
-            List<String> command = new ArrayList<>();
-            command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-            command.addAll(environment.javaOptions());
-            command.addAll(Arrays.asList("-cp", System.getProperty("java.class.path"), BenchFork.class.getName(), file.toString()));
-            ProcessBuilder builder = new ProcessBuilder(command).inheritIO();
-            builder.environment().putAll(environment.variables(threads));
-            return builder.start().waitFor();
+            return environment.process(threads, List.of(), BenchFork.class, file.toString()).inheritIO().start().waitFor();
         } finally {
             Files.deleteIfExists(file);
         }

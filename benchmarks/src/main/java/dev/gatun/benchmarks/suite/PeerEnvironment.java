@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.benchmarks.suite;
 
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -94,7 +95,20 @@ record PeerEnvironment(String name, String build, boolean mkl, int rounds, Map<S
         return all;
     }
 
-    List<String> javaOptions() {
+    /** A process of this environment. */
+    ProcessBuilder process(int threads, List<String> moreOptions, Class<?> main, String... arguments) {
+        List<String> command = new ArrayList<>();
+        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        command.addAll(javaOptions());
+        command.addAll(moreOptions);
+        command.addAll(List.of("-cp", System.getProperty("java.class.path"), main.getName()));
+        command.addAll(List.of(arguments));
+        ProcessBuilder builder = new ProcessBuilder(command);
+        builder.environment().putAll(variables(threads));
+        return builder;
+    }
+
+    private List<String> javaOptions() {
         List<String> options = new ArrayList<>(List.of(
                 "--enable-native-access=ALL-UNNAMED",
                 "-Xmx4g",

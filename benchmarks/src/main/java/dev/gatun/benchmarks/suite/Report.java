@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.benchmarks.suite;
 
+import dev.gatun.benchmarks.steps.Steps;
 import dev.gatun.benchmarks.suite.PeerEnvironment.Kind;
 import dev.gatun.benchmarks.suite.Statistics.Estimate;
 import dev.gatun.benchmarks.suite.Verdict.Met;
@@ -52,7 +53,7 @@ final class Report {
                         machine.processor(), machine.cores(), machine.caches(), machine.system(), machine.java(),
                         distinct(results, Measured::peer), distinct(results, Measured::commit)));
         page.append("\n").append(summary(verdicts)).append("\n\n## Targets\n\n");
-        targets(page, verdicts, results.calls());
+        targets(page, verdicts, results.calls(), results.memory());
         page.append("\n![ratios](").append(plot).append(")\n");
         Map<String, List<Verdict>> operations =
                 verdicts.stream().collect(Collectors.groupingBy(Verdict::operation, LinkedHashMap::new, Collectors.toList()));
@@ -66,11 +67,25 @@ final class Report {
             results.calls().forEach(call -> page.append(String.format(
                     Locale.ROOT, "| %s | %.1f ns | %.1f ns | %.1f ns | %.1f |\n", call.call(), call.nanos(), call.bareNanos(), call.above(), call.bytes())));
         }
+        if (!results.memory().isEmpty()) {
+            page.append("\n## peak memory of steps\n\nThe most that is resident at once from the making of the parameters on, over three steps, each side in a process of its own; ")
+                    .append("[docs/steps.md](steps.md) says how. Ratio: ours over the least of PyTorch's; a subset of the rows is no usual form and stands beside.\n\n")
+                    .append("| step | process | ours | PyTorch, each form | ratio |\n|-|-|-|-|-|\n");
+            results.memory().forEach(peak -> page.append(String.format(
+                    Locale.ROOT, "| %s | %s | %s | %s | %.2f |\n", peak.step(), peak.environment(), PeakMemory.megabytes(peak.ours()), peers(peak), peak.ratio())));
+        }
         page.append("\n## AVX2\n\nOurs and all of PyTorch's libraries held to AVX2.\n\n");
         avx2(page, verdicts);
         page.append("\n## Every form in every process\n\n");
         forms(page, verdicts);
         return page.toString();
+    }
+
+    private static String peers(PeakMemory peak) {
+        return peak.bytes().entrySet().stream()
+                .filter(side -> !side.getKey().equals(Steps.OURS))
+                .map(side -> side.getKey() + " " + PeakMemory.megabytes(side.getValue()))
+                .collect(Collectors.joining("; "));
     }
 
     private static String distinct(Results results, Function<Measured, String> field) {
@@ -98,7 +113,7 @@ final class Report {
     }
 
     /** What was to be reached, before all that was measured. */
-    private static void targets(StringBuilder page, List<Verdict> verdicts, List<CallCost> calls) {
+    private static void targets(StringBuilder page, List<Verdict> verdicts, List<CallCost> calls, List<PeakMemory> memory) {
         page.append("The least ratio over the builds of PyTorch. By the median, or by ").append(Math.round(100 * Verdict.ENOUGH));
         page.append(" % of the ceiling; where the target lies within the interval, another run could say otherwise.\n\n");
         page.append("| work | target | ratio | of the ceiling | met |\n|-|-|-|-|-|\n");
@@ -108,6 +123,10 @@ final class Report {
                             row.operation() + " " + row.label(), each(row, Report::target), each(row, Report::measured),
                             100 * row.main(Kind.TUNED).fraction().median(), met)));
         }
+        memory.stream().collect(Collectors.toMap(PeakMemory::step, peak -> peak, (a, b) -> a.ratio() > b.ratio() ? a : b, LinkedHashMap::new))
+                .forEach((step, peak) -> page.append(String.format(
+                        Locale.ROOT, "| peak memory of the step %s, over PyTorch's | at most %.1f | %.2f | - | %s |\n",
+                        step, PeakMemory.TARGET, peak.ratio(), peak.met() ? Met.YES : Met.NO)));
         calls.stream().max(Comparator.comparingDouble(CallCost::above)).ifPresent(slowest -> page.append(String.format(
                 Locale.ROOT, "| primitive call above a bare downcall (%s, the slowest of %d) | 60 ns, 0 B | %.1f ns, %.1f B | - | %s |\n",
                 slowest.call(), calls.size(), slowest.above(), calls.stream().mapToDouble(CallCost::bytes).max().orElse(0),

@@ -66,7 +66,7 @@ class ReportTest {
         assertEquals(Verdict.Met.YES, met(within(new Estimate(2.1, 2.0, 2.3), 0.5)));
         assertEquals(Verdict.Met.NOT_BY_THE_MEDIAN, met(within(new Estimate(1.9, 1.8, 2.1), 0.5)));
         assertEquals(Verdict.Met.BY_THE_CEILING, met(within(new Estimate(1.9, 1.8, 2.1), 0.86)));
-        String page = Report.markdown(new Results(MACHINE, List.of(within(new Estimate(1.9, 1.8, 2.1), 0.5)), List.of()), "plot.png");
+        String page = Report.markdown(new Results(MACHINE, List.of(within(new Estimate(1.9, 1.8, 2.1), 0.5)), List.of(), List.of()), "plot.png");
         assertTrue(page.contains("| attention a | 2 | 1.90 [1.80, 2.10] | 50 % | **no**, interval straddles |"), page);
         assertTrue(page.indexOf("## Targets") < page.indexOf("## attention"), page);
     }
@@ -88,14 +88,14 @@ class ReportTest {
         Measured torch = row("a", "djl", 0.5, Map.of("sdpa", 2.5), Map.of("", 2.0));
         Measured nd4j = row("a", "nd4j", 0.5, Map.of("dot_product_attention", 0.5), Map.of("", 2.0));
         assertEquals(Verdict.Met.YES, Verdict.of(List.of(torch, nd4j)).getFirst().met().orElseThrow());
-        String page = Report.markdown(new Results(MACHINE, List.of(torch, nd4j), List.of()), "plot.png");
+        String page = Report.markdown(new Results(MACHINE, List.of(torch, nd4j), List.of(), List.of()), "plot.png");
         assertTrue(page.contains("| ND4J |") && page.contains("| 0.50 [0.50, 0.50] |"), page);
-        assertFalse(Report.markdown(new Results(MACHINE, List.of(torch), List.of()), "plot.png").contains("| ND4J |"));
+        assertFalse(Report.markdown(new Results(MACHINE, List.of(torch), List.of(), List.of()), "plot.png").contains("| ND4J |"));
     }
 
     @Test
     void lossesStayInThePage() {
-        Results results = new Results(MACHINE, List.of(row("9x9", "djl", 0.3, Map.of("sdpa", 0.5), Map.of("", 2.0))), List.of(new CallCost("sinkhorn", 130, 60, 0, "abc1234", "2026-01-01")));
+        Results results = new Results(MACHINE, List.of(row("9x9", "djl", 0.3, Map.of("sdpa", 0.5), Map.of("", 2.0))), List.of(new CallCost("sinkhorn", 130, 60, 0, "abc1234", "2026-01-01")), List.of());
         String page = Report.markdown(results, "plot.png");
         assertTrue(page.contains("faster in 0"), page);
         assertTrue(page.contains("0.50 [0.50, 0.50]") && page.contains("**no**"), page);
@@ -130,7 +130,7 @@ class ReportTest {
     @Test
     void thePlotIsAPicture() throws IOException {
         Path file = directory.resolve("plot.png");
-        Plot.write(new Results(MACHINE, List.of(row("9x9", "djl", 0.3, Map.of("sdpa", 0.5), Map.of("", 2.0))), List.of()), file);
+        Plot.write(new Results(MACHINE, List.of(row("9x9", "djl", 0.3, Map.of("sdpa", 0.5), Map.of("", 2.0))), List.of(), List.of()), file);
         assertTrue(ImageIO.read(file.toFile()).getWidth() > 100);
     }
 }

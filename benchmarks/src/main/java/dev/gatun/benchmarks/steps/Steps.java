@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.gatun.benchmarks.steps;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/** The steps of configs/steps/cpu, and PyTorch's forms of them. */
+public final class Steps {
+    public static final String OURS = "ours";
+
+    static final String MASKED = "_masked";
+    static final String SUBSET = "_subset";
+
+    private static final Path FOLDER = Path.of("configs", "steps", "cpu");
+
+    private Steps() {}
+
+    /** All of them, as the benchmark's parameter has them. */
+    public static List<String> names() {
+        return List.of("swav", "cosub-subset", "cosub-mask", "resnet18");
+    }
+
+    /** PyTorch's forms of a step; what computes a subset of the rows stands beside the mask that people write. */
+    public static List<String> forms(String step) {
+        List<String> drops =
+                switch (step) {
+                    case "cosub-subset" -> List.of(MASKED, SUBSET);
+                    case "cosub-mask" -> List.of(MASKED);
+                    default -> List.of("");
+                };
+        return List.of(Twin.Form.MODULES, step.startsWith("resnet") ? Twin.Form.NCHW : Twin.Form.ONE_BY_ONE).stream()
+                .flatMap(form -> drops.stream().map(drop -> form.text() + drop))
+                .toList();
+    }
+
+    /** The forms that a step is to be compared with: stochastic depth with the mask. */
+    public static List<String> usual(String step) {
+        return forms(step).stream().filter(form -> !form.endsWith(SUBSET)).toList();
+    }
+
+    static Training open(String step, int threads, String... overrides) {
+        String[] parts = step.split("-");
+        List<String> all = new ArrayList<>(Arrays.asList(overrides));
+        if (parts.length > 1) {
+            all.add("model.drop_path_form=" + parts[1]);
+        }
+        return new Training(FOLDER.resolve(parts[0] + ".yaml"), all, threads);
+    }
+}
