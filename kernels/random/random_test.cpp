@@ -266,7 +266,7 @@ TEST_CASE("random_permutation is a permutation of its key, its prefix agrees, al
 
 TEST_CASE("random_permutation is the order of the header's keys, for few numbers and for many") {
   const RandomSource source = random_source(kKey);
-  for (const int64_t count : {1, 511, 513, 1025, 4097, 9000}) {  // with a last tile, beyond what is compared all with all
+  for (const int64_t count : {1, 511, 513, 1025, 4097, 9000, 70000}) {  // with a last tile, beyond what is compared all with all
     std::vector<int32_t> expected(static_cast<size_t>(count));
     std::iota(expected.begin(), expected.end(), 0);
     std::sort(expected.begin(), expected.end(), [&](int32_t a, int32_t b) {

@@ -22,11 +22,35 @@ struct Sum {
   static constexpr double kStart = 0.0;
   static HWY_INLINE VF combine(VF a, VF b) { return hn::Add(a, b); }
   static HWY_INLINE double combine(double a, double b) { return a + b; }
+  // Of n more elements, fewer than lanes.
+  static HWY_INLINE VF combine_tail(VF a, const float* x, int64_t n) { return hn::Add(a, load_tail(F32(), x, n)); }
+  static HWY_INLINE double lanes(VF v) {
+#if HWY_TARGET == HWY_SCALAR
+    return static_cast<double>(hn::GetLane(v));
+#else
+    // In f64, and in steps rather than lane by lane: short rows would wait for these additions alone.
+    const hn::Half<F32> half;
+    const hn::RepartitionToWide<F32> wide;
+    return hn::GetLane(hn::SumOfLanes(wide, hn::Add(hn::PromoteTo(wide, hn::LowerHalf(half, v)), hn::PromoteTo(wide, hn::UpperHalf(half, v)))));
+#endif
+  }
 };
 struct Maximum {
   static constexpr double kStart = -std::numeric_limits<double>::infinity();
   static HWY_INLINE VF combine(VF a, VF b) { return maximum(a, b); }
   static HWY_INLINE double combine(double a, double b) { return std::isnan(a) || a > b ? a : b; }
+  static HWY_INLINE VF combine_tail(VF a, const float* x, int64_t n) {
+    const F32 d;
+    return combine(a, hn::IfThenElse(hn::FirstN(d, static_cast<size_t>(n)), load_tail(d, x, n), hn::Neg(hn::Inf(d))));
+  }
+  static HWY_INLINE double lanes(VF v) {
+    const F32 d;
+    HWY_ALIGN float parts[HWY_MAX_BYTES / sizeof(float)];
+    hn::Store(v, d, parts);
+    double most = kStart;
+    for (size_t lane = 0; lane < hn::Lanes(d); ++lane) most = combine(most, static_cast<double>(parts[lane]));
+    return most;
+  }
 };
 
 constexpr int64_t kRun = 2048;  // longest run of additions in f32; runs are added in f64
@@ -46,12 +70,8 @@ HWY_INLINE double reduce_run(const float* HWY_RESTRICT x, int64_t n) {
     a3 = Op::combine(a3, hn::LoadU(d, x + i + 3 * lanes));
   }
   for (; i + lanes <= n; i += lanes) a0 = Op::combine(a0, hn::LoadU(d, x + i));
-  HWY_ALIGN float parts[HWY_MAX_BYTES / sizeof(float)];
-  hn::Store(Op::combine(Op::combine(a0, a1), Op::combine(a2, a3)), d, parts);
-  double total = Op::kStart;
-  for (int64_t lane = 0; lane < lanes; ++lane) total = Op::combine(total, static_cast<double>(parts[lane]));
-  for (; i < n; ++i) total = Op::combine(total, static_cast<double>(x[i]));
-  return total;
+  if (i < n) a1 = Op::combine_tail(a1, x + i, n - i);
+  return Op::lanes(Op::combine(Op::combine(a0, a1), Op::combine(a2, a3)));
 }
 
 HWY_INLINE void gather(const float* from, int64_t stride, int64_t n, float* HWY_RESTRICT to) {
@@ -73,6 +93,15 @@ double reduce_strided(const float* x, int64_t stride, int64_t n) {
     total = Op::combine(total, reduce_run<Op>(strip, length));
   }
   return total;
+}
+
+// Rows of a matrix, each of which is one run: nothing to be found out row by row.
+template <class Op>
+void along_short_rows(int threads, const Reduction& plan, const float* x, float* y) {
+  const int64_t n = plan.reduced.shape[0], outputs = plan.kept.shape[0], stride = plan.kept.stride[0][0], y_stride = plan.kept.stride[1][0];
+  const double scale = plan.operation == GATUN_REDUCTION_MEAN ? static_cast<double>(n) : 1.0;
+#pragma omp parallel for num_threads(threads_for(threads, n * outputs)) schedule(static)
+  for (int64_t o = 0; o < outputs; ++o) y[o * y_stride] = static_cast<float>(Op::combine(Op::kStart, reduce_run<Op>(x + o * stride, n)) / scale);
 }
 
 template <class Op>
@@ -160,8 +189,16 @@ void along_columns(int threads, const Reduction& plan, const float* x, float* y,
     const float* base = x + output.at[0] + first * stride;
     int64_t row = task % chunks * chunk;
     const int64_t last = std::min(rows, row + chunk);
+    const bool even = plan.reduced.rank == 1;
+    if (stride == 1 && even) {
+      const int64_t step = plan.reduced.stride[0][0];
+      for (; row + 4 <= last; row += 4) {
+        const float* r = base + row * step;
+        add_rows<Op>(r, r + step, r + 2 * step, r + 3 * step, sums, length);
+      }
+    }
     Position<1> at(plan.reduced, 0, row);
-    if (stride == 1) {
+    if (stride == 1 && !even) {
       for (; row + 4 <= last; row += 4) {
         const float* r[4];
         for (int k = 0; k < 4; ++k, at.next()) r[k] = base + at.at[0];
@@ -194,7 +231,10 @@ void along_columns(int threads, const Reduction& plan, const float* x, float* y,
 
 template <class Op>
 void reduce(int threads, const Reduction& plan, const float* x, float* y, void* workspace) {
-  if (plan.along_rows()) {
+  const bool matrix = plan.reduced.rank == 1 && plan.kept.rank == 1;
+  if (plan.along_rows() && matrix && plan.reduced.stride[0][0] == 1 && plan.reduced.shape[0] <= kRun) {
+    along_short_rows<Op>(threads, plan, x, y);
+  } else if (plan.along_rows()) {
     along_rows<Op>(threads, plan, x, y, static_cast<double*>(workspace));
   } else {
     along_columns<Op>(threads, plan, x, y, static_cast<float*>(workspace));
