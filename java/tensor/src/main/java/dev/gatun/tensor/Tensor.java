@@ -19,7 +19,7 @@ public final class Tensor extends TensorArithmetic {
     final Block block;
     private final Scope scope;
     private final DType dtype;
-    private final long offset;
+    final long offset;
     private final long[] shape;
     private final long[] strides;
     /** How often the contents were overwritten in place; shared by all views, so that the tape can see a stale saved tensor. */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor;
 
+import java.util.Optional;
+
 import dev.gatun.primitives.DType;
 
 /** What is computed from tensors, under the names it has in formulas; recorded where an input is tracked. */
@@ -105,5 +107,14 @@ abstract sealed class TensorArithmetic permits Tensor {
     /** The linear layer x·wᵀ + b: (..., K), (N, K), (N) to (..., N). */
     public Tensor linear(Tensor weight, Tensor bias) {
         return MatMul.affine(self(), weight, bias);
+    }
+
+    /**
+     * Tensors that lie one after the other in one memory, such as slices of a tensor, as one along their first dimension, without a copy.
+     *
+     * @return empty if they are not contiguous, not neighbours in this order, tracked, or differ in dtype or their other sizes
+     */
+    public static Optional<Tensor> adjacent(Tensor... parts) {
+        return Views.adjacent(parts);
     }
 }

@@ -2,6 +2,7 @@
 package dev.gatun.tensor;
 
 import java.util.Arrays;
+import java.util.Optional;
 
 /** Operations that change how memory is seen, with their gradients. */
 final class Views {
@@ -33,6 +34,34 @@ final class Views {
             throw new TensorException("concat: no tensors");
         }
         return Function.apply(new Concat(Shapes.dim(dim, parts[0].rank())), parts);
+    }
+
+    static Optional<Tensor> adjacent(Tensor... parts) {
+        if (parts.length == 0) {
+            throw new TensorException("adjacent: no tensors");
+        }
+        Tensor first = parts[0];
+        long[] shape = first.shape();
+        long rows = 0;
+        long next = first.offset;
+        Scope scope = first.scope();
+        for (Tensor part : parts) {
+            long[] other = part.shape();
+            if (other.length == 0 || other.length != shape.length) {
+                return Optional.empty();
+            }
+            rows += other[0];
+            other[0] = shape[0];
+            boolean fits = Arrays.equals(other, shape) && part.isContiguous() && part.dtype() == first.dtype() && !part.tracked()
+                    && part.block == first.block && part.offset == next;
+            if (!fits) {
+                return Optional.empty();
+            }
+            next += part.elements();
+            scope = Scope.youngest(scope, part.scope());
+        }
+        shape[0] = rows;
+        return Optional.of(first.view(scope, 0, shape, Shapes.contiguous(shape)));
     }
 
     private record Reshape(long[] target) implements Function {

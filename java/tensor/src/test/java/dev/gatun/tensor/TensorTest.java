@@ -193,4 +193,22 @@ class TensorTest {
         assertThrows(TensorException.class, () -> scope.ofInts(new int[] {1}).toArray());
         assertThrows(TensorException.class, () -> scope.zeros(2).copyFrom(scope.zeros(3)));
     }
+
+    @Test
+    void neighboursAreOneTensorWithoutACopy() {
+        try (Device device = Device.cpu(1); Scope scope = device.scope().open()) {
+            Tensor all = scope.of(new float[] {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, 5, 2);
+            Tensor middle = Tensor.adjacent(all.slice(0, 1, 2), all.slice(0, 2, 4)).orElseThrow();
+            assertArrayEquals(new long[] {3, 2}, middle.shape());
+            assertArrayEquals(new float[] {2, 3, 4, 5, 6, 7}, middle.toArray());
+            assertEquals(all.segment().address() + 2 * Float.BYTES, middle.segment().address());
+            assertTrue(Tensor.adjacent(all.slice(0, 2, 3), all.slice(0, 1, 2)).isEmpty());
+            assertTrue(Tensor.adjacent(all.slice(0, 0, 1), all.slice(0, 2, 3)).isEmpty());
+            assertTrue(Tensor.adjacent(all.slice(1, 0, 1), all.slice(1, 1, 2)).isEmpty());
+            assertTrue(Tensor.adjacent(all.slice(0, 0, 1), scope.zeros(1, 2)).isEmpty());
+            assertTrue(Tensor.adjacent(all.slice(0, 0, 1), all.slice(0, 1, 2).reshape(2, 1)).isEmpty());
+            Tensor watched = Tape.on(scope).watch(all);
+            assertTrue(Tensor.adjacent(watched.slice(0, 0, 1), watched.slice(0, 1, 2)).isEmpty());
+        }
+    }
 }

@@ -70,11 +70,20 @@ final class MultiCrop implements Views {
         try (Scope staging = scope.open()) {
             Augmentation.Images images = ((ImageBatch.Layout) samples.layout()).images(tensors);
             Tensor id = tensors.getLast();
-            for (int v = 0; v < crops.size(); v++) {
-                CropSettings crop = crops.get(v);
-                Tensor view = scope.empty(DType.F32, count, crop.size(), crop.size(), channels);
-                augment(staging, images, settings(crop), id.operand(), key.child(v), view);
-                views.add(new View(crop.role(), crop.size(), view));
+            for (int from = 0, to; from < crops.size(); from = to) {
+                int size = crops.get(from).size();
+                to = from + 1;
+                while (to < crops.size() && crops.get(to).size() == size) {
+                    to++;
+                }
+                // views of one size lie one after the other, so that they are a batch of their own without a copy
+                Tensor together = scope.empty(DType.F32, (to - from) * count, size, size, channels);
+                for (int v = from; v < to; v++) {
+                    CropSettings crop = crops.get(v);
+                    Tensor view = together.slice(0, (v - from) * count, (v - from + 1) * count);
+                    augment(staging, images, settings(crop), id.operand(), key.child(v), view);
+                    views.add(new View(crop.role(), size, view));
+                }
             }
         }
         return new Batch(samples.ids(), List.copyOf(views), samples.labels());

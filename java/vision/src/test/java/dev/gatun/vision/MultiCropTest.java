@@ -139,6 +139,9 @@ class MultiCropTest {
                 assertArrayEquals(new long[] {4, view.size(), view.size(), 3}, view.images().shape());
                 assertTrue(view.images().finite());
             }
+            // views of one size are one batch without a copy
+            Tensor[] globals = {batch.views().get(0).images(), batch.views().get(1).images()};
+            assertArrayEquals(new long[] {8, 12, 12, 3}, Tensor.adjacent(globals).orElseThrow().shape());
             assertArrayEquals(new long[] {2, 12, 12, 3}, views.plain(scope, data, new int[] {3, 3}).shape());
         }
     }

@@ -44,7 +44,9 @@ public final class MultiView {
     }
 
     private static Tensor concat(List<Tensor> parts) {
-        return parts.size() == 1 ? parts.getFirst() : Tensor.concat(0, parts.toArray(Tensor[]::new));
+        Tensor[] all = parts.toArray(Tensor[]::new);
+        // crops are made one after the other in memory
+        return Tensor.adjacent(all).orElseGet(() -> Tensor.concat(0, all));
     }
 
     /**

@@ -5,9 +5,9 @@ import dev.gatun.learning.Step;
 import dev.gatun.primitives.DType;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.function.GatherRows;
 import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.layer.State;
-import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import org.jspecify.annotations.Nullable;
 
@@ -61,21 +61,13 @@ final class SwavQueue {
         if (ring == null) {
             return;
         }
-        // the place differs from step to step, so all are written: with what they hold, or with the batch
         int places = (int) ring.shape()[0] / batch;
-        Tensor here = z.scope().fromHost(DType.F32, target -> {
-            place(target, places, (int) (enqueued / batch % places));
+        // asked again before every launch of a recorded step: it counts along
+        Tensor place = z.scope().fromHost(DType.I32, target -> {
+            target.set(ValueLayout.JAVA_INT, 0, (int) (enqueued / batch % places));
             enqueued += batch;
-        }, places, 1, 1);
-        Tensor old = z.scope().attach(ring.value()).reshape(places, batch, -1);
-        Tensor now = old.mul(here.neg().add(1f)).add(here.mul(z.reshape(1, batch, -1)));
-        ring.value().copyFrom(now.reshape(ring.shape()));
+        }, 1);
+        GatherRows.put(rows(z.scope()).reshape(places, -1), z.reshape(1, -1), place);
         count.value().copyFrom(z.scope().fromHost(DType.I64, target -> target.set(ValueLayout.JAVA_LONG, 0, enqueued), 1));
-    }
-
-    private static void place(MemorySegment target, int places, int place) {
-        for (int i = 0; i < places; i++) {
-            target.setAtIndex(ValueLayout.JAVA_FLOAT, i, i == place ? 1f : 0f);
-        }
     }
 }

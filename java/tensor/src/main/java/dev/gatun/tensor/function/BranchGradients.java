@@ -7,11 +7,12 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * What one chain of pieces adds up of the gradients of a {@link PreNormBranch}'s parameters. The first chain adds to where they go, but for
- * those that LayerScale's gradient needs or that nobody wants; the others have memory of their own.
+ * those that LayerScale's gradient needs; the others have memory of their own. What nobody wants is not computed, but for a weight or a bias
+ * whose other is wanted.
  */
 final class BranchGradients {
     /** By input. */
-    private final Tensor[] sums = new Tensor[PreNormBranch.LAYER_SCALE];
+    private final @Nullable Tensor[] sums = new Tensor[PreNormBranch.LAYER_SCALE];
     private final boolean scaled;
     private boolean firstBegun;
     private boolean lastBegun;
@@ -25,7 +26,7 @@ final class BranchGradients {
     BranchGradients(Scope work, Tensor[] in, @Nullable Tensor[] into, boolean direct) {
         scaled = in.length > PreNormBranch.LAYER_SCALE;
         for (int i = PreNormBranch.NORM_WEIGHT; i <= PreNormBranch.NORM_BIAS; i++) {
-            sums[i] = direct && into[i] != null ? into[i] : work.zeros(in[i].shape());
+            sums[i] = direct || into[i] == null ? into[i] : work.zeros(in[i].shape());
         }
         firstBegun = pair(work, in, into, PreNormBranch.IN_WEIGHT, direct);
         lastBegun = pair(work, in, into, PreNormBranch.OUT_WEIGHT, direct && !scaled);
@@ -33,6 +34,10 @@ final class BranchGradients {
 
     /** A layer's weight and bias, whose gradients one product makes. @return whether there is something to add to */
     private boolean pair(Scope work, Tensor[] in, @Nullable Tensor[] into, int weight, boolean direct) {
+        boolean forScale = scaled && weight == PreNormBranch.OUT_WEIGHT && into[PreNormBranch.LAYER_SCALE] != null;
+        if (into[weight] == null && into[weight + 1] == null && !forScale) {
+            return false;
+        }
         boolean both = direct && into[weight] != null && into[weight + 1] != null;
         for (int i = weight; i <= weight + 1; i++) {
             sums[i] = both ? into[i] : work.empty(in[i].shape());
@@ -42,12 +47,18 @@ final class BranchGradients {
 
     /** The last layer's, of the gradient of the branch's result. */
     void last(Products products, Tensor dy, Tensor x, boolean gelu) {
+        if (sums[PreNormBranch.OUT_WEIGHT] == null) {
+            return;
+        }
         products.weightGradient(dy, x, gelu, lastBegun, sums[PreNormBranch.OUT_WEIGHT], sums[PreNormBranch.OUT_BIAS]);
         lastBegun = true;
     }
 
     /** The first layer's, of the gradient of its result. */
     void first(Products products, Tensor dy, Tensor x, Tensor[] in, Tensor mean, Tensor rstd) {
+        if (sums[PreNormBranch.IN_WEIGHT] == null) {
+            return;
+        }
         products.normWeightGradient(dy, x, in[PreNormBranch.NORM_WEIGHT], in[PreNormBranch.NORM_BIAS], mean, rstd, firstBegun,
                 sums[PreNormBranch.IN_WEIGHT], sums[PreNormBranch.IN_BIAS]);
         firstBegun = true;
@@ -61,7 +72,9 @@ final class BranchGradients {
     /** Adds what another chain has found. */
     void add(Products products, BranchGradients other) {
         for (int i = PreNormBranch.NORM_WEIGHT; i < sums.length; i++) {
-            products.accumulate(other.sums[i], sums[i]);
+            if (sums[i] != null) {
+                products.accumulate(other.sums[i], sums[i]);
+            }
         }
     }
 
@@ -69,7 +82,7 @@ final class BranchGradients {
     void finish(Products products, Tensor[] in, @Nullable Tensor[] into) {
         int weight = PreNormBranch.OUT_WEIGHT;
         int bias = PreNormBranch.OUT_BIAS;
-        if (scaled) {
+        if (scaled && sums[weight] != null) {
             products.layerScaleGradients(in[PreNormBranch.LAYER_SCALE], in[weight], in[bias], sums[weight], sums[bias],
                     into[weight], into[bias], into[PreNormBranch.LAYER_SCALE]);
         }

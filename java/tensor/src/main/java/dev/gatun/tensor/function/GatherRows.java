@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.tensor.function;
 
+import dev.gatun.primitives.GatunStream;
 import dev.gatun.primitives.Operand;
 import dev.gatun.tensor.Function;
 import dev.gatun.tensor.FunctionContext;
+import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
 
@@ -24,6 +26,30 @@ public final class GatherRows implements Function {
      */
     public static Tensor apply(Tensor x, Tensor indices) {
         return Function.apply(new GatherRows(indices), x);
+    }
+
+    /**
+     * Writes rows in place of others; those that no index names are not touched.
+     *
+     * @param x f32 (N, ...), contiguous, not tracked, its rows finite where they are replaced
+     * @param rows f32 (n, ...)
+     * @param indices i32 (n), each in [0, N), no row twice
+     */
+    public static void put(Tensor x, Tensor rows, Tensor indices) {
+        GatunStream stream = x.device().stream();
+        try (Scope work = rows.scope().open()) {
+            Tensor old = work.empty(rows.shape());
+            dev.gatun.primitives.GatherRows.forward(stream, x.operand(), indices.operand(), old.operand());
+            // a number less itself is 0, to which the new one is added: both exact
+            add(stream, old, indices, -1f, x);
+            add(stream, rows, indices, 1f, x);
+        }
+        x.written();
+    }
+
+    private static void add(GatunStream stream, Tensor rows, Tensor indices, float factor, Tensor x) {
+        dev.gatun.primitives.StochasticDepth.forward(
+                stream, x.operand(), rows.operand(), indices.operand(), Operand.NONE, Operand.NONE, x.operand(), factor);
     }
 
     @Override

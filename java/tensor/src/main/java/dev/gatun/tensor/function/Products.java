@@ -85,17 +85,22 @@ final class Products {
                 .sumsOfA(db.operand()), add);
     }
 
-    /** The norm's gradients: {@code dy} becomes that of x; those of gamma and beta are added. */
-    void normBackward(Tensor x, Tensor gamma, Tensor mean, Tensor rstd, Tensor dy, Tensor dgamma, Tensor dbeta) {
+    /** The norm's gradients: {@code dy} becomes that of x; those of gamma and beta are added to what is given. */
+    void normBackward(
+            Tensor x, Tensor gamma, Tensor mean, Tensor rstd, Tensor dy, @Nullable Tensor dgamma, @Nullable Tensor dbeta) {
         try (Scope work = scope.open()) {
-            Tensor g = work.empty(gamma.shape());
-            Tensor b = work.empty(gamma.shape());
+            Tensor g = dgamma == null ? null : work.empty(gamma.shape());
+            Tensor b = dbeta == null ? null : work.empty(gamma.shape());
             long bytes = LayerNorm.backwardWorkspace(stream, x.operand(), gamma.operand(), mean.operand(), rstd.operand(), dy.operand(),
-                    dy.operand(), g.operand(), b.operand());
+                    dy.operand(), optional(g), optional(b));
             LayerNorm.backward(stream, x.operand(), gamma.operand(), mean.operand(), rstd.operand(), dy.operand(), dy.operand(),
-                    g.operand(), b.operand(), work.workspace(bytes));
-            accumulate(g, dgamma);
-            accumulate(b, dbeta);
+                    optional(g), optional(b), work.workspace(bytes));
+            if (g != null) {
+                accumulate(g, dgamma);
+            }
+            if (b != null) {
+                accumulate(b, dbeta);
+            }
         }
     }
 

@@ -13,6 +13,7 @@ import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
+import dev.gatun.tensor.function.PreNormMlp;
 import dev.gatun.tensor.function.Sequences;
 import dev.gatun.tensor.function.StochasticDepth;
 import java.util.ArrayList;
@@ -275,6 +276,51 @@ class TransformerBlockTest {
                 Tensor y = block.forward(Pass.trainingWithoutGradient(scope, KEY), x.mul(1f));
                 tape.backward(y, scope.of(dy(c), c.shape()));
                 assertArrayEquals(all.get("x"), doubles(tape.gradient(x).toArray()));
+            }
+        }
+    }
+
+    /** One input after the other is the only one that is trained: its gradient has the bits that it has beside the others'. */
+    @Test
+    void whatIsWantedAloneIsWhatItIsBesideTheOthers() {
+        int width = 16;
+        long[][] shapes = {{5, 40, width}, {width}, {width}, {2 * width, width}, {2 * width}, {width, 2 * width}, {width}, {width}};
+        try (Device device = Device.cpu(2)) {
+            for (int inputs : new int[] {shapes.length, shapes.length - 1}) {
+                boolean[] wanted = new boolean[inputs];
+                Arrays.fill(wanted, true);
+                List<float[]> all = mlpGradients(device, Arrays.copyOf(shapes, inputs), wanted);
+                for (int only = 0; only < inputs; only++) {
+                    Arrays.fill(wanted, false);
+                    wanted[only] = true;
+                    assertArrayEquals(all.get(only), mlpGradients(device, Arrays.copyOf(shapes, inputs), wanted).getFirst(), "input " + only);
+                }
+            }
+        }
+    }
+
+    /** Of the inputs that are wanted. */
+    private static List<float[]> mlpGradients(Device device, long[][] shapes, boolean[] wanted) {
+        try (Scope scope = device.scope().open()) {
+            Tape tape = Tape.on(scope);
+            Tensor[] in = new Tensor[shapes.length];
+            for (int i = 0; i < in.length; i++) {
+                Tensor values = scope.of(wave((int) Arrays.stream(shapes[i]).reduce(1, (a, b) -> a * b), .31 + .01 * i, .2, .5), shapes[i]);
+                in[i] = wanted[i] ? tape.watch(values) : values;
+            }
+            Tensor y = PreNormMlp.apply(Sequences.all(shapes[0][0], shapes[0][1]), EPSILON, false, in[0], Arrays.copyOfRange(in, 1, in.length));
+            tape.backward(y.square().sum());
+            return Arrays.stream(in).filter(Tensor::tracked).map(t -> tape.gradient(t).toArray()).toList();
+        }
+    }
+
+    @Test
+    void aSequenceIsKeptOnce() {
+        try (Device device = Device.cpu(1); Scope scope = device.scope().open()) {
+            assertEquals(2, new Sequences.Group(3, 5, scope.ofInts(new int[] {2, 0}), 2, 1.5f).kept().elements());
+            for (int[] wrong : new int[][] {{1, 1}, {0, 3}, {-1, 2}}) {
+                Tensor kept = scope.ofInts(wrong);
+                assertThrows(TensorException.class, () -> new Sequences.Group(3, 5, kept, 2, 1.5f));
             }
         }
     }
