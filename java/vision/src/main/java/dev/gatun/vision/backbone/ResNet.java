@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.vision.backbone;
 
+import dev.gatun.primitives.Convolution.Geometry;
 import dev.gatun.primitives.Pooling.Window;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
@@ -29,11 +30,13 @@ final class ResNet implements Encoder {
     private final BatchNorm norm;
     private final boolean small;
     private final List<Block> blocks = new ArrayList<>();
+    private final double allowedError;
     private final int features;
 
     ResNet(ResNetSettings settings, Parameters parameters, int channels) {
         sobel = settings.sobel() ? new Sobel(channels) : new Identity();
         small = settings.stem().equals("small");
+        allowedError = settings.allowedError();
         int in = settings.widths().getFirst();
         convolution = convolution(parameters.sub("conv1"), settings.sobel() ? Sobel.CHANNELS : channels, in, small ? 3 : 7, small ? 1 : 2);
         norm = new BatchNorm(parameters.sub("bn1"), in, true);
@@ -52,8 +55,9 @@ final class ResNet implements Encoder {
         features = in;
     }
 
-    private static Conv2d convolution(Parameters parameters, int in, int out, int kernel, int stride) {
-        return new Conv2d(parameters, in, out, kernel, stride, kernel / 2, 1, false);
+    private Conv2d convolution(Parameters parameters, int in, int out, int kernel, int stride) {
+        Geometry geometry = Geometry.of(stride, kernel / 2).withAllowedError(allowedError);
+        return new Conv2d(parameters, in, out, kernel, geometry, false, Initializer.kaimingNormalFanOut());
     }
 
     @Override

@@ -19,6 +19,9 @@ import java.util.List;
  *     the rate says are computed at all, and batch norms of residual branches see those only
  * @param sobel whether the first convolution sees edges (the fixed Sobel filters of the mean over the channels, as DeepCluster v1
  *     does) in place of the image
+ * @param allowedError error of each convolution that is accepted for speed: on the CPU 3x3 kernels with stride 1 then go by Winograd's
+ *     minimal filtering ({@link dev.gatun.primitives.Convolution.Geometry}), from 1e-5 with tiles of 4x4 outputs whatever the widths here; 0:
+ *     every product is computed
  */
 public record ResNetSettings(
         String block,
@@ -29,10 +32,11 @@ public record ResNetSettings(
         double dropPath,
         String dropPathRule,
         String dropPathForm,
-        boolean sobel) {
+        boolean sobel,
+        double allowedError) {
     /** ResNet-18 with a stem for small images. */
     public ResNetSettings() {
-        this("basic", List.of(2, 2, 2, 2), List.of(64, 128, 256, 512), "small", false, 0, "uniform", "mask", false);
+        this("basic", List.of(2, 2, 2, 2), List.of(64, 128, 256, 512), "small", false, 0, "uniform", "mask", false, 0);
     }
 
     /** Checks every value; the message is one line that names the key and what it allows. */
@@ -43,6 +47,7 @@ public record ResNetSettings(
         Settings.require(widths.size() == depths.size(), "widths", widths, "as many numbers as depths has");
         Settings.require(stem.equals("small") || stem.equals("imagenet"), "stem", stem, "small or imagenet");
         Settings.rates(dropPath, dropPathRule, dropPathForm);
+        Settings.require(allowedError >= 0 && allowedError < 1, "allowed_error", allowedError, "0 (exact) to below 1");
         depths = List.copyOf(depths);
         widths = List.copyOf(widths);
     }

@@ -105,7 +105,7 @@ class ActivationMemoryTest {
             long[] of = new long[2];
             for (int i = 0; i < 2; i++) {
                 var settings = new ResNetSettings(
-                        "bottleneck", List.of(2 + 2 * i), List.of(width), "small", false, 0, "uniform", "mask", false);
+                        "bottleneck", List.of(2 + 2 * i), List.of(width), "small", false, 0, "uniform", "mask", false, 0);
                 of[i] = kept(device, DType.F32, parameters -> new ResNetProvider().create(settings, parameters, new long[] {8, 8, 3}), batch, 8, 3);
             }
             // three convolutions' outputs and the last ReLU's, each last of four times the width, where PyTorch keeps 12; statistics of nine sizes of

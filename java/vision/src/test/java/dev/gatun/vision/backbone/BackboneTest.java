@@ -49,7 +49,7 @@ class BackboneTest {
     }
 
     private static ResNetSettings resNet(String block, List<Integer> depths, List<Integer> widths, String stem) {
-        return new ResNetSettings(block, depths, widths, stem, false, 0, "uniform", "mask", false);
+        return new ResNetSettings(block, depths, widths, stem, false, 0, "uniform", "mask", false, 0);
     }
 
     /** A network with its parameters; built only if it is to be run. */
@@ -103,6 +103,45 @@ class BackboneTest {
         assertArrayEquals(new long[] {128, 64, 1, 1}, r18.shape("layer2.0.downsample.0.weight"));
         Network small = Network.of(provider, new ResNetSettings(), 32, 32, 3);
         assertArrayEquals(new long[] {64, 3, 3, 3}, small.shape("conv1.weight"));
+    }
+
+    /** Convolutions by tiles of 4 x 4 outputs, whose error of 3.2e-7 times the root of 64 channels the setting allows. */
+    @Test
+    void aResNetTradesAllowedErrorForSpeed() {
+        float[][] features = new float[3][];
+        float[][] gradients = new float[3][];
+        for (int i = 0; i < 3; i++) {
+            var settings = new ResNetSettings(
+                    "basic", List.of(2), List.of(64), "small", false, 0, "uniform", "mask", false, List.of(0., 1e-9, 1e-5).get(i));
+            Network net = Network.of(new ResNetProvider(), settings, 16, 16, 3).build(device);
+            try (Scope step = device.scope().open()) {
+                Tape tape = Tape.on(step);
+                Tensor y = net.encoder.forward(Pass.training(tape, new RandomKey(1, 2, 3)), step.attach(images(8, 16, 16, 3)));
+                features[i] = y.toArray();
+                tape.lastBackward(y.square().mean());
+                gradients[i] = net.parameters.all().getFirst().gradient().toArray();
+            }
+        }
+        assertArrayEquals(features[0], features[1], "an error that no tile keeps changes nothing");
+        assertArrayEquals(gradients[0], gradients[1]);
+        // four convolutions and as many of gradients, each within its error; a batch norm scales it as it scales the values
+        assertTrue(difference(features[0], features[2]) < 4 * 3.2e-7 * 8, "features " + difference(features[0], features[2]));
+        // a ReLU that the difference turns on or off changes a gradient by all it is
+        assertTrue(difference(gradients[0], gradients[2]) < 1e-3, "gradients " + difference(gradients[0], gradients[2]));
+        assertTrue(difference(features[0], features[2]) > 0 && difference(gradients[0], gradients[2]) > 0);
+        assertThrows(IllegalArgumentException.class, () -> new ResNetSettings(
+                "basic", List.of(1), List.of(4), "small", false, 0, "uniform", "mask", false, -1));
+    }
+
+    /** Root mean square, relative to the first. */
+    private static double difference(float[] a, float[] b) {
+        double sum = 0;
+        double size = 0;
+        for (int i = 0; i < a.length; i++) {
+            sum += Math.pow(a[i] - b[i], 2);
+            size += Math.pow(a[i], 2);
+        }
+        return Math.sqrt(sum / size);
     }
 
     @Test
@@ -201,9 +240,9 @@ class BackboneTest {
 
     @Test
     void zeroGammaStartsBlocksAsIdentities() {
-        ResNetSettings settings = new ResNetSettings("basic", List.of(2), List.of(4), "small", true, 0, "uniform", "mask", false);
+        ResNetSettings settings = new ResNetSettings("basic", List.of(2), List.of(4), "small", true, 0, "uniform", "mask", false, 0);
         Network deep = Network.of(new ResNetProvider(), settings, 8, 8, 1).build(device);
-        ResNetSettings shallowSettings = new ResNetSettings("basic", List.of(1), List.of(4), "small", true, 0, "uniform", "mask", false);
+        ResNetSettings shallowSettings = new ResNetSettings("basic", List.of(1), List.of(4), "small", true, 0, "uniform", "mask", false, 0);
         Network shallow = Network.of(new ResNetProvider(), shallowSettings, 8, 8, 1).build(device);
         Tensor x = images(2, 8, 8, 1);
         assertArrayEquals(shallow.encoder.forward(Pass.inference(scope), x).toArray(),
@@ -222,7 +261,7 @@ class BackboneTest {
         refused("drop_path is 1.0; allowed is 0 (none) to below 1",
                 () -> new VitSettings(4, 12, 2, 3, 2, "token", 1, "uniform", "mask", 0, "fused"));
         refused("drop_path_form is some; allowed is mask or subset",
-                () -> new ResNetSettings("basic", List.of(1), List.of(4), "small", false, .5, "uniform", "some", false));
+                () -> new ResNetSettings("basic", List.of(1), List.of(4), "small", false, .5, "uniform", "some", false, 0));
         refused("vit encodes images (height, width, channels), not inputs of shape [784]",
                 () -> Network.of(new VitProvider(), TINY_VIT, 784));
     }

@@ -64,7 +64,7 @@ class MixedPrecisionTest {
     }
 
     private static ResNetSettings resNet(String block, String stem, double drop, String form) {
-        return new ResNetSettings(block, List.of(1, 1), List.of(8, 16), stem, false, drop, "uniform", form, false);
+        return new ResNetSettings(block, List.of(1, 1), List.of(8, 16), stem, false, drop, "uniform", form, false, 0);
     }
 
     private static VitSettings vit(String pooling, double drop, String form) {

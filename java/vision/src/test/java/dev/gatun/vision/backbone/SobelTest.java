@@ -105,7 +105,7 @@ class SobelTest {
         for (Network net : List.of(
                 network(new ConvNetProvider(), new ConvNetSettings(List.of(4), true)),
                 network(new ResNetProvider(), new ResNetSettings("basic", List.of(1), List.of(4), "small", false, 0, "uniform",
-                        "mask", true)))) {
+                        "mask", true, 0)))) {
             assertArrayEquals(new long[] {4, 3, 3, 2}, net.parameters.all().getFirst().shape());
             assertTrue(net.parameters.all().stream().noneMatch(p -> p.name().contains("sobel")));
             assertTrue(net.parameters.states().stream().noneMatch(s -> s.name().contains("sobel")));

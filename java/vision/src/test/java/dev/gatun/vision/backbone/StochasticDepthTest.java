@@ -51,7 +51,7 @@ class StochasticDepthTest {
     /** Three blocks, the second of which has a shortcut of its own. */
     private Network resNet(String block, double rate, String rule, String form) {
         Parameters parameters = Parameters.create();
-        ResNetSettings settings = new ResNetSettings(block, List.of(1, 2), List.of(4, 6), "small", false, rate, rule, form, false);
+        ResNetSettings settings = new ResNetSettings(block, List.of(1, 2), List.of(4, 6), "small", false, rate, rule, form, false, 0);
         return build(new ResNetProvider().create(settings, parameters, new long[] {8, 8, 1}), parameters);
     }
 
