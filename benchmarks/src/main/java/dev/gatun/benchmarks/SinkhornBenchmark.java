@@ -3,13 +3,16 @@ package dev.gatun.benchmarks;
 
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.L2Normalize;
+import dev.gatun.primitives.Layout;
+import dev.gatun.primitives.Matmul;
 import dev.gatun.primitives.Operand;
 import dev.gatun.primitives.Sinkhorn;
 import java.lang.foreign.MemorySegment;
 import org.openjdk.jmh.annotations.Param;
 
 /** Codes of samples over prototypes: SwAV's own form, and the best eager form that was found, which takes exponentials once and then scales with
- * matrix-vector products. The pass "streaming" starts from features of 128 dimensions, its peers with a product before. */
+ * matrix-vector products. Two passes start from features of 128 dimensions, as their peers do with a product before: "product" writes the scores and
+ * then their codes, as the peers do; "streaming" never holds them, in memory that does not grow with their number. */
 public class SinkhornBenchmark extends Comparison {
     private static final float EPSILON = 0.05f;
     private static final int ITERATIONS = 3;
@@ -18,7 +21,7 @@ public class SinkhornBenchmark extends Comparison {
     @Param({"256x3000", "2048x512", "4096x3000", "16384x3000"})
     public String shape;
 
-    @Param({"codes", "streaming"})
+    @Param({"codes", "product", "streaming"})
     public String pass;
 
     @Override
@@ -48,6 +51,25 @@ public class SinkhornBenchmark extends Comparison {
             });
             return;
         }
+        contest.torch().ifPresent(torch ->
+                contest.form("product+vectors", "", "features", torch.tensors(features, prototypes), torch.number(EPSILON)));
+        if (pass.equals("product")) {
+            Operand scores = device.empty(DType.F32, n);
+            Matmul product = Matmul.of(
+                    features,
+                    new Operand(prototypes.segment(), Layout.strided(DType.F32, new long[] {FEATURES, n[1]}, new long[] {1, FEATURES})),
+                    scores);
+            MemorySegment memory = device.bytes(product.workspace(device.stream));
+            MemorySegment workspace = device.bytes(Sinkhorn.workspace(device.stream, scores));
+            contest.costs(2.0 * n[0] * n[1] * FEATURES, 2 * bytes)
+                    .ours(
+                            () -> {
+                                product.run(device.stream, memory);
+                                Sinkhorn.codes(device.stream, scores, codes, EPSILON, ITERATIONS, workspace);
+                            },
+                            codes);
+            return;
+        }
         Sinkhorn.Potentials potentials = new Sinkhorn.Potentials(device.empty(DType.F32, n[0]), device.empty(DType.F32, n[1]));
         MemorySegment workspace = device.bytes(Sinkhorn.streamingWorkspace(device.stream, features, prototypes, potentials));
         contest.costs(2.0 * n[0] * n[1] * FEATURES * (ITERATIONS + 1), bytes)
@@ -57,8 +79,6 @@ public class SinkhornBenchmark extends Comparison {
                             Sinkhorn.streamingCodes(device.stream, features, prototypes, potentials, codes, EPSILON, workspace);
                         },
                         codes);
-        contest.torch().ifPresent(torch ->
-                contest.form("product+vectors", "", "features", torch.tensors(features, prototypes), torch.number(EPSILON)));
     }
 
     private static Operand unit(DeviceState device, long seed, long rows) {
