@@ -36,15 +36,12 @@ HWY_NOINLINE void outer_block(const float* a, const float* b, const GemmLines& l
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) acc[r][v] = load(c + r * ldc, v);
   }
+  ahead.spread(lines.lines * lines.length);
   for (int64_t line = 0; line < lines.lines; ++line) {
     const float* HWY_RESTRICT coefficient = a + lines.a_offset[line];
     const float* HWY_RESTRICT value = b + lines.b_offset[line];
     for (int64_t k = 0; k < lines.length; ++k) {
-      if (ahead.lines > 0) {
-        __builtin_prefetch(ahead.at, 0, 2);
-        ahead.at += ahead.step;
-        --ahead.lines;
-      }
+      ahead.fetch();
       VF row[kVectors];
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) row[v] = load(value, v);

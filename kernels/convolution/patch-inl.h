@@ -49,16 +49,13 @@ HWY_NOINLINE void patch_block(const float* a, const int64_t* a_offset, const Pat
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) __builtin_prefetch(c + c_offset[r] + v * lanes, 1, 3);
   }
+  ahead.spread(runs.rows * runs.columns * runs.length);
   for (int64_t i = 0; i < runs.rows; ++i) {
     for (int64_t j = 0; j < runs.columns; ++j) {
       const float* HWY_RESTRICT from = a + i * runs.row_step + j * runs.column_step;
       const float* const end = from + runs.length;
       for (; from != end; ++from) {
-        if (ahead.lines > 0) {
-          __builtin_prefetch(ahead.at, 0, 2);
-          ahead.at += ahead.step;
-          --ahead.lines;
-        }
+        ahead.fetch();
         VF row[kVectors];
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, b + v * lanes);

@@ -65,11 +65,26 @@ struct TargetBand {
         rows(std::min(bands.rows, g.rows.positions - row)) {}
 };
 
-// Lines of the cache that are read later, fetched while a block computes.
+// Lines of the cache that are read later, fetched while a block computes, at even intervals: memory must not be asked for all at once.
 struct Ahead {
   const float* at = nullptr;
   int64_t step = 0;
   int64_t lines = 0;
+  int64_t interval = 0;
+  int64_t wait = INT64_MAX;
+
+  // Before a block of so many steps.
+  void spread(int64_t steps) {
+    if (lines <= 0) return;
+    interval = std::max<int64_t>(1, steps / lines);
+    wait = 1;
+  }
+  void fetch() {
+    if (--wait > 0) return;
+    __builtin_prefetch(at, 0, 2);
+    at += step;
+    wait = --lines > 0 ? interval : INT64_MAX;
+  }
 };
 
 // What comes next, as a sequence of lines that blocks fetch in turn: runs of pixels at one distance, one line of all pixels after another.

@@ -12,7 +12,9 @@ import org.openjdk.jmh.annotations.Param;
 
 /** Convolution layers of residual networks and of modern ones; the first layer of a network needs no gradient of its input. */
 public class ConvolutionBenchmark extends Comparison {
-    /** Batch, size, channels, outputs, kernel, stride, padding, groups. */
+    private static final String WINOGRAD = "-winograd";
+
+    /** Batch, size, channels, outputs, kernel, stride, padding, groups; with an error allowed that lets Winograd's filtering in. */
     @Param({
         "64x28x64x64x3x1x1x1",
         "64x14x128x128x3x1x1x1",
@@ -21,7 +23,10 @@ public class ConvolutionBenchmark extends Comparison {
         "64x14x256x64x1x1x0x1",
         "64x14x192x192x3x1x1x192",
         "64x14x192x192x7x1x3x192",
-        "256x14x24x48x3x2x1x1"
+        "256x14x24x48x3x2x1x1",
+        "64x28x64x64x3x1x1x1-winograd",
+        "64x14x128x128x3x1x1x1-winograd",
+        "64x14x256x256x3x1x1x1-winograd"
     })
     public String layer;
 
@@ -30,8 +35,9 @@ public class ConvolutionBenchmark extends Comparison {
 
     @Override
     protected void prepare(DeviceState device, Contest contest) {
-        long[] n = Shapes.parse(layer);
-        Convolution.Geometry geometry = Convolution.Geometry.of((int) n[5], (int) n[6], 1, (int) n[7]);
+        boolean winograd = layer.endsWith(WINOGRAD);
+        long[] n = Shapes.parse(layer.replace(WINOGRAD, ""));
+        Convolution.Geometry geometry = Convolution.Geometry.of((int) n[5], (int) n[6], 1, (int) n[7]).withAllowedError(winograd ? 1e-5 : 0);
         long size = geometry.outputHeight(n[1], n[4]);
         Operand x = device.normal(1, n[0], n[1], n[1], n[2]);
         Operand weights = device.normal(2, n[3], n[4], n[4], n[2] / n[7]);
@@ -71,7 +77,7 @@ public class ConvolutionBenchmark extends Comparison {
         } else {
             contest.costs(flops, in + out).ours(forward, y);
         }
-        if (backward && n[4] > 1 && n[5] == 1) {
+        if (backward && !winograd && n[4] > 1 && n[5] == 1) {
             contest.target(n[7] > 1 ? 1.5 : 1.2);
         }
         contest.torch().ifPresent(torch -> {
