@@ -45,6 +45,11 @@ public interface MethodProvider {
      */
     Method create(Record settings);
 
+    /** What tells this method from another of the same name, as a file's text does from an edited one; empty where the name is enough. */
+    default Optional<String> fingerprint() {
+        return Optional.empty();
+    }
+
     /**
      * Says where in the user's own source an exception came from.
      *

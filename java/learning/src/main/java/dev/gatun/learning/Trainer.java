@@ -39,7 +39,7 @@ public final class Trainer {
 
     // what the position in the run and the shape of its state depend on
     private static final Set<String> FIXED = Set.of(
-            "version", "seed", "data.name", "data.batch", "data.accumulate", IMAGES, "method.name", "optimizer.name",
+            "seed", "data.name", "data.batch", "data.accumulate", IMAGES, "method.name", "optimizer.name",
             "schedule.epochs",
             "schedule.steps");
 
@@ -177,6 +177,10 @@ public final class Trainer {
             listener.warning("resumed with " + key + " " + now.get(key) + " instead of " + item.getValue()
                     + ": the result is not that of one uninterrupted run");
         }
+        // settings that the version which wrote the checkpoint did not have: what it computed then is not said
+        now.keySet().removeAll(checkpoint.metadata().keySet());
+        now.forEach((key, value) -> listener.warning("resumed with " + key + " " + value
+                + ", of which the checkpoint says nothing: the result may not be that of one uninterrupted run"));
         if (checkpoint.step() > experiment.steps()) {
             throw new LearningException(file + ": is at step " + checkpoint.step() + ", this run has " + experiment.steps());
         }

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gatun.learning.checkpoint.Safetensors;
 import dev.gatun.learning.method.SourceMethod;
 import dev.gatun.learning.method.SupervisedProvider;
 import dev.gatun.learning.pipeline.BatchSettings;
@@ -124,14 +125,49 @@ class TrainerTest {
         assertTrue(message.contains("that of step 8, " + folder.resolve(Trainer.CHECKPOINT)), message);
         assertFalse(message.contains("\n"), message);
         // the last good checkpoint is whole: a run without the fault goes on from it, and says that it is another run
+        List<String> warnings = warningsOfResuming(Synthetic.pull(96, 3));
+        assertTrue(warnings.stream().anyMatch(w -> w.startsWith("resumed with method.nan_at -1 instead of 13")), warnings.toString());
+    }
+
+    @Test
+    void aCheckpointFromBeforeASettingExistedResumesAndSaysSo() throws IOException {
+        Pipeline pipeline = Synthetic.pull(96, 2);
+        Runs.train(pipeline, folder, false, ProgressListener.SILENT);
+        Path file = folder.resolve(Trainer.CHECKPOINT);
+        Safetensors.Content content = Safetensors.read(file);
+        Map<String, String> older = new java.util.LinkedHashMap<>(content.metadata());
+        assertEquals("-1", older.remove("method.nan_at"));
+        Safetensors.write(file, older, List.copyOf(content.entries().values()));
+        assertEquals(
+                List.of("resumed with method.nan_at -1, of which the checkpoint says nothing: the result may not be that of one uninterrupted run"),
+                warningsOfResuming(pipeline));
+    }
+
+    @Test
+    void aMethodsFileThatWasEditedIsNoticed() throws IOException {
+        Path file = folder.resolve("MyLoss.java");
+        String source = Files.readString(Runs.root().resolve("examples/MyLoss.java"));
+        for (String edit : List.of("", "", "// another text\n")) {
+            SourceMethod method = SourceMethod.compile(Files.writeString(file, source + edit));
+            Pipeline pipeline = Synthetic.pipeline(method, new SourceMethod.Settings(), 96, 2);
+            if (!Files.exists(folder.resolve(Trainer.CHECKPOINT))) {
+                Runs.train(pipeline, folder, false, ProgressListener.SILENT);
+            }
+            List<String> warnings = warningsOfResuming(pipeline);
+            assertEquals(edit.isEmpty() ? 0 : 1, warnings.size(), warnings.toString());
+            assertTrue(warnings.stream().allMatch(warning -> warning.startsWith("resumed with method.source ")), warnings.toString());
+        }
+    }
+
+    private List<String> warningsOfResuming(Pipeline pipeline) {
         List<String> warnings = new java.util.ArrayList<>();
-        assertTrue(Runs.train(Synthetic.pull(96, 3), folder, true, new ProgressListener() {
+        assertTrue(Runs.train(pipeline, folder, true, new ProgressListener() {
             @Override
             public void warning(String text) {
                 warnings.add(text);
             }
         }));
-        assertTrue(warnings.stream().anyMatch(w -> w.startsWith("resumed with method.nan_at -1 instead of 13")), warnings.toString());
+        return warnings;
     }
 
     @Test

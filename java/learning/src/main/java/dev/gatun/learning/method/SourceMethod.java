@@ -23,6 +23,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.zip.CRC32;
 import javax.tools.Diagnostic;
 import javax.tools.DiagnosticCollector;
 import javax.tools.FileObject;
@@ -43,10 +44,12 @@ public final class SourceMethod implements MethodProvider {
     public record Settings() {}
 
     private final Path file;
+    private final String source;
     private final Class<? extends Method> type;
 
-    private SourceMethod(Path file, Class<? extends Method> type) {
+    private SourceMethod(Path file, String source, Class<? extends Method> type) {
         this.file = file;
+        this.source = source;
         this.type = type;
     }
 
@@ -81,7 +84,7 @@ public final class SourceMethod implements MethodProvider {
             }
             throw new LearningException(file + ": does not compile");
         }
-        return new SourceMethod(file, find(file, memory.loader()));
+        return new SourceMethod(file, source, find(file, memory.loader()));
     }
 
     private static Class<? extends Method> find(Path file, Loader loader) {
@@ -131,6 +134,14 @@ public final class SourceMethod implements MethodProvider {
     @Override
     public String name() {
         return file.toString();
+    }
+
+    /** CRC-32 of the text: an edit is meant to be seen, not to be hidden. */
+    @Override
+    public Optional<String> fingerprint() {
+        CRC32 crc = new CRC32();
+        crc.update(source.getBytes(StandardCharsets.UTF_8));
+        return Optional.of("%08x".formatted(crc.getValue()));
     }
 
     @Override

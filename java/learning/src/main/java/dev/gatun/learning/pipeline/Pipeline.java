@@ -91,12 +91,12 @@ public record Pipeline(
     }
 
     /**
-     * Every setting that decides the trained weights, by its path such as {@code method.temperature}. Left out: where the data
+     * Every setting that decides the trained weights, by its path such as {@code method.temperature}. Left out: the file's format, where the data
      * lie, the device's threads (results do not depend on them) and number, the evaluation, and when checkpoints are written.
      */
     public Map<String, String> identity() {
         Map<String, Object> map = toMap();
-        map.keySet().removeAll(List.of("device", "evaluation", "checkpoint"));
+        map.keySet().removeAll(List.of("version", "device", "evaluation", "checkpoint"));
         Map<String, String> identity = new LinkedHashMap<>();
         map.forEach((key, value) -> {
             if (value instanceof Map<?, ?> section) {
@@ -106,6 +106,8 @@ public record Pipeline(
             }
         });
         identity.remove("data.path");
+        // the file may have been edited under the same name
+        method.provider().fingerprint().ifPresent(fingerprint -> identity.put("method.source", fingerprint));
         // the same formulas, but other sums: another device rounds otherwise
         identity.put("device", device.arithmetic());
         return identity;
