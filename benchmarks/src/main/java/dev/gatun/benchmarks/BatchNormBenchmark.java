@@ -42,7 +42,8 @@ public class BatchNormBenchmark extends Comparison {
         Runnable forward = () -> {
             BatchNorm.statistics(device.stream, x, mean, centered, workspace);
             BatchNorm.forward(
-                    device.stream, true, rows, 1e-5, x, mean, centered, gamma, beta, Operand.NONE, Operand.NONE, Operand.NONE, rstd, y);
+                    device.stream, true, rows, 1e-5, x, mean, centered, gamma, beta, Operand.NONE, Operand.NONE, Operand.NONE, rstd, y,
+                    Operand.NONE);
         };
         String method = "train";
         switch (pass) {
@@ -61,7 +62,7 @@ public class BatchNormBenchmark extends Comparison {
                         () -> {
                             forward.run();
                             BatchNorm.backwardSums(
-                                    device.stream, true, x, mean, rstd, gamma, beta, dy, dgamma, dbeta, workspace);
+                                    device.stream, true, x, mean, rstd, gamma, beta, dy, dgamma, dbeta, Operand.NONE, Operand.NONE, workspace);
                             BatchNorm.backward(device.stream, true, rows, x, mean, rstd, gamma, beta, dy, dgamma, dbeta, dx);
                         },
                         y, dx, dgamma, dbeta);

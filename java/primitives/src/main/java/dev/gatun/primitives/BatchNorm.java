@@ -127,44 +127,8 @@ public final class BatchNorm {
      * @param runningVariance (C), updated in place with the unbiased batch variance, or {@link Operand#NONE}
      * @param rstd (C), written: 1 / sqrt(biased variance + epsilon); for the backward pass
      * @param y shape of x, written
-     */
-    public static void forward(
-            GatunStream stream,
-            boolean relu,
-            long count,
-            double epsilon,
-            Operand x,
-            Operand mean,
-            Operand centered,
-            Operand gamma,
-            Operand beta,
-            Operand momentum,
-            Operand runningMean,
-            Operand runningVariance,
-            Operand rstd,
-            Operand y) {
-        forward(
-                stream,
-                relu,
-                count,
-                epsilon,
-                x,
-                mean,
-                centered,
-                gamma,
-                beta,
-                momentum,
-                runningMean,
-                runningVariance,
-                rstd,
-                y,
-                Operand.NONE);
-    }
-
-    /**
-     * As the shorter form, with a residual that is added before the rectifier: y = max(0, norm(x) + residual). On the CPU only.
-     *
-     * @param residual shape of x, or {@link Operand#NONE}; may be y itself
+     * @param residual shape of x, added before the rectifier: y = max(0, norm(x) + residual); may be y itself; on the CPU only, or
+     *     {@link Operand#NONE}
      */
     public static void forward(
             GatunStream stream,
@@ -266,30 +230,10 @@ public final class BatchNorm {
      * @param dy shape of x
      * @param dgamma (C), written: Σ dy·(x − mean)·rstd; needed by {@link #backward} even without gamma
      * @param dbeta (C), written: Σ dy
-     * @param workspace of {@link #backwardSumsWorkspace} bytes, aligned to 64
-     */
-    public static void backwardSums(
-            GatunStream stream,
-            boolean relu,
-            Operand x,
-            Operand mean,
-            Operand rstd,
-            Operand gamma,
-            Operand beta,
-            Operand dy,
-            Operand dgamma,
-            Operand dbeta,
-            MemorySegment workspace) {
-        backwardSums(
-                stream, relu, x, mean, rstd, gamma, beta, dy, dgamma, dbeta, Operand.NONE, Operand.NONE, workspace);
-    }
-
-    /**
-     * As the shorter form, after a forward pass with a residual and a rectifier. {@link #backward} then takes dresidual as dy, without a
-     * rectifier. On the CPU only.
-     *
-     * @param y result of {@link #forward}, or {@link Operand#NONE}
+     * @param y of a forward pass with a residual and a rectifier: its result, else {@link Operand#NONE}. {@link #backward} then takes dresidual
+     *     as dy, without a rectifier. On the CPU only
      * @param dresidual shape of x, written: dy where y was positive, the gradient of the residual; may be dy itself; there with y only
+     * @param workspace of {@link #backwardSumsWorkspace} bytes, aligned to 64
      */
     public static void backwardSums(
             GatunStream stream,

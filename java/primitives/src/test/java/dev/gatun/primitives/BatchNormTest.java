@@ -30,7 +30,8 @@ class BatchNormTest {
             Operand beta = device.of(new float[] {0, 1}, 2);
             Operand momentum = device.of(new float[] {0.5f}, 1);
             BatchNorm.forward(
-                    device.stream, true, 3, EPSILON, x, mean, centered, gamma, beta, momentum, runningMean, runningVariance, rstd, y);
+                    device.stream, true, 3, EPSILON, x, mean, centered, gamma, beta, momentum, runningMean, runningVariance, rstd, y,
+                    Operand.NONE);
             assertArrayEquals(new float[] {1.5f, 10}, Native.floats(runningMean));
             assertArrayEquals(new float[] {2.5f, 50.5f}, Native.floats(runningVariance)); // unbiased: 8/2 and 200/2
             float unit = (float) (2 / Math.sqrt(8.0 / 3 + EPSILON));
@@ -41,7 +42,8 @@ class BatchNormTest {
             Operand dbeta = device.empty(DType.F32, 2);
             bytes = BatchNorm.backwardSumsWorkspace(device.stream, true, x, mean, rstd, gamma, beta, dy, dgamma, dbeta);
             BatchNorm.backwardSums(
-                    device.stream, true, x, mean, rstd, gamma, beta, dy, dgamma, dbeta, device.arena.allocate(bytes, 64));
+                    device.stream, true, x, mean, rstd, gamma, beta, dy, dgamma, dbeta, Operand.NONE, Operand.NONE,
+                    device.arena.allocate(bytes, 64));
             assertArrayEquals(new float[] {1, 2}, Native.floats(dbeta)); // 0 is not above 0, so only one row passes in channel 0
             assertArrayEquals(new float[] {unit, 1.2247449f}, Native.floats(dgamma), 1e-6f);
             Operand dx = device.empty(DType.F32, 3, 2);

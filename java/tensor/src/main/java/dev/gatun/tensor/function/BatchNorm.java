@@ -187,7 +187,8 @@ public final class BatchNorm implements Function {
                     Operand.NONE,
                     Operand.NONE,
                     work.empty(x.size(-1)).operand(),
-                    y.operand());
+                    y.operand(),
+                    Operand.NONE);
         }
     }
 

@@ -92,7 +92,7 @@ public final class PooledBatchNorm implements Function {
                 BatchNorm.forward(
                         stream, true, rows, epsilon, x.slice(0, i, end).operand(), mean.operand(), centered.operand(), in[1].operand(),
                         in[2].operand(), i == 0 ? rate : Operand.NONE, i == 0 ? runningMean.operand() : Operand.NONE,
-                        i == 0 ? runningVariance.operand() : Operand.NONE, rstd.operand(), part);
+                        i == 0 ? runningVariance.operand() : Operand.NONE, rstd.operand(), part, Operand.NONE);
                 Pooling.max(stream, part, y.slice(0, i, end).operand(), argmax.slice(0, i, end).operand(), window);
             }
         }
@@ -153,7 +153,7 @@ public final class PooledBatchNorm implements Function {
         Operand dbeta = sums.slice(0, 1, 2).reshape(sums.size(2)).operand();
         try (Scope once = work.open()) {
             long bytes = BatchNorm.backwardSumsWorkspace(stream, true, x, mean, rstd, gamma, beta, dy, dgamma, dbeta);
-            BatchNorm.backwardSums(stream, true, x, mean, rstd, gamma, beta, dy, dgamma, dbeta, once.workspace(bytes));
+            BatchNorm.backwardSums(stream, true, x, mean, rstd, gamma, beta, dy, dgamma, dbeta, Operand.NONE, Operand.NONE, once.workspace(bytes));
         }
     }
 
