@@ -52,6 +52,9 @@ record Work(double flops, double bytes) {
             case "info_nce_forward" -> 2 * product(call, "q") * rows(call, "k", "q");
             // scores again, and one product for each gradient
             case "info_nce_backward" -> (argument(call, "dk").isPresent() || argument(call, "k").isEmpty() ? 6 : 4) * product(call, "q") * rows(call, "k", "q");
+            // scores unless they are given, and one product for each gradient
+            case "linear_cross_entropy" -> 2 * product(call, "z") * rows(call, "prototypes", "prototypes")
+                    * ((argument(call, "scores").isPresent() ? 0 : 1) + (argument(call, "dz").isPresent() ? 1 : 0) + (argument(call, "dprototypes").isPresent() ? 1 : 0));
             case "kmeans_assign" -> 2 * product(call, "rows") * rows(call, "centroids", "centroids");
             case "sinkhorn_streaming" -> 2 * product(call, "features") * rows(call, "prototypes", "prototypes") * call.constants().get("iterations").intValue();
             case "sinkhorn_streaming_codes" -> 2 * product(call, "features") * rows(call, "prototypes", "prototypes");

@@ -44,6 +44,8 @@ class WorkTest {
     void products() {
         assertEquals(2 * 3 * 4 * 5, flops("matmul", "a", shape(3, 4), "b", shape(4, 5), "c", shape(3, 5)));
         assertEquals(2 * 3 * 4 * 5, flops("gemm", "a", shape(3, 4), "b", shape(4, 5), "c", shape(3, 5)));
+        assertEquals(
+                2 * 2 * 6 * 4 * 5, flops("linear_cross_entropy", "z", shape(6, 4), "prototypes", shape(5, 4), "dz", shape(6, 4)));
         assertEquals(2 * 3 * 5 * 4, flops("kmeans_assign", "rows", shape(3, 4), "centroids", shape(5, 4)));
         assertEquals(2 * 3 * 5 * 4, flops("info_nce_forward", "q", shape(3, 4), "k", shape(5, 4)));
         assertEquals(6 * 3 * 3 * 4, flops("info_nce_backward", "q", shape(3, 4)));
