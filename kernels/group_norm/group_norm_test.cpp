@@ -171,3 +171,18 @@ TEST_CASE("group_norm refuses bad descriptors with a message that names the oper
   attempt({size, 1.0f, 2, line, line, line, line, statistics, statistics}, "x has rank 1");
   attempt({size, 1.0f, 2, image, line, line, image, statistics, statistics}, "the workspace has 0 bytes");
 }
+
+#if !defined(GATUN_CUDA)
+// Many samples are fetched ahead and written past the caches.
+TEST_CASE("group_norm of many samples has the bits of a few") {
+  Problem p(43, 28, 28, 64, 32, 0, 10);
+  const Result<float> all = run_kernel(2, p);
+  p.samples = 2;
+  const size_t size = static_cast<size_t>(p.rows() * p.channels);
+  p.x.resize(size);
+  p.dy.resize(size);
+  const Result<float> few = run_kernel(2, p);
+  CHECK(same_bits(few.y, {all.y.begin(), all.y.begin() + static_cast<ptrdiff_t>(size)}));
+  CHECK(same_bits(few.dx, {all.dx.begin(), all.dx.begin() + static_cast<ptrdiff_t>(size)}));
+}
+#endif

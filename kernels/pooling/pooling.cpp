@@ -3,6 +3,7 @@
 // threads write one place and the order of each sum is fixed.
 #include "kernels/pooling/pooling.h"
 
+#include "hwy/cache_control.h"
 #include "kernels/common/isa.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -15,7 +16,15 @@ namespace gatun {
 namespace HWY_NAMESPACE {
 
 // Channels of one work item: with one window a batch element (global pooling) there must still be work for every thread.
-constexpr int64_t kPoolingChannels = 256;
+constexpr int64_t kPoolingChannels = 512;
+// Vectors of channels of one walk over a whole image.
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
+constexpr int kGlobalVectors = 8;
+#else
+constexpr int kGlobalVectors = 4;
+#endif
+// From these many bytes on the caches do not hold dx for who reads it next: then it is written past them.
+constexpr int64_t kStreamedBytes = int64_t{16} << 20;
 
 HWY_INLINE VF load_channels(F32 d, const float* p, int64_t live, int64_t lanes) {
   return live >= lanes ? hn::LoadU(d, p) : load_tail(d, p, live);
@@ -47,15 +56,29 @@ struct WindowBox {
       : top(s.rows.begin(i)), bottom(s.rows.end(i)), left(s.columns.begin(j)), right(s.columns.end(j)) {}
 };
 
+// Where the channels after these continue, in elements: the same pixels of the next vectors, or of the next image. A walk over an image (global pooling)
+// fetches them, since its steps are too wide for the machine to foresee. 0: nothing is fetched.
+HWY_INLINE int64_t next_channels(const PoolingShape& s, int64_t c, int64_t begin, int64_t end, int64_t width) {
+  return c + 2 * width <= end ? width : s.x.batch_stride - (c - begin);
+}
+template <int kVectors, bool kGlobal>
+HWY_INLINE void fetch_channels(const float* from, int64_t distance) {
+  if constexpr (kGlobal) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) __builtin_prefetch(from + distance + v * static_cast<int64_t>(hn::Lanes(F32())), 0, 3);
+  }
+}
+
 // kVectors vectors of channels side by side: their chains of comparisons overlap.
-template <int kVectors>
-HWY_INLINE void max_channels(const PoolingShape& s, const WindowBox& box, const float* image, int64_t live, float* y, int32_t* argmax) {
+template <int kVectors, bool kGlobal = false>
+HWY_INLINE void max_channels(const PoolingShape& s, const WindowBox& box, const float* image, int64_t live, float* y, int32_t* argmax,
+                             int64_t distance = 0) {
   const F32 d;
   const I32 di;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   VF best[kVectors];
   VI winner[kVectors];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int v = 0; v < kVectors; ++v) {
     best[v] = load_channels(d, image + s.x.offset(0, box.top, box.left) + v * lanes, live, lanes);
     winner[v] = hn::Set(di, static_cast<int32_t>(box.top * s.x.width + box.left));
@@ -65,7 +88,8 @@ HWY_INLINE void max_channels(const PoolingShape& s, const WindowBox& box, const 
     int32_t pixel = static_cast<int32_t>(row * s.x.width + box.left);
     for (int64_t column = box.left; column < box.right; ++column, ++pixel, from += s.x.pixel_stride) {
       const VI self = hn::Set(di, pixel);
-#pragma GCC unroll 4
+      fetch_channels<kVectors, kGlobal>(from, distance);
+#pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) {
         const VF value = load_channels(d, from + v * lanes, live, lanes);
         // "Not at most" is true for a larger value and for a NaN; nothing beats a NaN.
@@ -75,7 +99,7 @@ HWY_INLINE void max_channels(const PoolingShape& s, const WindowBox& box, const 
       }
     }
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int v = 0; v < kVectors; ++v) {
     store_channels(best[v], d, y + v * lanes, live, lanes);
     store_index(winner[v], argmax + v * lanes, live, lanes);
@@ -86,25 +110,33 @@ static void max_window(const PoolingShape& s, const float* image, int64_t i, int
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
   const WindowBox box(s, i, j);
   int64_t c = begin;
+  if (s.y.height == 1 && s.y.width == 1) {
+    const int64_t width = kGlobalVectors * lanes;
+    for (; c + width <= end; c += width) {
+      max_channels<kGlobalVectors, true>(s, box, image + c, lanes, y + c, argmax + c, next_channels(s, c, begin, end, width));
+    }
+  }
   for (; c + 4 * lanes <= end; c += 4 * lanes) max_channels<4>(s, box, image + c, lanes, y + c, argmax + c);
   for (; c < end; c += lanes) max_channels<1>(s, box, image + c, end - c, y + c, argmax + c);
 }
 
-template <int kVectors>
-HWY_INLINE void average_channels(const PoolingShape& s, const WindowBox& box, float divisor, const float* image, int64_t live, float* y) {
+template <int kVectors, bool kGlobal = false>
+HWY_INLINE void average_channels(const PoolingShape& s, const WindowBox& box, float divisor, const float* image, int64_t live, float* y,
+                                 int64_t distance = 0) {
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   VF sum[kVectors];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int v = 0; v < kVectors; ++v) sum[v] = hn::Zero(d);
   for (int64_t row = box.top; row < box.bottom; ++row) {
     const float* from = image + s.x.offset(0, row, box.left);
     for (int64_t column = box.left; column < box.right; ++column, from += s.x.pixel_stride) {
-#pragma GCC unroll 4
+      fetch_channels<kVectors, kGlobal>(from, distance);
+#pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) sum[v] = hn::Add(sum[v], load_channels(d, from + v * lanes, live, lanes));
     }
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int v = 0; v < kVectors; ++v) store_channels(hn::Div(sum[v], hn::Set(d, divisor)), d, y + v * lanes, live, lanes);
 }
 
@@ -113,6 +145,12 @@ static void average_window(const PoolingShape& s, const float* image, int64_t i,
   const WindowBox box(s, i, j);
   const float divisor = s.divisor(i, j);
   int64_t c = begin;
+  if (s.y.height == 1 && s.y.width == 1) {
+    const int64_t width = kGlobalVectors * lanes;
+    for (; c + width <= end; c += width) {
+      average_channels<kGlobalVectors, true>(s, box, divisor, image + c, lanes, y + c, next_channels(s, c, begin, end, width));
+    }
+  }
   for (; c + 4 * lanes <= end; c += 4 * lanes) average_channels<4>(s, box, divisor, image + c, lanes, y + c);
   for (; c < end; c += lanes) average_channels<1>(s, box, divisor, image + c, end - c, y + c);
 }
@@ -120,12 +158,18 @@ static void average_window(const PoolingShape& s, const float* image, int64_t i,
 // dx of one pixel, channels [begin, end): part(window row, window column, channel, live, lanes) of every window that contains it, summed.
 // The sum stays in dx, which is in the nearest cache: an inner loop over windows would set each of them up again for every vector.
 template <class Part>
-HWY_INLINE void gather_windows(const PoolingShape& s, int64_t row, int64_t column, int64_t begin, int64_t end, float* dx, const Part& part) {
+HWY_INLINE void gather_windows(const PoolingShape& s, int64_t row, int64_t column, int64_t begin, int64_t end, bool stream, float* dx,
+                               const Part& part) {
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t top = s.rows.first(row), bottom = s.rows.last(row), left = s.columns.first(column), right = s.columns.last(column);
   if (top >= bottom || left >= right) {
     std::fill(dx + begin, dx + end, 0.0f);
+    return;
+  }
+  if (stream && bottom - top == 1 && right - left == 1) {
+    const auto window = part(top, left);
+    for (int64_t c = begin; c < end; c += lanes) hn::Stream(window(c, lanes, lanes), d, dx + c);
     return;
   }
   for (int64_t i = top; i < bottom; ++i) {
@@ -141,15 +185,30 @@ HWY_INLINE void gather_windows(const PoolingShape& s, int64_t row, int64_t colum
   }
 }
 
-// body(b, row, first channel, end of channels) for every row of a grid.
+// Streaming stores take whole lines, else a part would be written to memory by itself; and whole images: where windows overlap, pixels of several windows
+// are added up in the cache, and memory is slow to take the others between them.
+static bool streams(const PoolingShape& s, const float* dx) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
+  const int64_t pixels = s.batch * (s.x.height * s.x.width + s.y.height * s.y.width);
+  const bool apart = s.rows.stride >= s.rows.window && s.columns.stride >= s.columns.window;
+  const bool whole = s.y.height == 1 && s.y.width == 1;
+  return lanes == 16 && (apart || whole) && static_cast<int64_t>(sizeof(float)) * pixels * s.channels >= kStreamedBytes &&
+         (s.channels | s.x.batch_stride | s.x.row_stride | s.x.pixel_stride) % lanes == 0 && reinterpret_cast<uintptr_t>(dx) % 64 == 0;
+}
+
+// body(b, row, first channel, end of channels) for every row of a grid. Streaming stores are done when it returns.
 template <class Body>
 HWY_INLINE void for_rows(int threads, int64_t batch, int64_t height, int64_t channels, const Body& body) {
   const int64_t blocks = (channels + kPoolingChannels - 1) / kPoolingChannels;
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (int64_t item = 0; item < batch * height * blocks; ++item) {
-    const int64_t begin = item % blocks * kPoolingChannels;
-    const int64_t row = item / blocks;
-    body(row / height, row % height, begin, std::min(channels, begin + kPoolingChannels));
+#pragma omp parallel num_threads(threads)
+  {
+#pragma omp for schedule(static) nowait
+    for (int64_t item = 0; item < batch * height * blocks; ++item) {
+      const int64_t begin = item % blocks * kPoolingChannels;
+      const int64_t row = item / blocks;
+      body(row / height, row % height, begin, std::min(channels, begin + kPoolingChannels));
+    }
+    hwy::FlushStream();
   }
 }
 
@@ -170,12 +229,13 @@ void average_forward(int threads, const PoolingShape& s, const float* x, float* 
 }
 
 void max_backward(int threads, const PoolingShape& s, const float* dy, const int32_t* argmax, float* dx) {
+  const bool stream = streams(s, dx);
   for_rows(threads, s.batch, s.x.height, s.channels, [&](int64_t b, int64_t row, int64_t begin, int64_t end) HWY_ATTR {
     const F32 d;
     const I32 di;
     for (int64_t column = 0; column < s.x.width; ++column) {
       const VI self = hn::Set(di, static_cast<int32_t>(row * s.x.width + column));
-      gather_windows(s, row, column, begin, end, dx + s.x.offset(b, row, column), [&](int64_t i, int64_t j) HWY_ATTR {
+      gather_windows(s, row, column, begin, end, stream, dx + s.x.offset(b, row, column), [&](int64_t i, int64_t j) HWY_ATTR {
         const int32_t* winner = argmax + s.argmax(b, i, j);
         const float* gradient = dy + s.y.offset(b, i, j);
         return [=](int64_t c, int64_t live, int64_t lanes) HWY_ATTR {
@@ -188,10 +248,11 @@ void max_backward(int threads, const PoolingShape& s, const float* dy, const int
 }
 
 void average_backward(int threads, const PoolingShape& s, const float* dy, float* dx) {
+  const bool stream = streams(s, dx);
   for_rows(threads, s.batch, s.x.height, s.channels, [&](int64_t b, int64_t row, int64_t begin, int64_t end) HWY_ATTR {
     const F32 d;
     for (int64_t column = 0; column < s.x.width; ++column) {
-      gather_windows(s, row, column, begin, end, dx + s.x.offset(b, row, column), [&](int64_t i, int64_t j) HWY_ATTR {
+      gather_windows(s, row, column, begin, end, stream, dx + s.x.offset(b, row, column), [&](int64_t i, int64_t j) HWY_ATTR {
         const float* gradient = dy + s.y.offset(b, i, j);
         const VF divisor = hn::Set(d, s.divisor(i, j));
         return [=](int64_t c, int64_t live, int64_t lanes) HWY_ATTR {

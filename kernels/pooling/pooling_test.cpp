@@ -23,6 +23,8 @@ const std::vector<Case> kCases = {
     {"global", 2, 7, 7, 40, 7, 7, 1, 1, 0, 0, 0, 0},
 #else
     {"global", 5, 7, 7, 300, 7, 7, 1, 1, 0, 0, 0, 0},
+    {"several blocks of channels", 1, 3, 5, 600, 2, 3, 1, 2, 0, 0, 0, 0},
+    {"global, several blocks of channels", 2, 2, 3, 1100, 2, 3, 1, 1, 0, 0, 0, 0},
 #endif
     {"2x2", 2, 6, 8, 16, 2, 2, 2, 2, 0, 0, 0, 0},
     {"3x3 stride 2 padding 1", 2, 15, 14, 33, 3, 3, 2, 2, 1, 1, 1, 1},
@@ -188,6 +190,26 @@ TEST_CASE("pooling gives the same bits for any number of threads") {
       CHECK(one.argmax == many.argmax);
     }
   });
+}
+
+// The gradient of many images is written past the caches where windows do not overlap.
+TEST_CASE("pooling of many images has the bits of a few") {
+  for (Case c : {Case{"2x2", 75, 28, 28, 64, 2, 2, 2, 2, 0, 0, 0, 0}, Case{"global", 160, 7, 7, 512, 7, 7, 1, 1, 0, 0, 0, 0}}) {
+    CAPTURE(c.name);
+    const PoolingShape s = shape_of(c, false);
+    std::vector<float> x = normal(pooling_inputs(s), 1), dy = normal(pooling_outputs(s), 2);
+    const size_t outputs = dy.size() / static_cast<size_t>(c.batch) * 2, inputs = x.size() / static_cast<size_t>(c.batch) * 2;
+    const Result<float> max = run_kernel<float>(c, GATUN_POOLING_MAX, false, x, dy, 2), average = run_kernel<float>(c, GATUN_POOLING_AVERAGE, false, x, dy, 2);
+    c.batch = 2;
+    x.resize(inputs);
+    dy.resize(outputs);
+    for (const int32_t mode : {GATUN_POOLING_MAX, GATUN_POOLING_AVERAGE}) {
+      const Result<float>& all = mode == GATUN_POOLING_MAX ? max : average;
+      const Result<float> few = run_kernel<float>(c, mode, false, x, dy, 2);
+      CHECK(same_bits(few.y, {all.y.begin(), all.y.begin() + static_cast<ptrdiff_t>(outputs)}));
+      CHECK(same_bits(few.dx, {all.dx.begin(), all.dx.begin() + static_cast<ptrdiff_t>(inputs)}));
+    }
+  }
 }
 #endif
 
