@@ -62,9 +62,12 @@ public final class Bench implements Callable<Integer> {
             failed |= measured.stream().anyMatch(row -> !row.failure().isEmpty());
             List<CallCost> costs = calls ? CallCost.measure(System.getProperty("gatun.commit", "")) : List.of();
             costs.forEach(cost -> System.out.println(CallCost.OPERATION + " " + cost.line()));
-            List<PeakMemory> memory = memory();
             if (!quick) {
-                record(measured, costs, memory);
+                record(measured, costs, List.of());
+            }
+            List<PeakMemory> memory = memory();
+            if (!quick && !memory.isEmpty()) {
+                record(List.of(), List.of(), memory);
             }
         } finally {
             Files.deleteIfExists(part);
