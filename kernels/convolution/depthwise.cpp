@@ -126,7 +126,7 @@ static void depthwise_pack(const DepthwiseGather& plan, const float* weights, fl
   }
 }
 
-static void depthwise_gather_in_place(int threads, const DepthwiseGather& plan, const float* source, const float* weights, const float* bias,
+[[maybe_unused]] static void depthwise_gather_in_place(int threads, const DepthwiseGather& plan, const float* source, const float* weights, const float* bias,
                                       float* target, float* packed) {
   const Gather& g = plan.g;
   const int64_t bytes = static_cast<int64_t>(sizeof(float)) * g.channels * g.batch * (g.source.height * g.source.width + g.target.height * g.target.width);
@@ -158,7 +158,9 @@ static void depthwise_gather(int threads, const Gather& gather, int64_t channels
   const DepthwiseGather plan(gather, channels);
   const Gather& g = plan.g;
   if (g.positions() == 0) return;
-  if (plan.in_place()) return depthwise_gather_in_place(threads, plan, source, weights, bias, target, workspace);
+  if constexpr (kInPlace) {
+    if (plan.in_place()) return depthwise_gather_in_place(threads, plan, source, weights, bias, target, workspace);
+  }
   const DepthwiseLine line{g.rows.count,
                            g.columns.count,
                            g.rows.offset_step * plan.bands.row_stride,
@@ -345,7 +347,7 @@ static void depthwise_chunk(const ConvolutionShape& s, const DepthwiseWeights& p
 }
 
 // depthwise_chunk() without copies.
-static void depthwise_chunk_in_place(const ConvolutionShape& s, const DepthwiseWeights& plan, int64_t chunk, const float* x, const float* dy,
+[[maybe_unused]] static void depthwise_chunk_in_place(const ConvolutionShape& s, const DepthwiseWeights& plan, int64_t chunk, const float* x, const float* dy,
                                      float* partial) {
   const Gather& g = plan.gather.g;
   const InPlaceImage image{s.x, s.y, g.rows.count, g.rows.offset, s.channels, plan.gather.channel_stride, false, false};
@@ -398,11 +400,13 @@ void depthwise_backward_weights_run(int threads, const ConvolutionShape& s, cons
 #pragma omp for schedule(static)
     for (int64_t chunk = 0; chunk < plan.chunks; ++chunk) {
       float* partial = partials + chunk * plan.partial;
-      if (plan.in_place) {
-        depthwise_chunk_in_place(s, plan, chunk, x, dy, partial);
-      } else {
-        depthwise_chunk(s, plan, chunk, x, dy, dbias != nullptr, partial, copy);
+      if constexpr (kInPlace) {
+        if (plan.in_place) {
+          depthwise_chunk_in_place(s, plan, chunk, x, dy, partial);
+          continue;
+        }
       }
+      depthwise_chunk(s, plan, chunk, x, dy, dbias != nullptr, partial, copy);
     }
 #pragma omp for schedule(static)
     for (int64_t tap = 0; tap <= s.taps(); ++tap) {

@@ -48,7 +48,11 @@ inline bool in_place_streams(const Gather& g, const float* target) {
 // Positions of one line that are computed together: 7 or 8, whichever leaves less to be computed twice.
 inline int in_place_chunk(int64_t width) { return width >= 8 && (width + 7) / 8 * 8 < (width + 6) / 7 * 7 ? 8 : 7; }
 
+// Not worth its code without vectors.
+constexpr bool kInPlace = HWY_TARGET != HWY_SCALAR;
+
 inline bool depthwise_in_place(const Gather& g, int64_t channels) {
+  if constexpr (!kInPlace) return false;
   const int64_t taps = g.columns.count;
   const int64_t chunk = in_place_chunk(g.source.width);
   const auto dense = [](const GatherAxis& axis) { return axis.step == 1 && axis.offset_step == 1 && axis.target_step == 1; };
