@@ -177,7 +177,7 @@ void pack_columns(const F& f, const float* x, int64_t leading, int64_t column, i
 // sums[c] += the sum of column `column + c` over rows [first, first + count).
 HWY_INLINE void add_columns(const float* x, int64_t leading, int64_t column, int64_t columns, int64_t first, int64_t count, float* sums) {
   const F32 d;
-  constexpr int kSide = kRows / 2;  // kInnerTiles of rows of tiles are as many vectors, or twice as many
+  constexpr int kSide = kRows / 2;  // divides the vectors of kInnerTiles tiles
   int64_t c = 0;
   for (; c + kSide * lanes() <= columns; c += kSide * lanes()) {
     VF sum[kSide];
