@@ -14,7 +14,8 @@ import org.openjdk.jmh.annotations.Warmup;
  * Whole training steps of configs/steps/cpu, on views that lie in memory: forward, loss, backward, update. Before anything is timed a step of each side, from
  * the same values and with the same drops, is compared with the same in double precision: {@link DoubleCheck}.
  */
-@Warmup(iterations = 0)
+// the just-in-time compiler takes a core away from the first steps
+@Warmup(iterations = 2)
 @Measurement(iterations = 7)
 public class StepBenchmark extends Comparison {
     @Param({"swav", "cosub-subset", "cosub-mask", "resnet18"})
