@@ -73,6 +73,11 @@ TEST_CASE("copies, clears and events") {
   run([&](gatun_error* e) { return gatun_memory_copy(device.stream(), nullptr, nullptr, 0, e); });
   refused("source is NULL", [&](gatun_error* e) { return gatun_memory_copy(device.stream(), copy.data(), nullptr, 4, e); });
   run([&](gatun_error* e) { return gatun_context_synchronize(device.context(), e); });
+  // The next operation finds its threads again.
+  run([&](gatun_error* e) { return gatun_context_release_threads(device.context(), e); });
+  run([&](gatun_error* e) { return gatun_memory_copy(device.stream(), copy.data(), values.data(), values.size() * sizeof(float), e); });
+  CHECK(same_bits(copy, values));
+  refused("context is NULL", [&](gatun_error* e) { return gatun_context_release_threads(nullptr, e); });
   run([&](gatun_error* e) { return gatun_event_destroy(start, e); });
   run([&](gatun_error* e) { return gatun_event_destroy(end, e); });
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Contexts, streams and events of the CPU device.
 #include <omp.h>
+#include <strings.h>
 
 #include <chrono>
+#include <cstdlib>
 
 #include "context.h"
 #include "device_info.h"
@@ -19,6 +21,11 @@ namespace {
 constexpr int kMaxThreads = 1024;
 
 using gatun::require;
+
+bool waits_actively() {
+  const char* policy = std::getenv("OMP_WAIT_POLICY");
+  return policy == nullptr || strcasecmp(policy, "passive") != 0;
+}
 
 }  // namespace
 
@@ -49,6 +56,15 @@ gatun_status gatun_context_destroy(gatun_context* context, gatun_error* error) {
 
 gatun_status gatun_context_synchronize(gatun_context* context, gatun_error* error) {
   return gatun::border("context_synchronize", error, [&] { require(context, "context"); });
+}
+
+gatun_status gatun_context_release_threads(gatun_context* context, gatun_error* error) {
+  return gatun::border("context_release_threads", error, [&] {
+    require(context, "context");
+    static const bool active = waits_actively();
+    // Refused inside a parallel region only, where the workers are not idle.
+    if (active) omp_pause_resource(omp_pause_soft, omp_get_initial_device());
+  });
 }
 
 gatun_status gatun_stream_create(gatun_context* context, gatun_stream** stream, gatun_error* error) {

@@ -111,6 +111,10 @@ gatun_status gatun_context_synchronize(gatun_context* context, gatun_error* erro
   });
 }
 
+gatun_status gatun_context_release_threads(gatun_context* context, gatun_error* error) {
+  return gatun::border("context_release_threads", error, [&] { require(context, "context"); });
+}
+
 gatun_status gatun_stream_create(gatun_context* context, gatun_stream** stream, gatun_error* error) {
   return gatun::border("stream_create", error, [&] {
     require(context, "context");

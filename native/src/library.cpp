@@ -73,6 +73,7 @@ GATUN_ABI_FUNCTION(gatun_info);
 GATUN_ABI_FUNCTION(gatun_context_create);
 GATUN_ABI_FUNCTION(gatun_context_destroy);
 GATUN_ABI_FUNCTION(gatun_context_synchronize);
+GATUN_ABI_FUNCTION(gatun_context_release_threads);
 GATUN_ABI_FUNCTION(gatun_stream_create);
 GATUN_ABI_FUNCTION(gatun_stream_destroy);
 GATUN_ABI_FUNCTION(gatun_stream_synchronize);

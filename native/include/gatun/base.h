@@ -133,6 +133,13 @@ GATUN_API gatun_status gatun_context_destroy(gatun_context* context, gatun_error
 /** Waits until everything submitted to any stream of the context's device is done. */
 GATUN_API gatun_status gatun_context_synchronize(gatun_context* context, gatun_error* error);
 
+/**
+ * Ends the OpenMP workers that wait for the calling thread's next operation; that operation starts them again (some 50 us). They wait actively for
+ * milliseconds, which takes the core from a thread that is to compute beside this one: call this before such threads begin. Nothing is done where
+ * the workers sleep at once (OMP_WAIT_POLICY=passive), and on a CUDA device.
+ */
+GATUN_API gatun_status gatun_context_release_threads(gatun_context* context, gatun_error* error);
+
 /** Creates a stream of a context. */
 GATUN_API gatun_status gatun_stream_create(gatun_context* context, gatun_stream** stream, gatun_error* error);
 

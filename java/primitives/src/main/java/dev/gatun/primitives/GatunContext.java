@@ -11,6 +11,7 @@ public final class GatunContext implements AutoCloseable {
     private static final Downcall CREATE = Downcall.pointers("gatun_context_create", 3);
     private static final Downcall DESTROY = Downcall.pointers("gatun_context_destroy", 2);
     private static final Downcall SYNCHRONIZE = Downcall.pointers("gatun_context_synchronize", 2);
+    private static final Downcall RELEASE_THREADS = Downcall.pointers("gatun_context_release_threads", 2);
     private static final Struct DESC = Struct.descriptor("gatun_context_desc");
     private static final long THREADS = DESC.i32("threads");
     private static final long DEVICE = DESC.i32("device");
@@ -123,6 +124,17 @@ public final class GatunContext implements AutoCloseable {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment error = Call.newError(arena);
             Call.check(SYNCHRONIZE.invoke(library.address(SYNCHRONIZE), handle(), error), error);
+        }
+    }
+
+    /**
+     * Ends the workers that wait for the calling thread's next operation; that operation starts them again (some 50 us). Unless OpenMP waits passively
+     * they wait actively for milliseconds, which takes the core from a thread that is to compute beside this one.
+     */
+    public void releaseThreads() {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment error = Call.newError(arena);
+            Call.check(RELEASE_THREADS.invoke(library.address(RELEASE_THREADS), handle(), error), error);
         }
     }
 
