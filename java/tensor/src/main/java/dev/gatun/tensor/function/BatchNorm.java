@@ -155,7 +155,8 @@ public final class BatchNorm implements Function {
                     y.operand(),
                     in.length > 3 ? c.rows(in[3]).operand() : Operand.NONE);
         }
-        if (in.length == 3 && c.device().kind() == DeviceKind.CPU) {
+        // without a gradient nothing here keeps x until somebody asks
+        if (in.length == 3 && c.needsGradient() && c.device().kind() == DeviceKind.CPU) {
             Operand gamma = in[1].operand();
             Operand beta = in[2].operand();
             c.recomputable(y, x, (from, to) -> again(from, mean, centered, gamma, beta, to));

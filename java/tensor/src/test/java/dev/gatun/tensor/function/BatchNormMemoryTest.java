@@ -126,4 +126,23 @@ class BatchNormMemoryTest {
             }
         }
     }
+
+    /** Of a batch norm that nothing is learned of, what it reads may go at once: then what it writes is kept. */
+    @Test
+    void whatHasNoGradientIsKept() {
+        try (Device device = Device.cpu(2); Scope scope = device.scope().open()) {
+            Tape tape = Tape.on(scope);
+            Tensor x = normal(scope, 1, 64, 64);
+            Tensor v = tape.watch(normal(scope, 2, 64, 64));
+            Tensor product = x.matmul(normal(scope, 3, 64, 64));
+            Tensor y = BatchNorm.apply(
+                    product, scope.full(1f, 64), scope.zeros(64), scope.zeros(64), scope.full(1f, 64), .1f, 1e-5, true);
+            float[] expected = y.transpose(0, 1).matmul(scope.full(1f, 64, 64)).toArray();
+            Tensor z = y.matmul(v);
+            Scope.discard(product, x, y, z);
+            Scope.discard(y, x, product, z);
+            tape.lastBackward(z.sum());
+            assertArrayEquals(expected, tape.gradient(v).toArray(), 1e-4f);
+        }
+    }
 }
