@@ -9,7 +9,6 @@ import dev.gatun.learning.Step;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.function.L2Normalize;
-import dev.gatun.tensor.function.LinearCrossEntropy;
 import dev.gatun.tensor.function.Sinkhorn;
 import dev.gatun.tensor.layer.Encoder;
 import dev.gatun.tensor.layer.Initializer;
@@ -18,7 +17,6 @@ import dev.gatun.tensor.layer.Parameter;
 import dev.gatun.tensor.layer.Pass;
 import java.util.ArrayList;
 import java.util.List;
-import org.jspecify.annotations.Nullable;
 
 /**
  * SwAV: swapped prediction. Every global view is assigned to prototypes by a balanced clustering of the batch, and the
@@ -29,9 +27,9 @@ public final class Swav implements PrototypeMethod {
     private Encoder encoder;
     private Layer head;
     private Parameter prototypes;
-    private List<ViewRole> views;
     private List<Integer> assigned;
     private List<SwavQueue> queues;
+    private SwappedPrediction swapped;
     private PrototypeUsage usage;
 
     /** @param settings its settings */
@@ -42,11 +40,12 @@ public final class Swav implements PrototypeMethod {
     @Override
     public void build(MethodBuild build) {
         encoder = build.encoder();
-        views = build.views();
+        List<ViewRole> views = build.views();
         assigned = build.globalViews();
         if (assigned.isEmpty() || views.size() < 2) {
             throw new IllegalArgumentException("swav needs two views or more, one of them global; views has " + views);
         }
+        swapped = new SwappedPrediction(assigned, views.size(), settings.temperature());
         head = Heads.projection(
                 build.parameters().sub("head"), encoder.features(), settings.hidden(), settings.output());
         prototypes = build.parameters()
@@ -82,48 +81,17 @@ public final class Swav implements PrototypeMethod {
     public Tensor loss(Batch batch, Step step) {
         Tensor z = embed(step.pass(), MultiView.encode(encoder, batch, step.pass()));
         Tensor c = step.pass().use(prototypes);
-        int b = batch.size();
-
         boolean queueStarted = step.when(index -> index / step.stepsPerEpoch() >= settings.queueStartEpoch());
         List<Tensor> scores = new ArrayList<>();
         List<Tensor> codes = new ArrayList<>();
         for (int i = 0; i < assigned.size(); i++) {
-            Tensor rows = view(z, assigned.get(i), 1, b).detach();
+            Tensor rows = swapped.rows(z, assigned.get(i), 1).detach();
             scores.add(rows.matmulTransposed(c.detach()));
             codes.add(codes(queues.get(i), rows, scores.get(i), c.detach(), queueStarted));
         }
-        Tensor loss = null;
-        for (int v = 0, many = 1; v < views.size(); v += many, many = 1) {
-            int own = assigned.indexOf(v);
-            // Neighbours that predict the same codes do so together.
-            while (own < 0 && v + many < views.size() && !assigned.contains(v + many)) {
-                many++;
-            }
-            Tensor targets = sum(codes, own);
-            if (targets != null) {
-                Tensor term = LinearCrossEntropy.apply(
-                        view(z, v, many, b), c, targets, settings.temperature(), own < 0 ? null : scores.get(own));
-                term = many == 1 ? term : term.mul(many);
-                loss = loss == null ? term : loss.add(term);
-            }
-        }
+        Tensor loss = swapped.loss(z, c, scores, codes);
         log(step, z, codes);
-        return loss.mul(1f / (assigned.size() * (views.size() - 1)));
-    }
-
-    private static Tensor view(Tensor z, int first, int many, int batch) {
-        return z.slice(0, (long) first * batch, (long) (first + many) * batch);
-    }
-
-    // Cross-entropy is linear in its targets: the codes of all assigned views but one's own are predicted at once.
-    private static @Nullable Tensor sum(List<Tensor> codes, int own) {
-        Tensor sum = null;
-        for (int i = 0; i < codes.size(); i++) {
-            if (i != own) {
-                sum = sum == null ? codes.get(i) : sum.add(codes.get(i));
-            }
-        }
-        return sum;
+        return loss;
     }
 
     @Override
