@@ -82,9 +82,9 @@ class Peer(Module):
     y = self.basic_block(leaves[0], torch.slice(leaves, 2), 0, s, 0, 1)
     return self.gradients(y, [leaves[0]] + torch.slice(leaves, 2), x[1])
 
-  # basic blocks, two a stage
+  # basic blocks, two a stage; images: one view
   def resnet(self, images: List[Tensor], p: List[Tensor], s: List[Tensor]) -> Tensor:
-    x = torch.relu_(self.batch_norm(torch.conv2d(torch.cat(images), p[0], None, [2, 2], [3, 3]), p, 1, s, 0))
+    x = torch.relu_(self.batch_norm(torch.conv2d(images[0], p[0], None, [2, 2], [3, 3]), p, 1, s, 0))
     x = torch.max_pool2d(x, [3, 3], [2, 2], [1, 1])
     i = 3
     j = 2
