@@ -177,7 +177,7 @@ static void depthwise_gather(int threads, const Gather& gather, int64_t channels
 #pragma omp parallel num_threads(threads)
   {
     float* copy = workspace + plan.packed_floats() + omp_get_thread_num() * plan.bands.floats();
-depthwise_pack(plan, weights, packed);
+    depthwise_pack(plan, weights, packed);
 #pragma omp for schedule(dynamic)
     for (int64_t index = 0; index < plan.bands.count; ++index) {
       const Band band(plan.bands, g, index);

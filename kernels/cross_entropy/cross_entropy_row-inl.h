@@ -18,7 +18,7 @@ namespace gatun {
 namespace HWY_NAMESPACE {
 namespace cross_entropy_row {
 
-// e^(distance * scale) of distances <= 0, 0 below e^-87, NaN of NaN.
+// e^(distance * scale) of distances <= 0, NaN of NaN. Below e^-87: 0, or with AVX-512 the subnormal value.
 struct Exponential {
   VF scale, rate, lowest;
 

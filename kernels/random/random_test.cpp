@@ -241,7 +241,7 @@ TEST_CASE("random: distributions have their moments and frequencies") {
 #endif
 
 TEST_CASE("random_permutation is a permutation of its key, its prefix agrees, all orders are equally likely") {
-  for (const int64_t count : {0, 1, 2, 17, 1000}) {
+  for (const int64_t count : {0, 1, 2, 17, 1000, 9000}) {
     std::vector<int32_t> order = permutation(kKey, count, count);
     const std::vector<int32_t> prefix = permutation(kKey, count, count / 2);
     CHECK(std::equal(prefix.begin(), prefix.end(), order.begin()));

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <new>
 #include <vector>
 
 #if defined(GATUN_CUDA)
@@ -46,17 +47,32 @@ class Memory {
   size_t count_;
 };
 #else
+// Large blocks begin with a cache line, as the library's own do: kernels write past the caches only then. Small ones lie as malloc has them, so that
+// operands without alignment are tested too.
+template <class T>
+struct Allocator {
+  using value_type = T;
+  Allocator() = default;
+  template <class U>
+  Allocator(const Allocator<U>&) {}
+  static constexpr std::align_val_t alignment(size_t count) { return std::align_val_t(count * sizeof(T) >= size_t{1} << 20 ? 64 : alignof(std::max_align_t)); }
+  T* allocate(size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), alignment(count))); }
+  void deallocate(T* data, size_t count) { ::operator delete(data, alignment(count)); }
+  friend bool operator==(const Allocator&, const Allocator&) { return true; }
+  friend bool operator!=(const Allocator&, const Allocator&) { return false; }
+};
+
 template <class T>
 class Memory {
  public:
-  explicit Memory(const std::vector<T>& values) : values_(values) {}
+  explicit Memory(const std::vector<T>& values) : values_(values.begin(), values.end()) {}
   Memory(size_t count, T value) : values_(count, value) {}
   T* data() { return values_.data(); }
   const T* data() const { return values_.data(); }
-  std::vector<T> values() const { return values_; }
+  std::vector<T> values() const { return {values_.begin(), values_.end()}; }
 
  private:
-  std::vector<T> values_;
+  std::vector<T, Allocator<T>> values_;
 };
 #endif
 
