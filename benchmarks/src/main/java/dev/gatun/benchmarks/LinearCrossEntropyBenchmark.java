@@ -10,6 +10,7 @@ import dev.gatun.primitives.Matmul;
 import dev.gatun.primitives.Operand;
 import dev.gatun.primitives.Softmax;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import org.openjdk.jmh.annotations.Param;
 
 /** The loss of a swapped prediction from features and prototypes, and both gradients. The form "parts" writes the scores once, and their gradient over
@@ -34,7 +35,7 @@ public class LinearCrossEntropyBenchmark extends Comparison {
         Operand loss = device.empty(DType.F32, n[0]);
         Operand dloss = device.empty(DType.F32, n[0]);
         for (long i = 0; i < n[0]; i++) {
-            dloss.segment().setAtIndex(java.lang.foreign.ValueLayout.JAVA_FLOAT, i, 1f / n[0]);
+            dloss.segment().setAtIndex(ValueLayout.JAVA_FLOAT, i, 1f / n[0]);
         }
         Operand dz = device.empty(DType.F32, n[0], n[2]);
         Operand dprototypes = device.empty(DType.F32, n[1], n[2]);

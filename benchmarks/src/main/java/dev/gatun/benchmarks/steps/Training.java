@@ -65,9 +65,18 @@ final class Training implements AutoCloseable {
         optimizer = pipeline.optimizer().provider().create(pipeline.optimizer().settings(), parameters);
         rate = (float) pipeline.optimizer().provider().lr(pipeline.optimizer().settings());
         views = new ArrayList<>();
-        for (int v = 0; v < roles.size(); v++) {
+        // Views of one size lie next to each other, as a run's loader lays them.
+        for (int v = 0; v < roles.size(); ) {
             int side = roles.get(v).size();
-            views.add(normal(device, v, batch, side, side, shown.shape()[2]));
+            int end = v + 1;
+            while (end < roles.size() && roles.get(end).size() == side) {
+                end++;
+            }
+            Tensor all = normal(device, v, (long) (end - v) * batch, side, side, shown.shape()[2]);
+            for (int i = 0; i < end - v; i++) {
+                views.add(all.slice(0, (long) i * batch, (long) (i + 1) * batch));
+            }
+            v = end;
         }
         SplittableRandom random = new SplittableRandom(1);
         ids = new long[batch];
