@@ -35,8 +35,8 @@ final class Report {
             exceed it.
 
             PyTorch computes what the text in `benchmarks/src/main/resources` says, eagerly, in the forms that could be its fastest: the row counts
-            against the fastest of them in the fastest of three builds: the official one with MKL and oneDNN (as DJL ships it) and JavaCPP's presets
-            with MKL and with OpenBLAS. Its allocator is tuned to reuse memory (`MALLOC_MMAP_THRESHOLD_`); column *default allocator* is what a user gets without.
+            against the fastest of them in the fastest of two builds with MKL and oneDNN: the official one (as DJL ships it) and JavaCPP's presets. Those with OpenBLAS
+            run where they are asked for (`--peers openblas`): their threads keep the cores busy in our turns, so nothing of them is recorded. Its allocator is tuned to reuse memory (`MALLOC_MMAP_THRESHOLD_`); column *default allocator* is what a user gets without.
             ND4J, where it has the operation and computes the same, stands in a column of its own (its time over ours) and decides nothing: its build with oneDNN, products by OpenBLAS,
             arrays for its results that stand before. Its GELU is the one with tanh, and the gradient of its cross-entropy is not the gradient: they are left out.
             Threads: the same number for all; one between operations; OpenMP waits as it does by default. Rows named winograd let ours err by 1e-5; all others are exact.
