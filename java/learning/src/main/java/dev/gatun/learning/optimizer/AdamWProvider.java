@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.learning.optimizer;
 
-import dev.gatun.learning.OptimizerProvider;
+import dev.gatun.learning.OptimizerEntry;
 import dev.gatun.learning.pipeline.Ranges;
 import dev.gatun.tensor.layer.Parameter;
-import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.optimizer.AdamW;
-import dev.gatun.tensor.optimizer.Optimizer;
 
 /** Offers {@link AdamW} as {@code adamw}. */
-public final class AdamWProvider implements OptimizerProvider {
+public final class AdamWProvider extends OptimizerEntry<AdamWProvider.Settings> {
     /**
      * The {@code optimizer} section.
      *
@@ -35,24 +33,8 @@ public final class AdamWProvider implements OptimizerProvider {
         }
     }
 
-    @Override
-    public String name() {
-        return "adamw";
-    }
-
-    @Override
-    public Class<? extends Record> settings() {
-        return Settings.class;
-    }
-
-    @Override
-    public double lr(Record settings) {
-        return ((Settings) settings).lr();
-    }
-
-    @Override
-    public Optimizer create(Record settings, Parameters parameters) {
-        Settings s = (Settings) settings;
-        return new AdamW(parameters, s.beta1(), s.beta2(), s.epsilon(), s.weightDecay(), Parameter::decay);
+    /** Found by {@link java.util.ServiceLoader}. */
+    public AdamWProvider() {
+        super("adamw", Settings.class, Settings::lr, (s, parameters) -> new AdamW(parameters, s.beta1(), s.beta2(), s.epsilon(), s.weightDecay(), Parameter::decay));
     }
 }

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.learning.optimizer;
 
-import dev.gatun.learning.OptimizerProvider;
+import dev.gatun.learning.OptimizerEntry;
 import dev.gatun.learning.pipeline.Ranges;
-import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.optimizer.Larc;
-import dev.gatun.tensor.optimizer.Optimizer;
 
 /** Offers {@link Larc} as {@code larc}. */
-public final class LarcProvider implements OptimizerProvider {
+public final class LarcProvider extends OptimizerEntry<LarcProvider.Settings> {
     /**
      * The {@code optimizer} section.
      *
@@ -32,24 +30,8 @@ public final class LarcProvider implements OptimizerProvider {
         }
     }
 
-    @Override
-    public String name() {
-        return "larc";
-    }
-
-    @Override
-    public Class<? extends Record> settings() {
-        return Settings.class;
-    }
-
-    @Override
-    public double lr(Record settings) {
-        return ((Settings) settings).lr();
-    }
-
-    @Override
-    public Optimizer create(Record settings, Parameters parameters) {
-        Settings s = (Settings) settings;
-        return new Larc(parameters, s.momentum(), s.weightDecay(), s.trust());
+    /** Found by {@link java.util.ServiceLoader}. */
+    public LarcProvider() {
+        super("larc", Settings.class, Settings::lr, (s, parameters) -> new Larc(parameters, s.momentum(), s.weightDecay(), s.trust()));
     }
 }

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.learning.optimizer;
 
-import dev.gatun.learning.OptimizerProvider;
+import dev.gatun.learning.OptimizerEntry;
 import dev.gatun.learning.pipeline.Ranges;
 import dev.gatun.tensor.layer.Parameter;
-import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.optimizer.Lars;
-import dev.gatun.tensor.optimizer.Optimizer;
 
 /** Offers {@link Lars} as {@code lars}. */
-public final class LarsProvider implements OptimizerProvider {
+public final class LarsProvider extends OptimizerEntry<LarsProvider.Settings> {
     /**
      * The {@code optimizer} section.
      *
@@ -33,24 +31,8 @@ public final class LarsProvider implements OptimizerProvider {
         }
     }
 
-    @Override
-    public String name() {
-        return "lars";
-    }
-
-    @Override
-    public Class<? extends Record> settings() {
-        return Settings.class;
-    }
-
-    @Override
-    public double lr(Record settings) {
-        return ((Settings) settings).lr();
-    }
-
-    @Override
-    public Optimizer create(Record settings, Parameters parameters) {
-        Settings s = (Settings) settings;
-        return new Lars(parameters, s.momentum(), s.weightDecay(), s.trust(), Parameter::decay);
+    /** Found by {@link java.util.ServiceLoader}. */
+    public LarsProvider() {
+        super("lars", Settings.class, Settings::lr, (s, parameters) -> new Lars(parameters, s.momentum(), s.weightDecay(), s.trust(), Parameter::decay));
     }
 }

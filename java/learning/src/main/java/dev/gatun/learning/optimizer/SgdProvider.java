@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.learning.optimizer;
 
-import dev.gatun.learning.OptimizerProvider;
+import dev.gatun.learning.OptimizerEntry;
 import dev.gatun.learning.pipeline.Ranges;
-import dev.gatun.tensor.layer.Parameters;
 import dev.gatun.tensor.optimizer.Sgd;
-import dev.gatun.tensor.optimizer.Optimizer;
 
 /** Offers {@link Sgd} as {@code sgd}. */
-public final class SgdProvider implements OptimizerProvider {
+public final class SgdProvider extends OptimizerEntry<SgdProvider.Settings> {
     /**
      * The {@code optimizer} section.
      *
@@ -31,24 +29,8 @@ public final class SgdProvider implements OptimizerProvider {
         }
     }
 
-    @Override
-    public String name() {
-        return "sgd";
-    }
-
-    @Override
-    public Class<? extends Record> settings() {
-        return Settings.class;
-    }
-
-    @Override
-    public double lr(Record settings) {
-        return ((Settings) settings).lr();
-    }
-
-    @Override
-    public Optimizer create(Record settings, Parameters parameters) {
-        Settings s = (Settings) settings;
-        return new Sgd(parameters, s.momentum(), s.nesterov(), s.weightDecay());
+    /** Found by {@link java.util.ServiceLoader}. */
+    public SgdProvider() {
+        super("sgd", Settings.class, Settings::lr, (s, parameters) -> new Sgd(parameters, s.momentum(), s.nesterov(), s.weightDecay()));
     }
 }
