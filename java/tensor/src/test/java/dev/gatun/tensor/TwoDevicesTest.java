@@ -18,6 +18,7 @@ import dev.gatun.tensor.function.GroupNorm;
 import dev.gatun.tensor.function.InfoNce;
 import dev.gatun.tensor.function.Kmeans;
 import dev.gatun.tensor.function.LayerNorm;
+import dev.gatun.tensor.function.RunningStatistics;
 import dev.gatun.tensor.function.StochasticDepth;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -57,7 +58,8 @@ class TwoDevicesTest {
         OPERATIONS.put("layer norm, beta", (a, b) -> LayerNorm.apply(square(a), a.full(1, 8), b.full(1, 8), 1e-5));
         OPERATIONS.put("group norm", (a, b) -> GroupNorm.apply(a.full(1, 2, 2, 2, 8), 4, b.full(1, 8), a.full(1, 8), 1e-5));
         OPERATIONS.put("batch norm, inference", (a, b) ->
-                BatchNorm.inference(square(a), a.full(1, 8), a.full(0, 8), b.full(0, 8), a.full(1, 8), 1e-5, false));
+                BatchNorm.inference(
+                        square(a), a.full(1, 8), a.full(0, 8), new RunningStatistics(b.full(0, 8), a.full(1, 8), .1f, 1e-5), false));
         OPERATIONS.put("convolution", (a, b) ->
                 Convolution.apply(a.full(1, 1, 4, 4, 2), b.full(1, 3, 3, 3, 2), dev.gatun.primitives.Convolution.Geometry.of(1, 1)));
         OPERATIONS.put("cross entropy, indices", (a, b) -> CrossEntropy.apply(square(a), ints(b)));

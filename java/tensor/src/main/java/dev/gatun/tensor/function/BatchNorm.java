@@ -17,18 +17,12 @@ import org.jspecify.annotations.Nullable;
  * memory. The batch's variance is biased, the running one unbiased.
  */
 public final class BatchNorm implements Function {
-    private final float momentum;
-    private final double epsilon;
+    private final RunningStatistics running;
     private final boolean relu;
-    private final Tensor runningMean;
-    private final Tensor runningVariance;
 
-    private BatchNorm(float momentum, double epsilon, boolean relu, Tensor runningMean, Tensor runningVariance) {
-        this.momentum = momentum;
-        this.epsilon = epsilon;
+    private BatchNorm(RunningStatistics running, boolean relu) {
+        this.running = running;
         this.relu = relu;
-        this.runningMean = runningMean;
-        this.runningVariance = runningVariance;
     }
 
     /**
@@ -37,20 +31,11 @@ public final class BatchNorm implements Function {
      * @param x (..., C), at least two rows; f32, or on a CUDA device bf16 or f16, as the result; all else is f32
      * @param gamma (C) scale
      * @param beta (C) shift
-     * @param runningMean (C), overwritten: (1 − momentum)·running + momentum·batch
-     * @param runningVariance (C), overwritten likewise with the unbiased variance
+     * @param running overwritten
      */
-    public static Tensor apply(
-            Tensor x,
-            Tensor gamma,
-            Tensor beta,
-            Tensor runningMean,
-            Tensor runningVariance,
-            float momentum,
-            double epsilon,
-            boolean relu) {
+    public static Tensor apply(Tensor x, Tensor gamma, Tensor beta, RunningStatistics running, boolean relu) {
         checkRows(x);
-        return Function.apply(new BatchNorm(momentum, epsilon, relu, runningMean, runningVariance), x, gamma, beta);
+        return Function.apply(new BatchNorm(running, relu), x, gamma, beta);
     }
 
     /**
@@ -59,27 +44,18 @@ public final class BatchNorm implements Function {
      *
      * @param residual shape and dtype of x
      */
-    public static Tensor applyResidual(
-            Tensor x,
-            Tensor residual,
-            Tensor gamma,
-            Tensor beta,
-            Tensor runningMean,
-            Tensor runningVariance,
-            float momentum,
-            double epsilon) {
+    public static Tensor applyResidual(Tensor x, Tensor residual, Tensor gamma, Tensor beta, RunningStatistics running) {
         if (!Arrays.equals(x.shape(), residual.shape()) || x.dtype() != residual.dtype()) {
             throw new TensorException("batch norm: x is " + x.describe() + ", the residual is " + residual.describe());
         }
         if (x.scope().device().kind() != DeviceKind.CPU) {
-            Tensor y = apply(x, gamma, beta, runningMean, runningVariance, momentum, epsilon, false);
+            Tensor y = apply(x, gamma, beta, running, false);
             Tensor sum = StochasticDepth.joinMasked(residual, y, null, null, true);
             Scope.discard(y, x, residual, sum);
             return sum;
         }
         checkRows(x);
-        BatchNorm function = new BatchNorm(momentum, epsilon, true, runningMean, runningVariance);
-        return Function.apply(function, x, gamma, beta, residual);
+        return Function.apply(new BatchNorm(running, true), x, gamma, beta, residual);
     }
 
     static void checkRows(Tensor x) {
@@ -89,30 +65,29 @@ public final class BatchNorm implements Function {
     }
 
     /** Inference: normalises by given statistics. Differentiable in x, gamma and beta. */
-    public static Tensor inference(
-            Tensor x, Tensor gamma, Tensor beta, Tensor mean, Tensor variance, double epsilon, boolean relu) {
+    public static Tensor inference(Tensor x, Tensor gamma, Tensor beta, RunningStatistics running, boolean relu) {
         if (x.tracked() || gamma.tracked() || beta.tracked()) {
             Scope scope = x.scope();
-            Tensor rstd = scope.full(1f, variance.shape())
-                    .div(scope.attach(variance.detach()).add((float) epsilon).sqrt());
-            Tensor y = x.to(DType.F32).sub(mean.detach()).mul(rstd.mul(gamma)).add(beta).to(x.dtype());
+            Tensor variance = scope.attach(running.variance().detach());
+            Tensor rstd = scope.full(1f, variance.shape()).div(variance.add((float) running.epsilon()).sqrt());
+            Tensor y = x.to(DType.F32).sub(running.mean().detach()).mul(rstd.mul(gamma)).add(beta).to(x.dtype());
             return relu ? Activation.relu(y) : y;
         }
-        return Function.apply(new Inference(mean, variance, epsilon, relu), x, gamma, beta);
+        return Function.apply(new Inference(running, relu), x, gamma, beta);
     }
 
     /** The untracked case in one pass over memory. */
-    private record Inference(Tensor mean, Tensor variance, double epsilon, boolean relu) implements Function {
+    private record Inference(RunningStatistics running, boolean relu) implements Function {
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
             Tensor y = c.like(in[0]);
             dev.gatun.primitives.BatchNorm.inference(
                     c.stream(),
                     relu,
-                    epsilon,
+                    running.epsilon(),
                     c.rows(in[0]).operand(),
-                    mean.operand(),
-                    variance.operand(),
+                    running.mean().operand(),
+                    running.variance().operand(),
                     in[1].operand(),
                     in[2].operand(),
                     y.operand());
@@ -142,15 +117,15 @@ public final class BatchNorm implements Function {
                     c.stream(),
                     relu,
                     x.elements() / channels,
-                    epsilon,
+                    running.epsilon(),
                     x.operand(),
                     mean.operand(),
                     centered.operand(),
                     in[1].operand(),
                     in[2].operand(),
-                    work.full(momentum, 1).operand(),
-                    runningMean.operand(),
-                    runningVariance.operand(),
+                    work.full(running.momentum(), 1).operand(),
+                    running.mean().operand(),
+                    running.variance().operand(),
                     rstd.operand(),
                     y.operand(),
                     in.length > 3 ? c.rows(in[3]).operand() : Operand.NONE);
@@ -161,8 +136,7 @@ public final class BatchNorm implements Function {
             Operand beta = in[2].operand();
             c.recomputable(y, x, (from, to) -> again(from, mean, centered, gamma, beta, to));
         }
-        runningMean.written();
-        runningVariance.written();
+        running.written();
         if (in.length > 3) {
             c.save(x, in[1], in[2], mean, rstd, y);
         } else {
@@ -178,7 +152,7 @@ public final class BatchNorm implements Function {
                     y.device().stream(),
                     relu,
                     x.elements() / x.size(-1),
-                    epsilon,
+                    running.epsilon(),
                     x.operand(),
                     mean.operand(),
                     centered.operand(),

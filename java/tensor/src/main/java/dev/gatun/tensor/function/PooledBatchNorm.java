@@ -23,17 +23,11 @@ public final class PooledBatchNorm implements Function {
     /** Bytes of the images that are normalised at a time, unless one has more. */
     private static final long SLICE = 8 << 20;
 
-    private final float momentum;
-    private final double epsilon;
-    private final Tensor runningMean;
-    private final Tensor runningVariance;
+    private final RunningStatistics running;
     private final Window window;
 
-    private PooledBatchNorm(float momentum, double epsilon, Tensor runningMean, Tensor runningVariance, Window window) {
-        this.momentum = momentum;
-        this.epsilon = epsilon;
-        this.runningMean = runningMean;
-        this.runningVariance = runningVariance;
+    private PooledBatchNorm(RunningStatistics running, Window window) {
+        this.running = running;
         this.window = window;
     }
 
@@ -41,25 +35,18 @@ public final class PooledBatchNorm implements Function {
      * The maxima of max(0, {@link dev.gatun.tensor.function.BatchNorm#apply}).
      *
      * @param x (B, H, W, C)
+     * @param running overwritten
      * @return (B, OH, OW, C)
      */
-    public static Tensor apply(
-            Tensor x,
-            Tensor gamma,
-            Tensor beta,
-            Tensor runningMean,
-            Tensor runningVariance,
-            float momentum,
-            double epsilon,
-            Window window) {
+    public static Tensor apply(Tensor x, Tensor gamma, Tensor beta, RunningStatistics running, Window window) {
         if (x.scope().device().kind() != DeviceKind.CPU) {
-            Tensor y = dev.gatun.tensor.function.BatchNorm.apply(x, gamma, beta, runningMean, runningVariance, momentum, epsilon, true);
+            Tensor y = dev.gatun.tensor.function.BatchNorm.apply(x, gamma, beta, running, true);
             Tensor pooled = dev.gatun.tensor.function.Pooling.max(y, window);
             Scope.discard(y, x, pooled);
             return pooled;
         }
         dev.gatun.tensor.function.BatchNorm.checkRows(x);
-        return Function.apply(new PooledBatchNorm(momentum, epsilon, runningMean, runningVariance, window), x, gamma, beta);
+        return Function.apply(new PooledBatchNorm(running, window), x, gamma, beta);
     }
 
     /** Images of a slice: by the shape alone, so that sums over slices are the same everywhere. */
@@ -82,7 +69,7 @@ public final class PooledBatchNorm implements Function {
             Tensor centered = work.empty(channels);
             long bytes = BatchNorm.statisticsWorkspace(stream, x.operand(), mean.operand(), centered.operand());
             BatchNorm.statistics(stream, x.operand(), mean.operand(), centered.operand(), work.workspace(bytes));
-            Operand rate = work.full(momentum, 1).operand();
+            Operand rate = work.full(running.momentum(), 1).operand();
             long step = step(x);
             Tensor normalized = work.empty(Math.min(step, x.size(0)), x.size(1), x.size(2), channels);
             for (long i = 0; i < x.size(0); i += step) {
@@ -90,14 +77,13 @@ public final class PooledBatchNorm implements Function {
                 Operand part = normalized.slice(0, 0, end - i).operand();
                 // the first slice moves the running statistics
                 BatchNorm.forward(
-                        stream, true, rows, epsilon, x.slice(0, i, end).operand(), mean.operand(), centered.operand(), in[1].operand(),
-                        in[2].operand(), i == 0 ? rate : Operand.NONE, i == 0 ? runningMean.operand() : Operand.NONE,
-                        i == 0 ? runningVariance.operand() : Operand.NONE, rstd.operand(), part, Operand.NONE);
+                        stream, true, rows, running.epsilon(), x.slice(0, i, end).operand(), mean.operand(), centered.operand(),
+                        in[1].operand(), in[2].operand(), i == 0 ? rate : Operand.NONE, i == 0 ? running.mean().operand() : Operand.NONE,
+                        i == 0 ? running.variance().operand() : Operand.NONE, rstd.operand(), part, Operand.NONE);
                 Pooling.max(stream, part, y.slice(0, i, end).operand(), argmax.slice(0, i, end).operand(), window);
             }
         }
-        runningMean.written();
-        runningVariance.written();
+        running.written();
         c.save(x, in[1], in[2], mean, rstd, argmax);
         return y;
     }

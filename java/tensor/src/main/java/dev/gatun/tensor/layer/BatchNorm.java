@@ -7,6 +7,7 @@ import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
 import dev.gatun.tensor.function.Pooling;
 import dev.gatun.tensor.function.PooledBatchNorm;
+import dev.gatun.tensor.function.RunningStatistics;
 import dev.gatun.tensor.function.StochasticDepth;
 
 /**
@@ -49,11 +50,9 @@ public final class BatchNorm implements Layer {
     public Tensor forward(Pass pass, Tensor x) {
         Tensor gamma = pass.use(weight);
         Tensor beta = pass.use(bias);
-        Tensor mean = runningMean.value();
-        Tensor variance = runningVariance.value();
         return pass.training()
-                ? dev.gatun.tensor.function.BatchNorm.apply(x, gamma, beta, mean, variance, MOMENTUM, EPSILON, relu)
-                : dev.gatun.tensor.function.BatchNorm.inference(x, gamma, beta, mean, variance, EPSILON, relu);
+                ? dev.gatun.tensor.function.BatchNorm.apply(x, gamma, beta, running(), relu)
+                : dev.gatun.tensor.function.BatchNorm.inference(x, gamma, beta, running(), relu);
     }
 
     /**
@@ -71,8 +70,7 @@ public final class BatchNorm implements Layer {
             Scope.discard(y, x, pooled);
             return pooled;
         }
-        return PooledBatchNorm.apply(
-                x, pass.use(weight), pass.use(bias), runningMean.value(), runningVariance.value(), MOMENTUM, EPSILON, window);
+        return PooledBatchNorm.apply(x, pass.use(weight), pass.use(bias), running(), window);
     }
 
     /**
@@ -90,7 +88,10 @@ public final class BatchNorm implements Layer {
             Scope.discard(y, x, residual, sum);
             return sum;
         }
-        return dev.gatun.tensor.function.BatchNorm.applyResidual(
-                x, residual, pass.use(weight), pass.use(bias), runningMean.value(), runningVariance.value(), MOMENTUM, EPSILON);
+        return dev.gatun.tensor.function.BatchNorm.applyResidual(x, residual, pass.use(weight), pass.use(bias), running());
+    }
+
+    private RunningStatistics running() {
+        return new RunningStatistics(runningMean.value(), runningVariance.value(), MOMENTUM, EPSILON);
     }
 }

@@ -32,6 +32,10 @@ class BatchNormMemoryTest {
         return scope.of(values, shape);
     }
 
+    private static RunningStatistics running(Scope scope, int channels) {
+        return new RunningStatistics(scope.zeros(channels), scope.full(1f, channels), .1f, 1e-5);
+    }
+
     @Test
     void pooled() {
         try (Device device = Device.cpu(2)) {
@@ -42,14 +46,14 @@ class BatchNormMemoryTest {
                 apart[i] = (i * 37 % apart.length - apart.length / 2) * .05f;
             }
             GradientCheck.check(
-                    in -> PooledBatchNorm.apply(in[0], in[1], in[2], scope.zeros(3), scope.zeros(3), .1f, 1e-5, WINDOW),
+                    in -> PooledBatchNorm.apply(in[0], in[1], in[2], running(scope, 3), WINDOW),
                     scope.of(apart, 2, 5, 4, 3),
                     scope.of(new float[] {.7f, -1.2f, 1}, 3),
                     scope.of(new float[] {.21f, .1f, -.3f}, 3));
             assertThrows(
                     TensorException.class,
                     () -> PooledBatchNorm.apply(
-                            scope.zeros(2, 1, 1, 3), scope.zeros(3), scope.zeros(3), scope.zeros(3), scope.zeros(3), .1f, 1e-5, Window.of(3, 1, 0)));
+                            scope.zeros(2, 1, 1, 3), scope.zeros(3), scope.zeros(3), running(scope, 3), Window.of(3, 1, 0)));
         }
     }
 
@@ -64,15 +68,14 @@ class BatchNormMemoryTest {
                 Tensor x = tape.watch(normal(scope, 1, 5, 512, 512, 3));
                 Tensor gamma = tape.watch(normal(scope, 2, 3));
                 Tensor beta = tape.watch(normal(scope, 3, 3));
-                Tensor mean = scope.zeros(3);
-                Tensor variance = scope.full(1f, 3);
+                RunningStatistics running = running(scope, 3);
                 Tensor y = composed
-                        ? Pooling.max(BatchNorm.apply(x, gamma, beta, mean, variance, .1f, 1e-5, true), WINDOW)
-                        : PooledBatchNorm.apply(x, gamma, beta, mean, variance, .1f, 1e-5, WINDOW);
+                        ? Pooling.max(BatchNorm.apply(x, gamma, beta, running, true), WINDOW)
+                        : PooledBatchNorm.apply(x, gamma, beta, running, WINDOW);
                 tape.backward(y, normal(scope, 4, y.shape()));
                 results.add(List.of(
-                        y.toArray(), mean.toArray(), variance.toArray(), tape.gradient(x).toArray(), tape.gradient(gamma).toArray(),
-                        tape.gradient(beta).toArray()));
+                        y.toArray(), running.mean().toArray(), running.variance().toArray(), tape.gradient(x).toArray(),
+                        tape.gradient(gamma).toArray(), tape.gradient(beta).toArray()));
             }
         }
         for (int i = 0; i < 6; i++) {
@@ -101,8 +104,7 @@ class BatchNormMemoryTest {
                     Tensor v = tape.watch(normal(scope, 2, 64, 64));
                     Tensor gamma = tape.watch(normal(scope, 3, 64));
                     Tensor product = x.matmul(v);
-                    Tensor y = BatchNorm.apply(
-                            product, gamma, scope.zeros(64), scope.zeros(64), scope.full(1f, 64), .1f, 1e-5, true);
+                    Tensor y = BatchNorm.apply(product, gamma, scope.zeros(64), running(scope, 64), true);
                     Tensor z = y.matmul(v);
                     long before = device.liveBytes();
                     if (discard == 1) {
@@ -135,8 +137,7 @@ class BatchNormMemoryTest {
             Tensor x = normal(scope, 1, 64, 64);
             Tensor v = tape.watch(normal(scope, 2, 64, 64));
             Tensor product = x.matmul(normal(scope, 3, 64, 64));
-            Tensor y = BatchNorm.apply(
-                    product, scope.full(1f, 64), scope.zeros(64), scope.zeros(64), scope.full(1f, 64), .1f, 1e-5, true);
+            Tensor y = BatchNorm.apply(product, scope.full(1f, 64), scope.zeros(64), running(scope, 64), true);
             float[] expected = y.transpose(0, 1).matmul(scope.full(1f, 64, 64)).toArray();
             Tensor z = y.matmul(v);
             Scope.discard(product, x, y, z);

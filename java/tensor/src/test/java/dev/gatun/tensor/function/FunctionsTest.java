@@ -162,12 +162,13 @@ class FunctionsTest {
         Tensor gamma = irregular(.5f, 1.5f, 3);
         Tensor beta = irregular(-1, 1, 3);
         GradientCheck.check(
-                in -> BatchNorm.apply(in[0], in[1], in[2], scope.zeros(3), scope.zeros(3), .1f, 1e-5, false), x, gamma, beta);
+                in -> BatchNorm.apply(in[0], in[1], in[2], running(3), false), x, gamma, beta);
         GradientCheck.check(
-                in -> BatchNorm.apply(in[0], in[1], in[2], scope.zeros(3), scope.zeros(3), .1f, 1e-5, true), x, gamma, beta);
+                in -> BatchNorm.apply(in[0], in[1], in[2], running(3), true), x, gamma, beta);
         Tensor mean = scope.full(1, 3);
         Tensor variance = scope.full(2, 3);
-        float[] y = BatchNorm.apply(x, gamma, beta, mean, variance, .1f, 1e-5, false).toArray();
+        RunningStatistics running = new RunningStatistics(mean, variance, .1f, 1e-5);
+        float[] y = BatchNorm.apply(x, gamma, beta, running, false).toArray();
         float[] v = x.toArray();
         for (int c = 0; c < 3; c++) {
             double sum = 0;
@@ -186,30 +187,33 @@ class FunctionsTest {
         }
         Tensor residual = irregular(-2, 2, 10, 3);
         GradientCheck.check(
-                in -> BatchNorm.applyResidual(in[0].reshape(10, 3), in[3], in[1], in[2], scope.zeros(3), scope.zeros(3), .1f, 1e-5),
+                in -> BatchNorm.applyResidual(in[0].reshape(10, 3), in[3], in[1], in[2], running(3)),
                 x,
                 gamma,
                 beta,
                 residual);
         assertArrayEquals(
-                Activation.relu(BatchNorm.apply(x.reshape(10, 3), gamma, beta, mean, variance, .1f, 1e-5, false).add(residual))
+                Activation.relu(BatchNorm.apply(x.reshape(10, 3), gamma, beta, running, false).add(residual))
                         .toArray(),
-                BatchNorm.applyResidual(x.reshape(10, 3), residual, gamma, beta, mean, variance, .1f, 1e-5).toArray(),
+                BatchNorm.applyResidual(x.reshape(10, 3), residual, gamma, beta, running).toArray(),
                 1e-6f);
         assertThrows(
                 TensorException.class,
-                () -> BatchNorm.applyResidual(x.reshape(10, 3), scope.zeros(10, 1), gamma, beta, mean, variance, .1f, 1e-5));
-        Tensor m = irregular(-1, 1, 3);
-        Tensor s = irregular(.5f, 2, 3);
-        GradientCheck.check(in -> BatchNorm.inference(in[0], in[1], in[2], m, s, 1e-5, false), x, gamma, beta);
+                () -> BatchNorm.applyResidual(x.reshape(10, 3), scope.zeros(10, 1), gamma, beta, running));
+        RunningStatistics given = new RunningStatistics(irregular(-1, 1, 3), irregular(.5f, 2, 3), .1f, 1e-5);
+        GradientCheck.check(in -> BatchNorm.inference(in[0], in[1], in[2], given, false), x, gamma, beta);
         Tape tape = Tape.on(scope);
         assertArrayEquals(
-                BatchNorm.inference(tape.watch(x), gamma, beta, m, s, 1e-5, true).toArray(),
-                BatchNorm.inference(x, gamma, beta, m, s, 1e-5, true).toArray(),
+                BatchNorm.inference(tape.watch(x), gamma, beta, given, true).toArray(),
+                BatchNorm.inference(x, gamma, beta, given, true).toArray(),
                 1e-6f);
         assertThrows(
                 TensorException.class,
-                () -> BatchNorm.apply(scope.zeros(1, 3), gamma, beta, mean, variance, .1f, 1e-5, false));
+                () -> BatchNorm.apply(scope.zeros(1, 3), gamma, beta, running, false));
+    }
+
+    private RunningStatistics running(int channels) {
+        return new RunningStatistics(scope.zeros(channels), scope.zeros(channels), .1f, 1e-5);
     }
 
     /** The result and the gradients of x, the residual and gamma. */
@@ -370,7 +374,7 @@ class FunctionsTest {
                 Softmax::apply,
                 x -> CrossEntropy.rows(x, codes, 1f),
                 x -> LayerNorm.apply(x, one, one, 1e-6),
-                x -> BatchNorm.apply(x, one, one, scope.zeros(6), scope.zeros(6), .1f, 1e-5, true),
+                x -> BatchNorm.apply(x, one, one, running(6), true),
                 x -> StochasticDepth.joinMasked(x, x, mask, one, false),
                 x -> GatherRows.apply(x, picked),
                 x -> Pooling.globalAverage(x.reshape(3, 2, 1, 6)),

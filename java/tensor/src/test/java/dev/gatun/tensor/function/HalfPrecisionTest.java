@@ -99,10 +99,11 @@ class HalfPrecisionTest {
         // channels that a ReLU leaves alone and such that it stops, none near zero, where a rounding decides
         Input beta = new Input(new long[] {8}, new float[] {5, -5, 5, 5, -5, 5, -5, 5}, false);
         Input x = activation(-1, 2, 4, 6, 8);
+        RunningStatistics moved = new RunningStatistics(device.scope().zeros(8), device.scope().full(1, 8), .1f, 1e-5);
+        RunningStatistics given = new RunningStatistics(device.scope().full(.2f, 8), device.scope().full(2, 8), .1f, 1e-5);
         for (boolean relu : new boolean[] {false, true}) {
-            alike(in -> BatchNorm.apply(in[0], in[1], in[2], device.scope().zeros(8), device.scope().full(1, 8), .1f, 1e-5, relu), x, gamma, beta);
-            alike(in -> BatchNorm.inference(in[0], in[1], in[2], device.scope().full(.2f, 8), device.scope().full(2, 8), 1e-5, relu), x, gamma,
-                    beta);
+            alike(in -> BatchNorm.apply(in[0], in[1], in[2], moved, relu), x, gamma, beta);
+            alike(in -> BatchNorm.inference(in[0], in[1], in[2], given, relu), x, gamma, beta);
         }
         alike(in -> LayerNorm.apply(in[0], in[1], in[2], 1e-6), x, gamma, beta);
         alike(in -> LayerNorm.composed(in[0], 1e-6), x);
