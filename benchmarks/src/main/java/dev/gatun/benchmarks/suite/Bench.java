@@ -47,36 +47,42 @@ public final class Bench implements Callable<Integer> {
         boolean calls = rows.isEmpty() && environments.isEmpty() && (operations.isEmpty() || wanted(CallCost.OPERATION));
         List<RowKey> keys = !operations.isEmpty() && compared().isEmpty() ? List.of() : keys();
         List<PeerEnvironment> processes = environments();
-        Path part = Files.createTempFile("gatun-bench", ".jsonl");
         Progress progress = new Progress(0, keys.size() * processes.size(), System.currentTimeMillis());
         boolean failed = false;
+        for (PeerEnvironment environment : keys.isEmpty() ? List.<PeerEnvironment>of() : processes) {
+            failed |= !measure(environment, keys, progress);
+            progress = new Progress(progress.done() + keys.size(), progress.total(), progress.started());
+        }
+        if (calls) {
+            List<CallCost> costs = CallCost.measure(System.getProperty("gatun.commit", ""));
+            costs.forEach(cost -> System.out.println(CallCost.OPERATION + " " + cost.line()));
+            record(List.of(), costs, List.of());
+        }
+        record(List.of(), List.of(), memory());
+        return failed ? 1 : 0;
+    }
+
+    /** Measures the rows in a process of the environment and records them before the next begins; whether none failed. */
+    private boolean measure(PeerEnvironment environment, List<RowKey> keys, Progress progress) throws IOException, InterruptedException {
+        Path part = Files.createTempFile("gatun-bench", ".jsonl");
         try {
-            for (PeerEnvironment environment : keys.isEmpty() ? List.<PeerEnvironment>of() : processes) {
-                failed |= fork(environment, keys, part, progress) != 0;
-                progress = new Progress(progress.done() + keys.size(), progress.total(), progress.started());
-            }
+            int status = fork(environment, keys, part, progress);
             List<Measured> measured = new ArrayList<>();
             for (String line : Files.readAllLines(part)) {
                 measured.add(JsonMapper.shared().readValue(line, Measured.class));
             }
-            failed |= measured.stream().anyMatch(row -> !row.failure().isEmpty());
-            List<CallCost> costs = calls ? CallCost.measure(System.getProperty("gatun.commit", "")) : List.of();
-            costs.forEach(cost -> System.out.println(CallCost.OPERATION + " " + cost.line()));
-            if (!quick) {
-                record(measured, costs, List.of());
-            }
-            List<PeakMemory> memory = memory();
-            if (!quick && !memory.isEmpty()) {
-                record(List.of(), List.of(), memory);
-            }
+            record(measured, List.of(), List.of());
+            return status == 0 && measured.stream().allMatch(row -> row.failure().isEmpty());
         } finally {
             Files.deleteIfExists(part);
         }
-        return failed ? 1 : 0;
     }
 
-    /** Into the machine's file, from which the page and the plot are made again. */
+    /** Into the machine's file, from which the page and the plot are made again; nothing where it is for trying. */
     private void record(List<Measured> measured, List<CallCost> calls, List<PeakMemory> memory) throws IOException {
+        if (quick || measured.isEmpty() && calls.isEmpty() && memory.isEmpty()) {
+            return;
+        }
         Machine machine = Machine.here();
         Path file = directory.resolve("benchmarks/results/" + machine.slug() + ".json");
         Results results = Results.read(file, machine).merged(measured).withCalls(calls).withMemory(memory);
