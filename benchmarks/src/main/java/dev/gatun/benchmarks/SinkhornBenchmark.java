@@ -72,7 +72,7 @@ public class SinkhornBenchmark extends Comparison {
         }
         Sinkhorn.Potentials potentials = new Sinkhorn.Potentials(device.empty(DType.F32, n[0]), device.empty(DType.F32, n[1]));
         MemorySegment workspace = device.bytes(Sinkhorn.streamingWorkspace(device.stream, features, prototypes, potentials));
-        contest.costs(2.0 * n[0] * n[1] * FEATURES * (ITERATIONS + 1), bytes)
+        contest.costs(2.0 * n[0] * n[1] * FEATURES * (2 * ITERATIONS + 1), bytes)
                 .ours(
                         () -> {
                             Sinkhorn.streaming(device.stream, features, prototypes, potentials, EPSILON, ITERATIONS, workspace);

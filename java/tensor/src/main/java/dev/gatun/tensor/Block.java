@@ -2,7 +2,6 @@
 package dev.gatun.tensor;
 
 import java.lang.foreign.MemorySegment;
-import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /** One piece of memory on loan from the allocator. A new object a loan, so that a stale tensor sees a dead block, not a reused one. */
@@ -21,10 +20,8 @@ final class Block {
     /** Whether nobody else uses it any more. */
     boolean discarded;
 
-    /** Computes the same contents again, in a block of the given scope; null where nobody said how. */
-    @Nullable Function<Scope, Block> remake;
-    /** What {@link #remake} computes from. */
-    @Nullable Block source;
+    /** Computes the same contents again; null where nobody said how. */
+    @Nullable Remake remake;
 
     Block(MemorySegment memory, @Nullable Allocator allocator) {
         this.memory = memory;

@@ -220,22 +220,7 @@ public final class FunctionContext {
      * @param fill given {@code from}, writes them into another tensor of the result's type and shape
      */
     public void recomputable(Tensor result, Tensor from, BiConsumer<Tensor, Tensor> fill) {
-        int version = from.version();
-        result.block.source = from.block;
-        result.block.remake = in -> {
-            boolean released = !from.isLive() && from.block.remake != null;
-            if (!released && !from.isLive() || from.version() != version) {
-                throw new TensorException(function.name() + ": " + from.describe()
-                        + ", from which a result is computed again for the gradient, was overwritten or closed before backward");
-            }
-            Tensor again = in.empty(result.dtype(), result.shapeArray());
-            Tensor source = released ? from.over(from.block.remake.apply(in), in) : from;
-            fill.accept(source, again);
-            if (released) {
-                Scope.release(source.block);
-            }
-            return again.block;
-        };
+        result.block.remake = new Remake(function.name(), result, from, from.version(), fill);
     }
 
     /** In backward: whether what is computed is differentiated again, so that it must be written in tensor operations. */
@@ -256,7 +241,7 @@ public final class FunctionContext {
         }
         if (block.owner == null && block.remake != null) {
             // it was released while something needed it, for which its source was kept
-            unsave(block.source, inFlight);
+            unsave(block.remake.from().block, inFlight);
         } else if (block.owner != null && block.discarded && inFlight.stream().noneMatch(gradient -> gradient.block == block)) {
             Scope.release(block);
         }

@@ -184,7 +184,8 @@ public final class Scope implements AutoCloseable {
 
     /**
      * Says that a result is not used any more, nor its views, but for the gradient: its memory is given back as soon as no backward needs it,
-     * now or in {@link Tape#lastBackward}, else with its scope. What backward can compute again ({@link FunctionContext#recomputable}) goes now.
+     * now or in {@link Tape#lastBackward}, else with its scope. What backward can compute again ({@link FunctionContext#recomputable}) goes
+     * now, if what it comes from is still as it was; that then stays until backward.
      *
      * @param result what was computed in an open scope; of memory that belongs to an older scope nothing is given back
      * @param used tensors that are still used: where they share the result's memory, it stays
@@ -196,7 +197,7 @@ public final class Scope implements AutoCloseable {
         }
         if (block.savers == 0) {
             release(block);
-        } else if (block.remake != null) {
+        } else if (block.remake != null && block.remake.possible()) {
             result.release();
         } else {
             block.discarded = true;

@@ -242,15 +242,16 @@ public final class Tensor extends TensorArithmetic {
     }
 
     /**
-     * Gives the memory of this result and its views back before its scope closes. Backward computes the contents again.
+     * Gives the memory of this result and its views back before its scope closes. Backward computes the contents again, from what is kept for it
+     * from now on.
      *
-     * @throws TensorException if the operation did not say how ({@link FunctionContext#recomputable})
+     * @throws TensorException if the operation did not say how ({@link FunctionContext#recomputable}), or what it comes from is gone or was overwritten
      */
     public void release() {
-        if (block.remake == null) {
+        if (block.remake == null || !block.remake.possible()) {
             throw new TensorException("release: " + describe() + " cannot be computed again");
         }
-        block.source.savers++;
+        block.remake.from().block.savers++;
         Scope.release(block);
     }
 

@@ -184,6 +184,36 @@ class TapeTest {
                 assertThrows(TensorException.class, () -> tape.backward(y)).getMessage());
     }
 
+    /** A source that went, or changed, first: the rows stay for the gradient instead of being computed again. */
+    @Test
+    void rowsWhoseSourceIsGoneStay() {
+        Tensor indices = scope.ofInts(new int[] {2, 0});
+        float[] expected = null;
+        for (String first : List.of("", "discarded", "overwritten")) {
+            Tape tape = Tape.on(scope.open());
+            Tensor x = tape.watch(irregular(scope, -2, 2, 3, 4));
+            Tensor source = x.add(1);
+            Tensor rows = GatherRows.apply(source, indices);
+            Tensor y = rows.square();
+            long live = device.liveBytes();
+            if (first.equals("discarded")) {
+                Scope.discard(source, x, rows, y);
+                assertTrue(device.liveBytes() < live);
+                assertThrows(TensorException.class, rows::release);
+            } else if (first.equals("overwritten")) {
+                source.detach().fill(1);
+                assertThrows(TensorException.class, rows::release);
+            }
+            Scope.discard(rows, x, y);
+            assertEquals(first.isEmpty(), !rows.isLive());
+            tape.lastBackward(y.sum());
+            assertTrue(!rows.isLive());
+            float[] gradient = tape.gradient(x).toArray();
+            assertArrayEquals(expected == null ? gradient : expected, gradient);
+            expected = gradient;
+        }
+    }
+
     @Test
     void gradientsAddUpOverUsesAndBackwards() {
         Tensor buffer = scope.full(100, 2);

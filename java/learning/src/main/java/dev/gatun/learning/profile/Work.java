@@ -56,7 +56,8 @@ record Work(double flops, double bytes) {
             case "linear_cross_entropy" -> 2 * product(call, "z") * rows(call, "prototypes", "prototypes")
                     * ((argument(call, "scores").isPresent() ? 0 : 1) + (argument(call, "dz").isPresent() ? 1 : 0) + (argument(call, "dprototypes").isPresent() ? 1 : 0));
             case "kmeans_assign" -> 2 * product(call, "rows") * rows(call, "centroids", "centroids");
-            case "sinkhorn_streaming" -> 2 * product(call, "features") * rows(call, "prototypes", "prototypes") * call.constants().get("iterations").intValue();
+            // the scores for the sums over samples, and again for those over prototypes
+            case "sinkhorn_streaming" -> 2 * 2 * product(call, "features") * rows(call, "prototypes", "prototypes") * call.constants().get("iterations").intValue();
             case "sinkhorn_streaming_codes" -> 2 * product(call, "features") * rows(call, "prototypes", "prototypes");
             default -> 0;
         };

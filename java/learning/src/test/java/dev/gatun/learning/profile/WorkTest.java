@@ -50,6 +50,9 @@ class WorkTest {
         assertEquals(2 * 3 * 5 * 4, flops("info_nce_forward", "q", shape(3, 4), "k", shape(5, 4)));
         assertEquals(6 * 3 * 3 * 4, flops("info_nce_backward", "q", shape(3, 4)));
         assertEquals(4 * 3 * 5 * 4, flops("info_nce_backward", "q", shape(3, 4), "k", shape(5, 4)));
+        Object[] rows = {"features", shape(3, 4), "prototypes", shape(5, 4)};
+        assertEquals(2 * 7 * 2 * 3 * 5 * 4, Work.of(call("sinkhorn_streaming", Map.of("iterations", 7), rows)).flops());
+        assertEquals(2 * 3 * 5 * 4, flops("sinkhorn_streaming_codes", rows));
         assertEquals(0, flops("layer_norm_forward", "x", shape(3, 4)));
     }
 

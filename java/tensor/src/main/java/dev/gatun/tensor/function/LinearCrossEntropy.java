@@ -45,7 +45,8 @@ public final class LinearCrossEntropy implements Function {
     /**
      * As {@link #apply(Tensor, Tensor, Tensor, float)}, where the scores are at hand.
      *
-     * @param scores (N, K): z·prototypesᵀ, without a gradient; the call may overwrite them, so nothing is to read them afterwards
+     * @param scores (N, K): z·prototypesᵀ, in the dtype of z, without a gradient; they are not computed again, and the call may overwrite
+     *     them, so nothing is to read them afterwards
      */
     public static Tensor apply(Tensor z, Tensor prototypes, Tensor targets, float temperature, @Nullable Tensor scores) {
         if (targets.tracked() || scores != null && scores.tracked()) {
@@ -59,10 +60,40 @@ public final class LinearCrossEntropy implements Function {
         if (z.device().kind() == DeviceKind.CPU && f32) {
             return Function.apply(new LinearCrossEntropy(targets, temperature, scores), z, prototypes);
         }
-        Tensor logits = z.matmulTransposed(prototypes);
+        Tensor logits = scores == null ? z.matmulTransposed(prototypes) : Function.apply(new AtHand(scores), z, prototypes);
         Tensor[] repeated = new Tensor[(int) (z.size(0) / targets.size(0))];
         Arrays.fill(repeated, targets);
         return CrossEntropy.apply(logits, repeated.length == 1 ? targets : Tensor.concat(0, repeated), temperature);
+    }
+
+    /** The product of z and the prototypes, whose values are at hand: multiplies for the gradients only. */
+    private record AtHand(Tensor scores) implements Function {
+        @Override
+        public String name() {
+            return "linear cross-entropy";
+        }
+
+        @Override
+        public Tensor forward(FunctionContext c, Tensor... in) {
+            if (scores.dtype() != in[0].dtype() || !Arrays.equals(scores.shape(), new long[] {in[0].size(0), in[1].size(0)})) {
+                throw new TensorException("linear cross-entropy: the scores of " + in[0].describe() + " with " + in[1].describe()
+                        + " are given as " + scores.describe());
+            }
+            c.save(in[0], in[1]);
+            return Scope.youngest(c.scope(), scores.scope()).attach(scores.detach());
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(FunctionContext c, Tensor... g) {
+            return new Tensor[] {
+                c.needsGradient(0) ? g[0].matmul(c.saved(1)) : null, c.needsGradient(1) ? g[0].transpose().matmul(c.saved(0)) : null
+            };
+        }
+
+        @Override
+        public boolean twiceDifferentiable() {
+            return true;
+        }
     }
 
     @Override

@@ -157,6 +157,22 @@ class FunctionsTest {
     }
 
     @Test
+    void rowsArePutInPlaceOfOthersToTheBit() {
+        float nan = Float.NaN;
+        Tensor x = scope.of(new float[] {1e8f, -3, 7, .1f, nan, Float.POSITIVE_INFINITY, -0f, 2}, 4, 2);
+        Tensor rows = scope.of(new float[] {1e-8f, .3f, -5, 1e30f}, 2, 2);
+        Tape tape = Tape.on(scope);
+        Tensor product = tape.watch(rows.reshape(1, 4)).matmul(x);
+        GatherRows.put(x, rows, scope.ofInts(new int[] {3, 0}));
+        // the rows in between are as they were, also what is no number
+        assertArrayEquals(new float[] {-5, 1e30f, 7, .1f, nan, Float.POSITIVE_INFINITY, 1e-8f, .3f}, x.toArray());
+        GatherRows.put(x, rows.slice(0, 0, 0), scope.ofInts(new int[0]));
+        assertEquals(-5, x.toArray()[0]);
+        // who needed the old ones is told
+        assertThrows(TensorException.class, () -> tape.backward(product.sum()));
+    }
+
+    @Test
     void batchNorm() {
         Tensor x = irregular(-1, 2, 5, 2, 3);
         Tensor gamma = irregular(.5f, 1.5f, 3);
@@ -351,6 +367,8 @@ class FunctionsTest {
         float composed = CrossEntropy.apply(z.matmulTransposed(prototypes), repeated, .3f).item();
         assertEquals(composed, LinearCrossEntropy.apply(z, prototypes, codes, .3f).item(), 1e-5f);
         assertEquals(composed, LinearCrossEntropy.apply(z, prototypes, codes, .3f, z.matmulTransposed(prototypes)).item(), 1e-5f);
+        // scores that are given are not computed again: with zeros every prototype is as likely
+        assertEquals(2 * (float) Math.log(5), LinearCrossEntropy.apply(z, prototypes, codes, .3f, scope.zeros(6, 5)).item(), 1e-5f);
         // every other row: no contiguous matrix
         Tensor rows = irregular(-1, 2, 6, 2, 3).slice(1, 0, 1).reshape(6, 3);
         assertEquals(

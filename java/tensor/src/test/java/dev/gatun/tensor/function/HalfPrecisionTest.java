@@ -5,12 +5,16 @@ import static dev.gatun.primitives.DType.BF16;
 import static dev.gatun.primitives.DType.F32;
 import static dev.gatun.tensor.function.HalfPrecision.activation;
 import static dev.gatun.tensor.function.HalfPrecision.parameter;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import dev.gatun.primitives.Convolution.Geometry;
 import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Pooling.Window;
 import dev.gatun.tensor.Device;
+import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tensor;
+import dev.gatun.tensor.TensorException;
 import dev.gatun.tensor.function.HalfPrecision.Input;
 import dev.gatun.tensor.function.HalfPrecision.Operation;
 import org.junit.jupiter.api.AfterAll;
@@ -145,5 +149,14 @@ class HalfPrecisionTest {
         half.check(loss, in -> CrossEntropy.apply(in[0], Softmax.apply(in[0].detach().to(F32).mul(-1)), .5f), logits);
         half.check(loss, in -> InfoNce.apply(in[0], groups, 1f), logits);
         half.check(loss, in -> InfoNce.apply(in[0], in[1], groups, groups, 1f), logits, activation(-1, 1, 6, 8));
+        Tensor codes = Softmax.apply(device.scope().of(activation(-1, 3, 3, 5).values(), 3, 5));
+        half.check(loss, in -> LinearCrossEntropy.apply(in[0], in[1], codes, .5f), logits, activation(-1, 1, 5, 8));
+        half.check(loss, in -> LinearCrossEntropy.apply(in[0], in[1], codes, .5f, in[0].detach().matmulTransposed(in[1].detach())), logits,
+                activation(-1, 1, 5, 8));
+        // scores that are given are not computed again: with zeros every prototype is as likely
+        Scope scope = device.scope();
+        assertEquals(Math.log(5), LinearCrossEntropy.apply(scope.full(1, 6, 8), scope.full(1, 5, 8), codes, .5f, scope.zeros(6, 5)).item(), 1e-6);
+        assertThrows(
+                TensorException.class, () -> LinearCrossEntropy.apply(scope.full(1, 6, 8), scope.full(1, 5, 8), codes, .5f, scope.zeros(5, 6)));
     }
 }

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.tensor.Device;
 import dev.gatun.tensor.GradientCheck;
+import dev.gatun.primitives.Pooling.Window;
 import dev.gatun.primitives.RandomKey;
 import dev.gatun.tensor.Scope;
 import dev.gatun.tensor.Tape;
@@ -143,6 +144,46 @@ class LayersTest {
             assertFalse(y.tracked());
             assertArrayEquals(train, y.toArray());
         }
+    }
+
+    /** Inference with running statistics that one step moved, against the definition. */
+    @Test
+    void inferencePoolsWhatTheRunningStatisticsNormalise() {
+        try (Device device = Device.cpu(1)) {
+            Parameters p = Parameters.create();
+            BatchNorm norm = new BatchNorm(p, 2, true);
+            BatchNorm plain = new BatchNorm(p.sub("plain"), 2);
+            p.build(device, 1);
+            Scope scope = device.scope().open();
+            Window window = Window.of(3, 2, 1);
+            float[] values = wave(2 * 5 * 4 * 2, .7);
+            Tensor x = device.scope().of(values, 2, 5, 4, 2);
+            norm.forwardPooled(Pass.training(Tape.on(scope), KEY), x, window);
+            float[] mean = state(p, "running_mean");
+            float[] variance = state(p, "running_var");
+            float[] found = norm.forwardPooled(Pass.inference(scope), x, window).toArray();
+            assertEquals(2 * 3 * 2 * 2, found.length);
+            for (int i = 0; i < found.length; i++) {
+                int c = i % 2;
+                int column = i / 2 % 2;
+                int row = i / 4 % 3;
+                int image = i / 12;
+                double most = 0;
+                for (int h = Math.max(0, 2 * row - 1); h < Math.min(5, 2 * row + 2); h++) {
+                    for (int w = Math.max(0, 2 * column - 1); w < Math.min(4, 2 * column + 2); w++) {
+                        most = Math.max(most, (values[((image * 5 + h) * 4 + w) * 2 + c] - mean[c]) / Math.sqrt(variance[c] + BatchNorm.EPSILON));
+                    }
+                }
+                assertEquals(most, found[i], 1e-6 * Math.max(1, most), "element " + i);
+            }
+            assertArrayEquals(mean, state(p, "running_mean"));
+            assertArrayEquals(variance, state(p, "running_var"));
+            assertThrows(TensorException.class, () -> plain.forwardPooled(Pass.inference(scope), x, window));
+        }
+    }
+
+    private static float[] state(Parameters p, String name) {
+        return p.states().stream().filter(s -> s.name().equals(name)).findFirst().orElseThrow().value().toArray();
     }
 
     private static Layer net(Parameters p) {
