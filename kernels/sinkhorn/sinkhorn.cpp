@@ -9,6 +9,7 @@
 
 #include "hwy/cache_control.h"
 #include "kernels/common/isa.h"
+#include "kernels/common/spin_barrier.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/sinkhorn/sinkhorn.cpp"
@@ -176,6 +177,7 @@ SinkhornRange in_one(int threads, const Rows<const float>& scores, float epsilon
   const Rows<const float> powers_kept(codes.data, {codes.rows, codes.columns, codes.stride});
   float offset = row_max(scores.row(0), scores.columns);
   SinkhornRange result;
+  SpinBarrier barrier;
 #pragma omp parallel num_threads(team_of(threads, parts))
   {
     Powers powers(offset, epsilon);
@@ -184,18 +186,18 @@ SinkhornRange in_one(int threads, const Rows<const float>& scores, float epsilon
       else first_sweep<false>(parts, scores, powers, codes, memory);
     };
     first();
-#pragma omp barrier
+    barrier.wait();
     const SinkhornRange range = join(memory.ranges, parts.count);
     const bool possible = finite(range) && distance(range.maximum, range.minimum, epsilon) <= kSinkhornSpread;
     if (possible && distance(range.maximum, offset, epsilon) > kSinkhornAbove) {
       powers = Powers(range.maximum, epsilon);
-#pragma omp barrier
+      barrier.wait();
       first();
-#pragma omp barrier
+      barrier.wait();
     }
     for (int sweep = 1; possible && sweep <= iterations; ++sweep) {
       join_sums(parts, memory, nullptr, memory.u);
-#pragma omp barrier
+      barrier.wait();
       const bool backwards = sweep % 2 != 0;
       if (sweep == iterations) {
         if (keep) last_sweep(parts, backwards, powers_kept, 0, Kept{}, codes, false, memory);
@@ -203,7 +205,7 @@ SinkhornRange in_one(int threads, const Rows<const float>& scores, float epsilon
       } else {
         if (keep) later_sweep(parts, backwards, powers_kept, Kept{}, memory);
         else later_sweep(parts, backwards, scores, Recomputed{powers}, memory);
-#pragma omp barrier
+        barrier.wait();
       }
     }
 #pragma omp master
