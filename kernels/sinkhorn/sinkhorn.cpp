@@ -109,7 +109,8 @@ void first_sweep(const SinkhornParts& parts, const Rows<const float>& scores, co
     Bounds bounds{hn::Inf(d), hn::Neg(hn::Inf(d))};
     int64_t row = part * parts.rows;
     const int64_t end = part_end(parts, part, scores.rows);
-    for (; row + kFewRows <= end; row += kFewRows) add_powers<kKeep, kFewRows>(powers, scores, row, kept, own, bounds);
+    constexpr int kRows = kKeep ? kManyRows : kFewRows;
+    for (; row + kRows <= end; row += kRows) add_powers<kKeep, kRows>(powers, scores, row, kept, own, bounds);
     for (; row < end; ++row) add_powers<kKeep, 1>(powers, scores, row, kept, own, bounds);
     const float low = hn::GetLane(hn::MinOfLanes(d, bounds.low)), high = max_lanes(d, bounds.high);
     // A NaN that both pass over is in the sums, and from there in every code.
@@ -144,14 +145,24 @@ void join_sums(const SinkhornParts& parts, const SinkhornMemory& memory, float* 
   }
 }
 
-// rows: the scores or kept powers of the rows of codes
-template <class Source>
-void last_sweep(const SinkhornParts& parts, bool backwards, const Rows<const float>& rows, int64_t first, const Source& source, const Rows<float>& codes,
-                bool passing, const SinkhornMemory& memory) {
+// From powers that wait where the codes will be.
+void last_kept(const SinkhornParts& parts, bool backwards, const Rows<float>& codes, const SinkhornMemory& memory) {
+  for_parts(parts, backwards, [&](int64_t part) HWY_ATTR {
+    int64_t row = part * parts.rows;
+    const int64_t end = part_end(parts, part, codes.rows);
+    for (; row + kFewRows <= end; row += kFewRows) write_kept<kFewRows>(codes, row, memory.u);
+    for (; row < end; ++row) write_kept<1>(codes, row, memory.u);
+  });
+}
+
+// The codes of the last rows of the scores.
+void last_sweep(const SinkhornParts& parts, bool backwards, const Rows<const float>& scores, const Powers& powers, const Rows<float>& codes, bool passing,
+                const SinkhornMemory& memory) {
   float* scratch = scratch_of(memory, parts);
+  const int64_t first = scores.rows - codes.rows;
   const auto write = [&](int64_t begin, int64_t end) HWY_ATTR {
     for (int64_t row = begin; row < end; ++row) {
-      write_codes(source, rows.row(first + row), following(rows, first + row, 1), memory.u, codes.row(row), codes.columns, scratch, passing);
+      write_codes(powers, scores.row(first + row), following(scores, first + row, 1), memory.u, codes.row(row), codes.columns, scratch, passing);
     }
   };
   if (first == 0) {
@@ -200,8 +211,8 @@ SinkhornRange in_one(int threads, const Rows<const float>& scores, float epsilon
       barrier.wait();
       const bool backwards = sweep % 2 != 0;
       if (sweep == iterations) {
-        if (keep) last_sweep(parts, backwards, powers_kept, 0, Kept{}, codes, false, memory);
-        else last_sweep(parts, backwards, scores, scores.rows - codes.rows, Recomputed{powers}, codes, passing, memory);
+        if (keep) last_kept(parts, backwards, codes, memory);
+        else last_sweep(parts, backwards, scores, powers, codes, passing, memory);
       } else {
         if (keep) later_sweep(parts, backwards, powers_kept, Kept{}, memory);
         else later_sweep(parts, backwards, scores, Recomputed{powers}, memory);
@@ -230,7 +241,7 @@ void sums(int threads, const Rows<const float>& scores, float maximum, float eps
 void finish(int threads, const Rows<const float>& scores, float maximum, float epsilon, const Rows<float>& codes, const SinkhornMemory& memory) {
   const SinkhornParts parts(scores.rows, scores.columns);
 #pragma omp parallel num_threads(team_of(threads, parts))
-  last_sweep(parts, false, scores, scores.rows - codes.rows, Recomputed{Powers(maximum, epsilon)}, codes, false, memory);
+  last_sweep(parts, false, scores, Powers(maximum, epsilon), codes, false, memory);
 }
 
 // Range of one part's rows; both bounds NaN where a score is not finite.

@@ -61,10 +61,19 @@ struct Kept {
   HWY_INLINE VF operator()(F32, VF p) const { return p; }
 };
 
-// Rows taken together: each reads u and adds to the sums of the prototypes once for all of them, and their powers are still in the first-level
-// cache for it.
+// Rows taken together: u is read and the sums of the prototypes are added to once for all of them. Sums begin at the last column, whose powers are still in
+// the first-level cache, so that kept rows may be longer than it; recomputed ones are written to scratch as well.
 constexpr int64_t kManyRowsColumns = 1024;
 constexpr int kManyRows = 4, kFewRows = 2;
+
+// As for_vectors, from the last column to the first.
+template <class Body>
+HWY_INLINE void for_vectors_backwards(int64_t columns, const Body& body) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
+  int64_t c = columns / lanes * lanes;
+  if (c < columns) body(c, PartVector{columns - c});
+  while (c > 0) body(c -= lanes, WholeVector{});
+}
 
 // Rows that come from memory: those that follow are asked for while these are worked on. The processor's own prefetching ends with each page, and rests
 // while the prototypes' sums are made: half of the bandwidth.
@@ -140,7 +149,7 @@ HWY_INLINE void add_weighted(const Source& source, const Rows<const float>& rows
   VF v[kRows];
 #pragma GCC unroll 4
   for (int r = 0; r < kRows; ++r) v[r] = hn::Set(d, 1.0f / sum_lanes(d, total[r]));
-  for_vectors(rows.columns, [&](int64_t i, auto part) HWY_ATTR {
+  for_vectors_backwards(rows.columns, [&](int64_t i, auto part) HWY_ATTR {
     VF sum = part.load(sums + i);
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) sum = hn::MulAdd(part.load(powers[r] + i), v[r], sum);
@@ -152,42 +161,77 @@ template <class Source>
 void add_weighted_rows(const Source& source, const Rows<const float>& rows, int64_t begin, int64_t end, const float* u, float* sums, float* scratch,
                        int64_t width) {
   int64_t row = begin;
-  if (rows.columns <= kManyRowsColumns) {
+  if (Source::kKept || rows.columns <= kManyRowsColumns) {
     for (; row + kManyRows <= end; row += kManyRows) add_weighted<kManyRows>(source, rows, row, u, sums, scratch, width);
   }
   for (; row + kFewRows <= end; row += kFewRows) add_weighted<kFewRows>(source, rows, row, u, sums, scratch, width);
   for (; row < end; ++row) add_weighted<1>(source, rows, row, u, sums, scratch, width);
 }
 
-// One row of codes: P u divided by its sum. Powers that were kept are read again from the first-level cache, others wait in scratch. `passing`: the row
-// goes past the caches, where it would only push out what is read next.
-template <class Source>
-HWY_INLINE void write_codes(const Source& source, const float* from, const float* next, const float* u, float* codes, int64_t n, float* scratch, bool passing) {
+// One over the sum of lanes.
+HWY_INLINE float inverse_sum(F32 d, VF lanes) {
+  HWY_ALIGN float parts[HWY_MAX_BYTES / sizeof(float)];
+  hn::Store(lanes, d, parts);
+  double whole = 0;
+  for (size_t lane = 0; lane < hn::Lanes(d); ++lane) whole += static_cast<double>(parts[lane]);
+  return static_cast<float>(1.0 / whole);
+}
+
+// Codes are P u of a row divided by their sum: in runs of this many vectors, then over runs, so that a sample's codes sum to 1 within 1e-6 for
+// thousands of prototypes.
+constexpr int64_t kRunVectors = 16;
+
+// Codes of kRows rows whose powers wait in their place.
+template <int kRows>
+HWY_INLINE void write_kept(const Rows<float>& codes, int64_t row, const float* u) {
   const F32 d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  // Summed in runs of 16 vectors, then over runs, so that a sample's codes sum to 1 within 1e-6 for thousands of prototypes.
-  const int64_t run = 16 * lanes;
+  const int64_t n = codes.columns, run = kRunVectors * static_cast<int64_t>(hn::Lanes(d));
+  float* at[kRows];
+  VF total[kRows];
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+    at[r] = codes.row(row + r);
+    total[r] = hn::Zero(d);
+  }
+  for (int64_t begin = 0; begin < n; begin += run) {
+    VF sum[kRows];
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) sum[r] = hn::Zero(d);
+    for_vectors(std::min(run, n - begin), [&](int64_t i, auto part) HWY_ATTR {
+      const VF scaling = part.load(u + begin + i);
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) sum[r] = hn::Add(sum[r], part.keep(hn::Mul(part.load(at[r] + begin + i), scaling)));
+    });
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) total[r] = hn::Add(total[r], sum[r]);
+  }
+  VF scale[kRows];
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) scale[r] = hn::Set(d, inverse_sum(d, total[r]));
+  for_vectors_backwards(n, [&](int64_t i, auto part) HWY_ATTR {
+    const VF scaling = part.load(u + i);
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) part.store(hn::Mul(hn::Mul(part.load(at[r] + i), scaling), scale[r]), at[r] + i);
+  });
+}
+
+// One row of codes from scores; P u waits in scratch. `passing`: the row goes past the caches, where it would only push out what is read next.
+HWY_INLINE void write_codes(const Powers& powers, const float* from, const float* next, const float* u, float* codes, int64_t n, float* scratch, bool passing) {
+  const F32 d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), run = kRunVectors * lanes;
   VF total = hn::Zero(d);
   for (int64_t begin = 0; begin < n; begin += run) {
     VF sum = hn::Zero(d);
     for_vectors(std::min(run, n - begin), [&](int64_t at, auto part) HWY_ATTR {
       const int64_t i = begin + at;
-      fetch_ahead<!Source::kKept>(next + i);
-      const VF value = part.keep(hn::Mul(source(d, part.load(from + i)), part.load(u + i)));
-      if constexpr (!Source::kKept) part.store(value, scratch + i);
+      fetch_ahead<true>(next + i);
+      const VF value = part.keep(hn::Mul(powers(d, part.load(from + i)), part.load(u + i)));
+      part.store(value, scratch + i);
       sum = hn::Add(sum, value);
     });
     total = hn::Add(total, sum);
   }
-  HWY_ALIGN float parts[HWY_MAX_BYTES / sizeof(float)];
-  hn::Store(total, d, parts);
-  double whole = 0;
-  for (int64_t lane = 0; lane < lanes; ++lane) whole += static_cast<double>(parts[lane]);
-  const VF scale = hn::Set(d, static_cast<float>(1.0 / whole));
-  if constexpr (Source::kKept) {
-    for_vectors(n, [&](int64_t i, auto part) HWY_ATTR { part.store(hn::Mul(hn::Mul(part.load(from + i), part.load(u + i)), scale), codes + i); });
-    return;
-  }
+  const VF scale = hn::Set(d, inverse_sum(d, total));
   int64_t i = 0;
   if (passing) {
     const int64_t bytes = lanes * static_cast<int64_t>(sizeof(float));
