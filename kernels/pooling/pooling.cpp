@@ -155,31 +155,57 @@ static void average_window(const PoolingShape& s, const float* image, int64_t i,
   for (; c < end; c += lanes) average_channels<1>(s, box, divisor, image + c, end - c, y + c);
 }
 
-// dx of one pixel, channels [begin, end): part(window row, window column, channel, live, lanes) of every window that contains it, summed.
-// The sum stays in dx, which is in the nearest cache: an inner loop over windows would set each of them up again for every vector.
+// Windows [first, last) that contain a pixel, as pixels go by in order: without a division for each.
+struct WindowsOf {
+  int64_t first = 0, last = 0;
+  HWY_INLINE void next(const PoolingAxis& axis, int64_t pixel) {
+    while (first < axis.outputs && axis.end(first) <= pixel) ++first;
+    while (last < axis.outputs && axis.begin(last) <= pixel) ++last;
+  }
+  HWY_INLINE int64_t count() const { return last - first; }
+};
+
+// The sum over two by two windows at most: their setting up stays in registers.
+template <int kRows, int kColumns, class Part>
+HWY_INLINE void add_windows(int64_t i, int64_t j, int64_t begin, int64_t end, float* dx, const Part& part) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
+  const auto window = part(i, j), right = part(i, j + kColumns - 1), below = part(i + kRows - 1, j), last = part(i + kRows - 1, j + kColumns - 1);
+  for (int64_t c = begin; c < end; c += lanes) {
+    VF sum = window(c, end - c, lanes);
+    if constexpr (kColumns == 2) sum = hn::Add(sum, right(c, end - c, lanes));
+    if constexpr (kRows == 2) sum = hn::Add(sum, below(c, end - c, lanes));
+    if constexpr (kRows == 2 && kColumns == 2) sum = hn::Add(sum, last(c, end - c, lanes));
+    store_channels(sum, F32(), dx + c, end - c, lanes);
+  }
+}
+
+// dx of one pixel, channels [begin, end): part(window row, window column)(channel, live, lanes) of every window that contains it, summed. The sum
+// of more than two by two stays in dx, which is in the nearest cache: an inner loop over windows would set each of them up again for every vector.
 template <class Part>
-HWY_INLINE void gather_windows(const PoolingShape& s, int64_t row, int64_t column, int64_t begin, int64_t end, bool stream, float* dx,
-                               const Part& part) {
+HWY_INLINE void gather_windows(const WindowsOf& rows, const WindowsOf& columns, int64_t begin, int64_t end, bool stream, float* dx, const Part& part) {
   const F32 d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const int64_t top = s.rows.first(row), bottom = s.rows.last(row), left = s.columns.first(column), right = s.columns.last(column);
-  if (top >= bottom || left >= right) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), i = rows.first, j = columns.first;
+  if (rows.count() <= 0 || columns.count() <= 0) {
     std::fill(dx + begin, dx + end, 0.0f);
-    return;
-  }
-  if (stream && bottom - top == 1 && right - left == 1) {
-    const auto window = part(top, left);
+  } else if (rows.count() == 1 && columns.count() == 1) {
+    if (!stream) return add_windows<1, 1>(i, j, begin, end, dx, part);
+    const auto window = part(i, j);
     for (int64_t c = begin; c < end; c += lanes) hn::Stream(window(c, lanes, lanes), d, dx + c);
-    return;
-  }
-  for (int64_t i = top; i < bottom; ++i) {
-    for (int64_t j = left; j < right; ++j) {
-      const bool first = i == top && j == left;
-      const auto window = part(i, j);
-      for (int64_t c = begin; c < end; c += lanes) {
-        const int64_t live = end - c;
-        const VF gradient = window(c, live, lanes);
-        store_channels(first ? gradient : hn::Add(load_channels(d, dx + c, live, lanes), gradient), d, dx + c, live, lanes);
+  } else if (rows.count() == 1 && columns.count() == 2) {
+    add_windows<1, 2>(i, j, begin, end, dx, part);
+  } else if (rows.count() == 2 && columns.count() == 1) {
+    add_windows<2, 1>(i, j, begin, end, dx, part);
+  } else if (rows.count() == 2 && columns.count() == 2) {
+    add_windows<2, 2>(i, j, begin, end, dx, part);
+  } else {
+    for (int64_t r = rows.first; r < rows.last; ++r) {
+      for (int64_t q = columns.first; q < columns.last; ++q) {
+        const bool first = r == rows.first && q == columns.first;
+        const auto window = part(r, q);
+        for (int64_t c = begin; c < end; c += lanes) {
+          const VF gradient = window(c, end - c, lanes);
+          store_channels(first ? gradient : hn::Add(load_channels(d, dx + c, end - c, lanes), gradient), d, dx + c, end - c, lanes);
+        }
       }
     }
   }
@@ -233,9 +259,12 @@ void max_backward(int threads, const PoolingShape& s, const float* dy, const int
   for_rows(threads, s.batch, s.x.height, s.channels, [&](int64_t b, int64_t row, int64_t begin, int64_t end) HWY_ATTR {
     const F32 d;
     const I32 di;
+    WindowsOf rows, columns;
+    rows.next(s.rows, row);
     for (int64_t column = 0; column < s.x.width; ++column) {
+      columns.next(s.columns, column);
       const VI self = hn::Set(di, static_cast<int32_t>(row * s.x.width + column));
-      gather_windows(s, row, column, begin, end, stream, dx + s.x.offset(b, row, column), [&](int64_t i, int64_t j) HWY_ATTR {
+      gather_windows(rows, columns, begin, end, stream, dx + s.x.offset(b, row, column), [&](int64_t i, int64_t j) HWY_ATTR {
         const int32_t* winner = argmax + s.argmax(b, i, j);
         const float* gradient = dy + s.y.offset(b, i, j);
         return [=](int64_t c, int64_t live, int64_t lanes) HWY_ATTR {
@@ -251,8 +280,11 @@ void average_backward(int threads, const PoolingShape& s, const float* dy, float
   const bool stream = streams(s, dx);
   for_rows(threads, s.batch, s.x.height, s.channels, [&](int64_t b, int64_t row, int64_t begin, int64_t end) HWY_ATTR {
     const F32 d;
+    WindowsOf rows, columns;
+    rows.next(s.rows, row);
     for (int64_t column = 0; column < s.x.width; ++column) {
-      gather_windows(s, row, column, begin, end, stream, dx + s.x.offset(b, row, column), [&](int64_t i, int64_t j) HWY_ATTR {
+      columns.next(s.columns, column);
+      gather_windows(rows, columns, begin, end, stream, dx + s.x.offset(b, row, column), [&](int64_t i, int64_t j) HWY_ATTR {
         const float* gradient = dy + s.y.offset(b, i, j);
         const VF divisor = hn::Set(d, s.divisor(i, j));
         return [=](int64_t c, int64_t live, int64_t lanes) HWY_ATTR {

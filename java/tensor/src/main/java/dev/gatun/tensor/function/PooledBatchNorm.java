@@ -16,8 +16,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Batch normalisation, ReLU and maximum over windows of images (B, H, W, C), in training: what begins a residual network. On the CPU a few
- * images at a time are normalised and pooled while they are in the cache, so that neither the normalised images nor their gradients are ever
- * in memory as a whole; elsewhere one after the other.
+ * images at a time are normalised and pooled while they are in the cache, so that the normalised images are never in memory as a whole, and
+ * the gradients of the maxima are added up while they are there; elsewhere one after the other.
  */
 public final class PooledBatchNorm implements Function {
     /** Bytes of the images that are normalised at a time, unless one has more. */
@@ -106,28 +106,20 @@ public final class PooledBatchNorm implements Function {
         Tensor dx = c.needsGradient(0) ? c.empty(x.shape()) : null;
         try (Scope work = c.scope().open()) {
             Tensor sums = work.empty(2, slices, channels);
-            Tensor gradient = work.empty(Math.min(step, x.size(0)), x.size(1), x.size(2), channels);
-            for (int pass = 0; pass < (dx == null ? 1 : 2); pass++) {
-                for (long i = 0; i < x.size(0); i += step) {
-                    long end = Math.min(x.size(0), i + step);
-                    Operand images = x.slice(0, i, end).operand();
-                    Operand part = gradient.slice(0, 0, end - i).operand();
-                    // a slice's gradient before the maxima is there once, so it is spread again
-                    if (pass == 0 || slices > 1) {
-                        Pooling.maxBackward(stream, dy.slice(0, i, end).operand(), argmax.slice(0, i, end).operand(), part, window);
-                    }
-                    if (pass == 0) {
-                        addUp(stream, work, images, mean, rstd, gamma, beta, part, sums.slice(1, i / step, i / step + 1));
-                    } else {
-                        BatchNorm.backward(
-                                stream, true, x.elements() / channels, images, mean, rstd, gamma, beta, part, dgamma.operand(),
-                                dbeta.operand(), dx.slice(0, i, end).operand());
-                    }
-                }
-                if (pass == 0) {
-                    dgamma.copyFrom(sums.slice(0, 0, 1).reshape(slices, channels).sum(0));
-                    dbeta.copyFrom(sums.slice(0, 1, 2).reshape(slices, channels).sum(0));
-                }
+            Tensor only = dx == null ? work.empty(Math.min(step, x.size(0)), x.size(1), x.size(2), channels) : null;
+            for (long i = 0; i < x.size(0); i += step) {
+                long end = Math.min(x.size(0), i + step);
+                // in dx, where the second pass finds it, or nowhere for long
+                Operand part = (only == null ? dx.slice(0, i, end) : only.slice(0, 0, end - i)).operand();
+                Pooling.maxBackward(stream, dy.slice(0, i, end).operand(), argmax.slice(0, i, end).operand(), part, window);
+                addUp(stream, work, x.slice(0, i, end).operand(), mean, rstd, gamma, beta, part, sums.slice(1, i / step, i / step + 1));
+            }
+            dgamma.copyFrom(sums.slice(0, 0, 1).reshape(slices, channels).sum(0));
+            dbeta.copyFrom(sums.slice(0, 1, 2).reshape(slices, channels).sum(0));
+            if (dx != null) {
+                Operand all = dx.operand();
+                BatchNorm.backward(
+                        stream, true, x.elements() / channels, x.operand(), mean, rstd, gamma, beta, all, dgamma.operand(), dbeta.operand(), all);
             }
         }
         return new Tensor[] {dx, dgamma, dbeta};
