@@ -38,7 +38,7 @@ public class BasicBlockBenchmark extends Comparison {
         long batch = Long.parseLong(sizes[0]);
         long side = Long.parseLong(sizes[1]);
         int width = Integer.parseInt(sizes[3]);
-        ours = new BlockTraining(threads, parameters -> {
+        ours = BlockTraining.compiled(threads, parameters -> {
             Sequential branch = new Sequential(
                     new Conv2d(parameters.sub("conv1"), width, width, 3, 1, 1, 1, false),
                     new BatchNorm(parameters.sub("bn1"), width, true),

@@ -17,6 +17,8 @@ import java.util.function.Function;
 
 /** A block of ours forward and backward, given the gradient of its result. */
 final class BlockTraining implements AutoCloseable {
+    private static final long COMPILING_NANOS = 3_000_000_000L;
+
     private final Device device;
     private final Parameters parameters = Parameters.create();
     private final Layer block;
@@ -25,8 +27,7 @@ final class BlockTraining implements AutoCloseable {
     private final Tensor dy;
     private final Tensor y;
 
-    /** @param shape of the input and the result */
-    BlockTraining(int threads, Function<Parameters, Layer> block, long... shape) {
+    private BlockTraining(int threads, Function<Parameters, Layer> block, long... shape) {
         device = Device.cpu(threads);
         this.block = block.apply(parameters);
         parameters.build(device, 1);
@@ -34,6 +35,20 @@ final class BlockTraining implements AutoCloseable {
         dy = Training.normal(device, 2, shape);
         dx = device.scope().zeros(shape);
         y = device.scope().zeros(shape);
+    }
+
+    /**
+     * With the just-in-time compiler behind it, as in a training that is not over after seconds: a small one has run before.
+     *
+     * @param shape of the input and the result, images or sequences first
+     */
+    static BlockTraining compiled(int threads, Function<Parameters, Layer> block, long... shape) {
+        long[] small = shape.clone();
+        small[0] = 2;
+        try (BlockTraining training = new BlockTraining(threads, block, small)) {
+            Steps.repeat(training::run, COMPILING_NANOS);
+        }
+        return new BlockTraining(threads, block, shape);
     }
 
     /** Input, the result's gradient, parameters in order of declaration. */

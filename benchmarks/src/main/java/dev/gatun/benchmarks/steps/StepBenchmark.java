@@ -14,7 +14,7 @@ import org.openjdk.jmh.annotations.Warmup;
  * Whole training steps of configs/steps/cpu, on views that lie in memory: forward, loss, backward, update. Before anything is timed a step of each side, from
  * the same values and with the same drops, is compared with the same in double precision: {@link DoubleCheck}.
  */
-// the just-in-time compiler takes a core away from the first steps
+// PyTorch's compiler, too, takes a core away from the first steps
 @Warmup(iterations = 2)
 @Measurement(iterations = 7)
 public class StepBenchmark extends Comparison {
@@ -35,6 +35,7 @@ public class StepBenchmark extends Comparison {
 
     @Override
     protected void prepare(DeviceState device, Contest contest) {
+        Steps.compile(step, threads);
         ours = Steps.open(step, threads);
         contest.costs(StepCosts.flops(ours), 0);
         contest.torch().ifPresent(torch -> {

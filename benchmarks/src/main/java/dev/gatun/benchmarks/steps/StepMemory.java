@@ -15,8 +15,6 @@ import java.util.stream.Stream;
  */
 public final class StepMemory {
     private static final int STEPS = 3;
-    /** Of the training that only loads classes, code and libraries. */
-    private static final String SMALL = "data.batch=2";
 
     private StepMemory() {}
 
@@ -33,7 +31,7 @@ public final class StepMemory {
             torch = Torch.open(Torch.Build.valueOf(System.getProperty("gatun.peer").toUpperCase(Locale.ROOT)), threads);
             script = torch.load("steps");
         }
-        try (Training small = Steps.open(step, threads, SMALL)) {
+        try (Training small = Steps.open(step, threads, Steps.SMALL)) {
             train(small, side, torch, script);
         }
         try (Training start = Steps.open(step, threads)) {

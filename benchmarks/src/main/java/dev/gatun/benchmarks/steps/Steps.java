@@ -13,6 +13,11 @@ public final class Steps {
     static final String MASKED = "_masked";
     static final String SUBSET = "_subset";
 
+    /** Of a training that only loads classes, code and libraries, or lets them be compiled. */
+    static final String SMALL = "data.batch=2";
+
+    private static final long COMPILING_NANOS = 10_000_000_000L;
+
     private static final Path FOLDER = Path.of("configs", "steps", "cpu");
 
     private Steps() {}
@@ -47,5 +52,21 @@ public final class Steps {
             all.add("model.drop_path_form=" + parts[1]);
         }
         return new Training(FOLDER.resolve(parts[0] + ".yaml"), all, threads);
+    }
+
+    /**
+     * Trains small steps until the just-in-time compiler has most of the code of a step behind it: in a training that is over after seconds, in the few
+     * steps of a benchmark not, where it takes a core from the threads of the kernels.
+     */
+    static void compile(String step, int threads) {
+        try (Training small = open(step, threads, SMALL)) {
+            repeat(small::step, COMPILING_NANOS);
+        }
+    }
+
+    static void repeat(Runnable work, long nanos) {
+        for (long start = System.nanoTime(); System.nanoTime() - start < nanos; ) {
+            work.run();
+        }
     }
 }

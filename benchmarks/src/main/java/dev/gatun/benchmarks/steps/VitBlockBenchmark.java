@@ -36,7 +36,7 @@ public class VitBlockBenchmark extends Comparison {
         long tokens = Long.parseLong(sizes[1]);
         DropPath keeps = new DropPath(0, DropPath.Form.MASK);
         TransformerBlock.Settings settings = new TransformerBlock.Settings(WIDTH, HEADS, 4 * WIDTH, 1e-6, 0, true);
-        ours = new BlockTraining(threads, parameters -> {
+        ours = BlockTraining.compiled(threads, parameters -> {
             TransformerBlock block = new TransformerBlock(parameters, settings, keeps);
             return block::forward;
         }, batch, tokens, WIDTH);
