@@ -17,7 +17,6 @@
 #include "hwy/foreach_target.h"
 #include "kernels/common/gemm-inl.h"
 #include "kernels/convolution/panels-inl.h"
-#include "kernels/convolution/patch-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gatun {
@@ -115,7 +114,7 @@ class PatchList {
     const int64_t first = std::max(slice * kernel_rows_, c.rows.tap), end = std::min((slice + 1) * kernel_rows_, c.rows.tap + c.rows.taps);
     if (none ? slice > 0 : first >= end) return;
     const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
-    PatchRuns runs{none ? 0 : end - first, g_.rows.offset_step * g_.source.row_stride, c.columns.taps, g_.columns.offset_step * g_.source.pixel_stride, g_.channels,
+    GemmRuns runs{none ? 0 : end - first, g_.rows.offset_step * g_.source.row_stride, c.columns.taps, g_.columns.offset_step * g_.source.pixel_stride, g_.channels,
                    (g_.columns.count - c.columns.taps) * g_.channels};
     if (merged_ && !none) {
       runs.length *= runs.columns;
@@ -127,7 +126,7 @@ class PatchList {
       source += first * runs.row_step + c.columns.tap * g_.columns.offset_step * g_.source.pixel_stride;
       weights += (first * g_.columns.count + c.columns.tap) * g_.channels * vectors * lanes;
     }
-    patch_panel(vectors, source, from_ + c.first, runs, weights, target_ + n, to_ + c.first, c.count, g_.outputs - n, bias_ == nullptr ? nullptr : bias_ + n,
+    gemm_panel(vectors, source, from_ + c.first, runs, weights, target_ + n, to_ + c.first, c.count, g_.outputs - n, bias_ == nullptr ? nullptr : bias_ + n,
                 accumulate_ || (!none && first > c.rows.tap), [&] { return later.next(); });
   }
 

@@ -226,7 +226,6 @@ static void gather_tiles(int threads, const Gather& g, const float* source, cons
   float* blocks = workspace + plan.shared_floats(g);
   pack_weights(threads, g, weights, packed);
   transform_weights<kTile>(threads, g, plan, packed, kernels);
-  const GemmRuns runs{1, 0, 1, 0, g.channels};
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
   for (int64_t first = 0; first < plan.tiles; first += plan.block) {
     float* pixels = blocks + omp_get_thread_num() * plan.block_floats();
@@ -239,8 +238,8 @@ static void gather_tiles(int threads, const Gather& g, const float* source, cons
       transform_pixels<kTile>(g, plan, TilePlace(plan, first + t), source, pixels + from[t]);
     }
     for (int64_t k = 0; k < plan.frequencies(); ++k) {
-      gemm_panels(pixels + k * plan.block * plan.channel_stride, from, runs, kernels + k * plan.kernel_floats, g.channels, 0,
-                  products + k * plan.block * plan.output_stride, to, count, g.outputs, nullptr, false);
+      gemm_panels(pixels + k * plan.block * plan.channel_stride, from, g.channels, kernels + k * plan.kernel_floats,
+                  products + k * plan.block * plan.output_stride, to, count, g.outputs);
     }
     for (int64_t t = 0; t < count; ++t) transform_outputs<kTile>(g, plan, TilePlace(plan, first + t), products + to[t], bias, accumulate, target);
   }

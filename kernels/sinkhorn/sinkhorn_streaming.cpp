@@ -60,8 +60,7 @@ HWY_INLINE void product(Rows<const float> rows, int64_t begin, int64_t count, co
     from[r] = r * rows.stride;
     to[r] = r * kStreamedColumns;
   }
-  const GemmRuns runs{1, 0, 1, 0, rows.columns};
-  gemm_panels(rows.row(begin), from, runs, packed, rows.columns, 0, scores, to, count, columns, nullptr, false);
+  gemm_panels(rows.row(begin), from, rows.columns, packed, scores, to, count, columns);
 }
 
 // potential = -log Σ e^(<row, other> scale + potential of the other); others: null for zeros.
