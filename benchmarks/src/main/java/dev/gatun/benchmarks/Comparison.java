@@ -3,7 +3,9 @@ package dev.gatun.benchmarks;
 
 import dev.gatun.benchmarks.nd4j.Nd4jPeer;
 import dev.gatun.benchmarks.torch.Torch;
+import java.util.ArrayDeque;
 import java.util.Arrays;
+import java.util.Deque;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -45,6 +47,7 @@ public abstract class Comparison {
     @Param("2")
     public int threads;
 
+    private final Deque<AutoCloseable> owned = new ArrayDeque<>();
     private DeviceState device;
     private List<Contender> contenders;
     private int[] repetitions;
@@ -75,12 +78,17 @@ public abstract class Comparison {
         RoundProfiler.begin(contest.row());
     }
 
-    /** Gives back what prepare opened. */
-    protected void finish() {}
+    /** What prepare opens, closed behind the last round. */
+    protected final <T extends AutoCloseable> T own(T resource) {
+        owned.addFirst(resource);
+        return resource;
+    }
 
     @TearDown(Level.Trial)
-    public final void close() {
-        finish();
+    public final void close() throws Exception {
+        while (!owned.isEmpty()) {
+            owned.removeFirst().close();
+        }
         device.close();
     }
 

@@ -12,9 +12,7 @@ import org.openjdk.jmh.annotations.Param;
 
 /** Convolution layers of residual networks and of modern ones; the first layer of a network needs no gradient of its input. */
 public class ConvolutionBenchmark extends Comparison {
-    private static final String WINOGRAD = "-winograd";
-
-    /** Batch, size, channels, outputs, kernel, stride, padding, groups; with an error allowed that lets Winograd's filtering in. */
+    /** Batch, size, channels, outputs, kernel, stride, padding, groups; or with an error allowed. */
     @Param({
         "64x28x64x64x3x1x1x1",
         "64x14x128x128x3x1x1x1",
@@ -35,9 +33,9 @@ public class ConvolutionBenchmark extends Comparison {
 
     @Override
     protected void prepare(DeviceState device, Contest contest) {
-        boolean winograd = layer.endsWith(WINOGRAD);
-        long[] n = Shapes.parse(layer.replace(WINOGRAD, ""));
-        Convolution.Geometry geometry = Convolution.Geometry.of((int) n[5], (int) n[6], 1, (int) n[7]).withAllowedError(winograd ? 1e-5 : 0);
+        boolean winograd = Winograd.allowed(layer);
+        long[] n = Shapes.parse(Winograd.shape(layer));
+        Convolution.Geometry geometry = Convolution.Geometry.of((int) n[5], (int) n[6], 1, (int) n[7]).withAllowedError(Winograd.allowedError(layer));
         long size = geometry.outputHeight(n[1], n[4]);
         Operand x = device.normal(1, n[0], n[1], n[1], n[2]);
         Operand weights = device.normal(2, n[3], n[4], n[4], n[2] / n[7]);
@@ -100,7 +98,7 @@ public class ConvolutionBenchmark extends Comparison {
 
     /** Its weights: output channels first, for depthwise convolution those of a group. It has no backward without the gradient of the images. */
     private void nd4j(Contest contest, Nd4jPeer nd4j, boolean nhwc, boolean backward, Operand x, Operand weights, Operand bias, Operand dy) {
-        long[] n = Shapes.parse(layer);
+        long[] n = Shapes.parse(Winograd.shape(layer));
         boolean depthwise = n[7] > 1;
         INDArray filters = nd4j.array(weights);
         INDArray in = nhwc ? nd4j.array(x) : nd4j.permuted(nd4j.array(x), 0, 3, 1, 2);

@@ -38,7 +38,7 @@ public class GemmBenchmark extends Comparison {
         double flops = 2.0 * n[0] * n[1] * n[2];
         double bytes = a.layout().spanBytes() + b.layout().spanBytes() + c.layout().spanBytes();
         boolean backward = !pass.equals("forward");
-        ours = Device.cpu(threads);
+        ours = own(Device.cpu(threads));
         contest.target(0.97);
         if (backward) {
             contest.costs(3 * flops, 2 * bytes).ours(
@@ -104,10 +104,5 @@ public class GemmBenchmark extends Comparison {
         return new Operand(
                 x.segment(),
                 Layout.strided(DType.F32, new long[] {layout.size(1), layout.size(0)}, new long[] {1, layout.size(1)}));
-    }
-
-    @Override
-    protected void finish() {
-        ours.close();
     }
 }

@@ -69,21 +69,29 @@ class Peer(Module):
   def batch_norm(self, x: Tensor, p: List[Tensor], i: int, s: List[Tensor], j: int) -> Tensor:
     return torch.batch_norm(x, p[i], p[i + 1], s[j], s[j + 1], True, 0.1, 1e-05, False)
 
-  def basic_block(self, x: Tensor, p: List[Tensor], i: int, s: List[Tensor], j: int, stride: int) -> Tensor:
-    y = torch.relu_(self.batch_norm(torch.conv2d(x, p[i], None, [stride, stride], [1, 1]), p, i + 1, s, j))
-    y = self.batch_norm(torch.conv2d(y, p[i + 3], None, [1, 1], [1, 1]), p, i + 4, s, j + 2)
+  # 3x3; error: what a stride of 1 is to err by, over the root mean square, to see what that does to gradients; 0 wherever a time is taken
+  def conv(self, x: Tensor, w: Tensor, stride: int, error: float) -> Tensor:
+    y = torch.conv2d(x, w, None, [stride, stride], [1, 1])
+    if torch.__and__(torch.gt(error, 0.), torch.eq(stride, 1)):
+      values = y.detach()
+      y = y + torch.randn_like(values) * torch.sqrt(torch.mean(values * values)) * error
+    return y
+
+  def basic_block(self, x: Tensor, p: List[Tensor], i: int, s: List[Tensor], j: int, stride: int, error: float) -> Tensor:
+    y = torch.relu_(self.batch_norm(self.conv(x, p[i], stride, error), p, i + 1, s, j))
+    y = self.batch_norm(self.conv(y, p[i + 3], 1, error), p, i + 4, s, j + 2)
     if torch.gt(stride, 1):
       x = self.batch_norm(torch.conv2d(x, p[i + 6], None, [stride, stride]), p, i + 7, s, j + 4)
     return torch.relu_(torch.add_(y, x))
 
   # x: images and the result's gradient, the block's parameters; s: running statistics
-  def basic_block_backward(self, x: List[Tensor], s: List[Tensor]) -> List[Tensor]:
+  def basic_block_backward(self, x: List[Tensor], s: List[Tensor], error: float) -> List[Tensor]:
     leaves = self.leaves(x)
-    y = self.basic_block(leaves[0], torch.slice(leaves, 2), 0, s, 0, 1)
+    y = self.basic_block(leaves[0], torch.slice(leaves, 2), 0, s, 0, 1, error)
     return self.gradients(y, [leaves[0]] + torch.slice(leaves, 2), x[1])
 
   # basic blocks, two a stage; images: one view
-  def resnet(self, images: List[Tensor], p: List[Tensor], s: List[Tensor]) -> Tensor:
+  def resnet(self, images: List[Tensor], p: List[Tensor], s: List[Tensor], error: float) -> Tensor:
     x = torch.relu_(self.batch_norm(torch.conv2d(images[0], p[0], None, [2, 2], [3, 3]), p, 1, s, 0))
     x = torch.max_pool2d(x, [3, 3], [2, 2], [1, 1])
     i = 3
@@ -92,7 +100,7 @@ class Peer(Module):
       stride = 1
       if torch.__and__(torch.gt(k, 0), torch.eq(torch.remainder(k, 2), 0)):
         stride = 2
-      x = self.basic_block(x, p, i, s, j, stride)
+      x = self.basic_block(x, p, i, s, j, stride, error)
       if torch.gt(stride, 1):
         i = i + 9
         j = j + 6
@@ -101,9 +109,9 @@ class Peer(Module):
         j = j + 4
     return torch.mean(x, [2, 3])
 
-  def supervised(self, images: List[Tensor], labels: Tensor, p: List[Tensor], s: List[Tensor]) -> Tensor:
+  def supervised(self, images: List[Tensor], labels: Tensor, p: List[Tensor], s: List[Tensor], error: float) -> Tensor:
     last = torch.len(p) - 1
-    return torch.cross_entropy_loss(torch.linear(self.resnet(images, p, s), p[last - 1], p[last]), labels)
+    return torch.cross_entropy_loss(torch.linear(self.resnet(images, p, s, error), p[last - 1], p[last]), labels)
 
   def bce(self, logits: Tensor, wanted: Tensor) -> Tensor:
     return torch.binary_cross_entropy_with_logits(logits, wanted)
@@ -304,9 +312,9 @@ class Peer(Module):
     self.adamw(v, self.one_of(given, g), m, q, t, groups, lr, decay)
     return [loss.detach()] + g
 
-  def supervised_step(self, images: List[Tensor], labels: Tensor, p: List[Tensor], s: List[Tensor], v: List[Tensor], m: List[Tensor], given: List[Tensor], groups: List[List[int]], lr: float, decay: float) -> List[Tensor]:
+  def supervised_step(self, images: List[Tensor], labels: Tensor, p: List[Tensor], s: List[Tensor], v: List[Tensor], m: List[Tensor], given: List[Tensor], groups: List[List[int]], lr: float, decay: float, error: float) -> List[Tensor]:
     torch.set_grad_enabled(True)
-    loss = self.supervised(images, labels, p, s)
+    loss = self.supervised(images, labels, p, s, error)
     g = self.found(loss, p)
     self.sgd(v, self.one_of(given, g), m, groups, lr, decay)
     return [loss.detach()] + g

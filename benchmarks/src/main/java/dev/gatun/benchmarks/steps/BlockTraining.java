@@ -58,6 +58,13 @@ final class BlockTraining implements AutoCloseable {
         return operands.toArray(Operand[]::new);
     }
 
+    /** Of what has a gradient, in the order of the gradients among the results. */
+    List<String> names() {
+        List<String> names = new ArrayList<>(List.of("the input"));
+        parameters.all().forEach(p -> names.add(p.name()));
+        return names;
+    }
+
     void run() {
         step(false);
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.benchmarks.steps;
 
+import dev.gatun.benchmarks.Winograd;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -22,7 +23,7 @@ public final class Steps {
 
     private Steps() {}
 
-    /** All of them, as the benchmark's parameter has them. */
+    /** Those whose memory is measured: all but the one that is allowed an error, which keeps what the exact one does. */
     public static List<String> names() {
         return List.of("swav", "cosub-subset", "cosub-mask", "resnet18");
     }
@@ -46,8 +47,11 @@ public final class Steps {
     }
 
     static Training open(String step, int threads, String... overrides) {
-        String[] parts = step.split("-");
+        String[] parts = Winograd.shape(step).split("-");
         List<String> all = new ArrayList<>(Arrays.asList(overrides));
+        if (Winograd.allowed(step)) {
+            all.add("model.allowed_error=" + Winograd.ALLOWED_ERROR);
+        }
         if (parts.length > 1) {
             all.add("model.drop_path_form=" + parts[1]);
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.benchmarks.steps;
 
+import dev.gatun.benchmarks.Winograd;
 import dev.gatun.benchmarks.torch.Torch;
 import dev.gatun.learning.optimizer.AdamWProvider;
 import dev.gatun.learning.optimizer.SgdProvider;
@@ -29,7 +30,9 @@ final class Twin implements AutoCloseable {
         /** convolutions of contiguous channels */
         NCHW,
         /** modules in double precision: what the others are judged by */
-        EXACT;
+        EXACT,
+        /** the same, but 3x3 convolutions of stride 1 err by what ours may */
+        ERRING;
 
         String text() {
             return name().toLowerCase(Locale.ROOT);
@@ -39,6 +42,8 @@ final class Twin implements AutoCloseable {
     /** Of a ResNet-18: as many of 64 channels, of 128, of 256 and of 512. */
     private static final int BATCH_NORMS_A_WIDTH = 5;
 
+    /** Values of PyTorch's to close: those that live as long as this, then those of a step. */
+    private final List<Torch.Value> owned = new ArrayList<>();
     private final Training ours;
     private final Torch torch;
     private final Torch.Script script;
@@ -46,6 +51,7 @@ final class Twin implements AutoCloseable {
     private final boolean subset;
     private final Torch.Value none;
     private final Torch.Value oneByOne;
+    private final Torch.Value error;
     private final Torch.Value images;
     private final Torch.Value labels;
     private final Torch.Value parameters;
@@ -69,21 +75,22 @@ final class Twin implements AutoCloseable {
         this.script = script;
         this.form = form;
         this.subset = subset;
-        none = list(torch, script);
+        none = own(list(torch, script));
         Torch.Value nchw = flag(form == Form.NCHW);
         oneByOne = flag(form == Form.ONE_BY_ONE);
-        images = script.run("images", precise(list(torch, script, ours.views())), nchw);
-        labels = ints(torch, script, ours.labels());
-        parameters = script.run("parameters", precise(list(torch, script, ours.values())), nchw);
-        values = script.run("detached", parameters);
-        firstMoments = script.run("zeros", parameters);
+        error = number(form == Form.ERRING ? Winograd.ALLOWED_ERROR : 0);
+        images = run("images", precise(own(list(torch, script, ours.views()))), nchw);
+        labels = own(ints(torch, script, ours.labels()));
+        parameters = run("parameters", precise(own(list(torch, script, ours.values()))), nchw);
+        values = run("detached", parameters);
+        firstMoments = run("zeros", parameters);
         boolean adam = ours.pipeline().optimizer().settings() instanceof AdamWProvider.Settings;
-        secondMoments = adam ? script.run("zeros", parameters) : none;
-        counters = script.run("counters", parameters);
-        groups = script.run("groups", ints(torch, script, ours.decays()));
-        statistics = precise(script.run("statistics", ints(torch, script, widths())));
-        rate = torch.number(ours.rate());
-        decay = torch.number(
+        secondMoments = adam ? run("zeros", parameters) : none;
+        counters = run("counters", parameters);
+        groups = run("groups", own(ints(torch, script, ours.decays())));
+        statistics = precise(run("statistics", own(ints(torch, script, widths()))));
+        rate = number(ours.rate());
+        decay = number(
                 switch (ours.pipeline().optimizer().settings()) {
                     case AdamWProvider.Settings s -> s.weightDecay();
                     case SgdProvider.Settings s -> s.weightDecay();
@@ -101,7 +108,9 @@ final class Twin implements AutoCloseable {
     static Torch.Value list(Torch torch, Torch.Script script, Operand... operands) {
         Torch.Value list = script.run("empty");
         for (Operand operand : operands) {
-            list = script.run("with_one_more", list, torch.tensor(operand));
+            try (Torch.Value shorter = list; Torch.Value one = torch.tensor(operand)) {
+                list = script.run("with_one_more", shorter, one);
+            }
         }
         return list;
     }
@@ -110,7 +119,9 @@ final class Twin implements AutoCloseable {
     static Torch.Value ints(Torch torch, Torch.Script script, int[] all) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment memory = arena.allocateFrom(ValueLayout.JAVA_INT, all);
-            return script.run("long", torch.tensor(new Operand(memory, Layout.of(DType.I32, all.length))));
+            try (Torch.Value view = torch.tensor(new Operand(memory, Layout.of(DType.I32, all.length)))) {
+                return script.run("long", view);
+            }
         }
     }
 
@@ -119,12 +130,29 @@ final class Twin implements AutoCloseable {
         return form.text() + (ours.drops() ? subset ? Steps.SUBSET : Steps.MASKED : "");
     }
 
+    private Torch.Value own(Torch.Value value) {
+        owned.add(value);
+        return value;
+    }
+
+    private Torch.Value run(String method, Torch.Value... arguments) {
+        return own(script.run(method, arguments));
+    }
+
     private Torch.Value flag(boolean on) {
-        return torch.integer(on ? 1 : 0);
+        return integer(on ? 1 : 0);
+    }
+
+    private Torch.Value integer(long value) {
+        return own(torch.integer(value));
+    }
+
+    private Torch.Value number(double value) {
+        return own(torch.number(value));
     }
 
     private Torch.Value precise(Torch.Value list) {
-        return form == Form.EXACT ? script.run("doubles", list) : list;
+        return form == Form.EXACT || form == Form.ERRING ? run("doubles", list) : list;
     }
 
     // channels of the batch norms, in the order in which they are used
@@ -138,17 +166,17 @@ final class Twin implements AutoCloseable {
 
     /** One step, which draws for itself what it drops. */
     void step() {
-        try (Torch.Value draws = draw()) {
-            step(draws, none).close();
-        }
+        int before = owned.size();
+        step(draw(), none);
+        close(before);
     }
 
     private Torch.Value draw() {
         if (!ours.drops()) {
-            return script.run("given", none);
+            return run("given", none);
         }
         VitSettings vit = vit();
-        return script.run("draw", torch.integer(2L * vit.depth()), torch.integer(2L * ours.batch()), torch.number(vit.dropPath()), flag(subset));
+        return run("draw", integer(2L * vit.depth()), integer(2L * ours.batch()), number(vit.dropPath()), flag(subset));
     }
 
     /**
@@ -158,30 +186,31 @@ final class Twin implements AutoCloseable {
      * @return loss, gradients and the parameters after the step in the layout of ours
      */
     List<float[]> results(boolean update) {
+        int before = owned.size();
         List<float[]> results = new ArrayList<>();
         try (Scope scope = ours.device().scope().open()) {
-            Torch.Value draws = script.run("given", list(torch, script, ours.draws(scope)));
+            Torch.Value draws = run("given", own(list(torch, script, ours.draws(scope))));
             if (ours.subset() && !subset) {
-                draws = script.run("factors", draws, torch.integer(2L * ours.batch()));
+                draws = run("factors", draws, integer(2L * ours.batch()));
             }
-            Torch.Value gradients = update ? script.run("images", precise(list(torch, script, ours.gradients())), flag(form == Form.NCHW)) : none;
+            Torch.Value gradients = update ? run("images", precise(own(list(torch, script, ours.gradients()))), flag(form == Form.NCHW)) : none;
             for (Torch.Value part : new Torch.Value[] {step(precise(draws), gradients), values}) {
-                try (Torch.Value restored = script.run("restored", part)) {
-                    results.addAll(restored.floats());
-                }
+                results.addAll(run("restored", part).floats());
             }
+        } finally {
+            close(before);
         }
         return results;
     }
 
     private Torch.Value step(Torch.Value draws, Torch.Value gradients) {
         return switch (ours.pipeline().method().name()) {
-            case "swav" -> script.run("swav_step", images, parameters, statistics, values, firstMoments, secondMoments, counters, gradients, groups, rate,
-                    decay, torch.integer(vit().depth()), torch.integer(vit().heads()), oneByOne);
-            case "cosub" -> script.run("cosub_step", images, labels, parameters, draws, values, firstMoments, secondMoments, counters, gradients, groups,
-                    rate, decay, torch.integer(vit().depth()), torch.integer(vit().heads()), oneByOne);
-            case "supervised" -> script.run(
-                    "supervised_step", images, labels, parameters, statistics, values, firstMoments, gradients, groups, rate, decay);
+            case "swav" -> run("swav_step", images, parameters, statistics, values, firstMoments, secondMoments, counters, gradients, groups, rate,
+                    decay, integer(vit().depth()), integer(vit().heads()), oneByOne);
+            case "cosub" -> run("cosub_step", images, labels, parameters, draws, values, firstMoments, secondMoments, counters, gradients, groups,
+                    rate, decay, integer(vit().depth()), integer(vit().heads()), oneByOne);
+            case "supervised" -> run(
+                    "supervised_step", images, labels, parameters, statistics, values, firstMoments, gradients, groups, rate, decay, error);
             default -> throw new IllegalArgumentException("there is no twin of the method " + ours.pipeline().method().name());
         };
     }
@@ -193,8 +222,12 @@ final class Twin implements AutoCloseable {
     /** Gives its memory back; ours stays. */
     @Override
     public void close() {
-        for (Torch.Value value : new Torch.Value[] {images, labels, parameters, values, firstMoments, counters, groups, statistics}) {
-            value.close();
+        close(0);
+    }
+
+    private void close(int from) {
+        while (owned.size() > from) {
+            owned.removeLast().close();
         }
     }
 }

@@ -27,7 +27,7 @@ public final class Bench implements Callable<Integer> {
     @Option(names = "--rows", paramLabel = "REGEX", description = "Only rows whose parameters match, as in '64x3x197.*forward$'.")
     private String rows = "";
 
-    @Option(names = "--peers", split = ",", paramLabel = "NAME", description = "Environments of peers; all where none is given.")
+    @Option(names = "--peers", split = ",", paramLabel = "NAME", description = "Environments of peers: djl presets djl-default djl-avx2 nd4j, which are all where none is given; libraries; openblas, which is not recorded.")
     private List<String> environments = List.of();
 
     @Option(names = "--rounds", paramLabel = "N", description = "Rounds a row, where not what the benchmark says.")
@@ -71,7 +71,9 @@ public final class Bench implements Callable<Integer> {
             for (String line : Files.readAllLines(part)) {
                 measured.add(JsonMapper.shared().readValue(line, Measured.class));
             }
-            record(measured, List.of(), List.of());
+            if (environment.recorded()) {
+                record(measured, List.of(), List.of());
+            }
             return status == 0 && measured.stream().allMatch(row -> row.failure().isEmpty());
         } finally {
             Files.deleteIfExists(part);
@@ -150,7 +152,7 @@ public final class Bench implements Callable<Integer> {
             return quick ? all.subList(0, 1) : all;
         }
         List<PeerEnvironment> known = new ArrayList<>(all);
-        known.add(PeerEnvironment.libraries());
+        known.addAll(PeerEnvironment.asked());
         return environments.stream()
                 .map(name -> known.stream()
                         .filter(environment -> environment.name().equals(name))

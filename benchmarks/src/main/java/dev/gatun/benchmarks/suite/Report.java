@@ -26,20 +26,27 @@ final class Report {
             `make bench` measures all of this and writes this page; `make bench OP=sinkhorn` measures one operation and keeps the rest.
             For trying while a kernel changes: `cmake/bench.sh sinkhorn --quick --rows 256x3000` (seconds a row, nothing is recorded; `--help`).
 
-            How it is measured: a process holds one build of PyTorch and ours, on the same memory. First their results are compared; a
-            row whose results differ by more than its tolerance (1e-4 of the root mean square, where the benchmark says no other) fails. Then they take turns of
-            some 40 ms, round after round, with the ceilings in between, since the speed of a shared machine drifts by more than the differences
-            looked for. A turn's time is the median of its calls. A ratio is PyTorch's time over ours in the same round; the median over
-            the rounds is given with its 95 % confidence interval (bootstrap). **The ceiling** of a row is the larger of its operations at the peak of multiply-adds and its
-            compulsory bytes at the speed of copying that footprint, both of the same round; work in place moves fewer bytes than a copy and may
-            exceed it.
+            **How it is measured.** A process holds one build of PyTorch, or ND4J, and ours, on the same memory. First their results are compared; a
+            row whose results differ by more than its tolerance (1e-4 of the root mean square, where the benchmark says no other) fails and is not recorded. Then they
+            take turns of some 40 ms (at least one call), round after round, with the ceilings in between, since the speed of a shared machine drifts by more than the
+            differences looked for. A turn's time is the median of its calls. All use the same number of threads; operations run one after the other.
 
-            PyTorch computes what the text in `benchmarks/src/main/resources` says, eagerly, in the forms that could be its fastest: the row counts
-            against the fastest of them in the fastest of two builds with MKL and oneDNN: the official one (as DJL ships it) and JavaCPP's presets. Those with OpenBLAS
-            run where they are asked for (`--peers openblas`): their threads keep the cores busy in our turns, so nothing of them is recorded. Its allocator is tuned to reuse memory (`MALLOC_MMAP_THRESHOLD_`); column *default allocator* is what a user gets without.
+            **Ratio**: PyTorch's time over ours in the same round, so above 1 ours is faster; the median over the rounds, with its 95 % confidence interval (bootstrap). A row
+            counts by its least ratio: to the fastest form of PyTorch in the nearer of two builds, `djl` (the official one, as DJL ships it) and `presets` (JavaCPP's),
+            both with MKL and oneDNN and with an allocator that reuses memory (`MALLOC_MMAP_THRESHOLD_`). The forms are what the text in
+            `benchmarks/src/main/resources` says, run eagerly; *fastest PyTorch* names form, time and build. Column *default allocator* (process `djl-default`) is what a user
+            gets without that setting; `djl-avx2` holds both sides to AVX2. Builds with OpenBLAS run where they are asked for (`--peers openblas`) and are not recorded: their
+            threads keep the cores busy in the turns of others.
+
+            **Of the ceiling**: the time that the row's work takes at the machine's limit over the time of ours. The limit is the larger of its floating-point operations
+            at the peak of multiply-adds and its compulsory bytes at the speed of copying that footprint, both of the same round; *rate* is in the unit of the larger. Work in place moves fewer
+            bytes than a copy and may exceed it.
+
+            **Rows named winograd** let our convolutions err by 1e-5 (root mean square over that of the result; Winograd's filtering); they multiply less than their ceiling counts
+            and may exceed it. All other rows are exact up to single precision. Those named winograd have no target and are left out of the counts and the mean below.
+
             ND4J, where it has the operation and computes the same, stands in a column of its own (its time over ours) and decides nothing: its build with oneDNN, products by OpenBLAS,
             arrays for its results that stand before. Its GELU is the one with tanh, and the gradient of its cross-entropy is not the gradient: they are left out.
-            Threads: the same number for all; one between operations; OpenMP waits as it does by default. Rows named winograd let ours err by 1e-5; all others are exact.
             """;
 
     private Report() {}
@@ -48,7 +55,7 @@ final class Report {
         StringBuilder page = new StringBuilder(INTRODUCTION);
         List<Verdict> verdicts = Verdict.of(results.rows());
         Machine machine = results.machine();
-        page.append("\nMachine: %s, %d cores, caches %s, %s, %s. Peers: %s. Commits: %s.\n"
+        page.append("\nMachine: %s, %d cores, caches %s, %s, %s. Peers: %s. Commits, each row's in the last table: %s.\n"
                 .formatted(
                         machine.processor(), machine.cores(), machine.caches(), machine.system(), machine.java(),
                         distinct(results, Measured::peer), distinct(results, Measured::commit)));
@@ -58,7 +65,7 @@ final class Report {
         Map<String, List<Verdict>> operations =
                 verdicts.stream().collect(Collectors.groupingBy(Verdict::operation, LinkedHashMap::new, Collectors.toList()));
         operations.forEach((operation, rows) -> {
-            page.append("\n## ").append(operation).append("\n\n");
+            page.append("\n## ").append(operation).append("\n\n").append(Legend.of(operation)).append("\n\n");
             table(page, rows);
         });
         if (!results.calls().isEmpty()) {
@@ -99,6 +106,7 @@ final class Report {
 
     private static String summary(List<Verdict> verdicts) {
         List<Double> ratios = verdicts.stream()
+                .filter(Verdict::exact)
                 .flatMap(verdict -> verdict.nearest(Kind.TUNED, "").stream())
                 .map(rival -> rival.ratio().median())
                 .toList();
@@ -108,7 +116,7 @@ final class Report {
         double mean = Math.exp(ratios.stream().mapToDouble(Math::log).average().orElse(0));
         return String.format(
                 Locale.ROOT,
-                "Of %d rows with a peer ours is faster in %d; geometric mean of the ratios %.2f. Targets met: %d of %d, %d of these by the median alone.",
+                "Of %d exact rows with a peer ours is faster in %d; geometric mean of their ratios %.2f. Targets met: %d of %d (peak memory and calls apart), %d of these by the median alone.",
                 ratios.size(), ahead, mean, judged.stream().filter(Met::yes).count(), judged.size(), narrow);
     }
 
@@ -182,12 +190,12 @@ final class Report {
     }
 
     private static void forms(StringBuilder page, List<Verdict> verdicts) {
-        page.append("| operation | row | process | ours | peak GFLOP/s | copy GB/s | forms, with their ratios |\n|-|-|-|-|-|-|-|\n");
+        page.append("| operation | row | process | commit | ours | peak GFLOP/s | copy GB/s | forms, with their ratios |\n|-|-|-|-|-|-|-|-|\n");
         for (Verdict row : verdicts) {
             for (Measured measured : row.rows()) {
-                page.append("| %s | %s | %s | %s | %.0f | %.0f | %s |\n"
+                page.append("| %s | %s | %s | %s | %s | %.0f | %.0f | %s |\n"
                         .formatted(
-                                row.operation(), row.label(), measured.environment(), Line.time(measured.nanos().get("ours").median()),
+                                row.operation(), row.label(), measured.environment(), measured.commit(), Line.time(measured.nanos().get("ours").median()),
                                 1 / measured.nanos().get("fma").median(), 1 / measured.nanos().get("copy").median(),
                                 measured.ratios().entrySet().stream()
                                         .map(form -> form.getKey() + " " + Line.time(measured.nanos().get(form.getKey()).median()) + ", "

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.gatun.benchmarks.suite;
 
+import dev.gatun.benchmarks.Winograd;
 import dev.gatun.benchmarks.suite.Statistics.Estimate;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -36,6 +37,11 @@ record Verdict(String operation, Map<String, String> parameters, List<Measured> 
 
     String label() {
         return String.join(" ", parameters.values());
+    }
+
+    /** Whether ours computed what the peers did; where it was allowed an error for speed, the row stands beside the exact one. */
+    boolean exact() {
+        return !Winograd.allowed(label());
     }
 
     /** The peer that comes nearest to ours: any form ("") or the one named, in the processes of one kind. */

@@ -38,7 +38,13 @@ final class DjlTorch implements Torch {
     private record DjlValue(PtNDManager manager, IValue value) implements Value {
         @Override
         public List<float[]> floats() {
-            return Arrays.stream(value.toTensorArray(manager)).map(PtNDArray::toFloatArray).toList();
+            return Arrays.stream(value.toTensorArray(manager)).map(DjlValue::floats).toList();
+        }
+
+        private static float[] floats(PtNDArray array) {
+            try (array) {
+                return array.toFloatArray();
+            }
         }
 
         @Override

@@ -16,7 +16,7 @@ class DoubleCheckTest {
     }
 
     private static void gradients(List<float[]> ours, List<float[]> peer) {
-        DoubleCheck.gradients("form", NAMES, ours, peer, EXACT);
+        DoubleCheck.gradients("form", "the loss", NAMES, ours, peer, EXACT);
     }
 
     private static void fails(List<float[]> ours, List<float[]> peer) {

@@ -94,6 +94,27 @@ class ReportTest {
     }
 
     @Test
+    void rowsThatMayErrAreShownAndNotCounted() {
+        Measured exact = row("a", "djl", 0.5, Map.of("sdpa", 2.0), Map.of());
+        Measured erring = row("a-winograd", "djl", 0.5, Map.of("sdpa", 8.0), Map.of());
+        String page = Report.markdown(new Results(MACHINE, List.of(exact, erring), List.of(), List.of()), "plot.png");
+        assertTrue(page.contains("Of 1 exact rows with a peer ours is faster in 1; geometric mean of their ratios 2.00."), page);
+        assertTrue(page.contains("| a-winograd | 2 |") && page.contains("8.00 [8.00, 8.00]"), page);
+        assertTrue(page.contains("| attention | a-winograd | djl | abc1234 | "), page);
+    }
+
+    @Test
+    void everyComparisonHasALegend() {
+        RowKey.all().forEach(key -> assertTrue(Legend.of(key.operation()).startsWith("Rows: "), key.operation()));
+    }
+
+    @Test
+    void whatDisturbsTheTurnsOfOthersIsMeasuredOnlyWhereAskedForAndNotRecorded() {
+        assertTrue(PeerEnvironment.all().stream().allMatch(PeerEnvironment::recorded));
+        assertEquals(List.of("openblas"), PeerEnvironment.asked().stream().filter(one -> !one.recorded()).map(PeerEnvironment::name).toList());
+    }
+
+    @Test
     void lossesStayInThePage() {
         Results results = new Results(MACHINE, List.of(row("9x9", "djl", 0.3, Map.of("sdpa", 0.5), Map.of("", 2.0))), List.of(new CallCost("sinkhorn", 130, 60, 0, "abc1234", "2026-01-01")), List.of());
         String page = Report.markdown(results, "plot.png");
