@@ -10,6 +10,7 @@
 #include "kernels/convolution/convolution.h"
 #include "kernels/convolution/depthwise.h"
 #include "kernels/convolution/patches.h"
+#include "kernels/convolution/winograd.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/convolution/convolution_weights.cpp"
@@ -164,28 +165,12 @@ static void weights_item(const ConvolutionShape& s, const Gather& g, const Weigh
   }
 }
 
-// to[i] = sum over the chunks, in their order; accumulate: to[i] += that
-HWY_INLINE void combine(const float* partials, int64_t chunks, int64_t chunk_stride, int64_t n, bool accumulate, float* to) {
-  const F32 d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t i = 0; i < n; i += lanes) {
-    VF total = hn::LoadU(d, partials + i);
-    for (int64_t chunk = 1; chunk < chunks; ++chunk) total = hn::Add(total, hn::LoadU(d, partials + chunk * chunk_stride + i));
-    if (accumulate) total = hn::Add(total, gemm_load(d, to + i, n - i, lanes));
-    if (i + lanes <= n) {
-      hn::StoreU(total, d, to + i);
-    } else {
-      store_tail(total, d, to + i, n - i);
-    }
-  }
-}
-
 // Sums of all chunks for outputs [first, first + outputs), which lie along the vectors of the partial sums, as rows of dweights.
 HWY_INLINE void combine_turned(const float* partials, const WeightsPlan& plan, int64_t patch, int64_t first, int64_t outputs, bool accumulate,
                                 float* dweights) {
   HWY_ALIGN float sums[kItemOutputs];
   for (int64_t k = 0; k < patch; ++k) {
-    combine(partials + k * plan.columns + first, plan.chunks, plan.partial, outputs, false, sums);
+    combine_partials(partials + k * plan.columns + first, plan.chunks, plan.partial, outputs, false, sums);
     for (int64_t o = 0; o < outputs; ++o) {
       float& to = dweights[(first + o) * patch + k];
       to = accumulate ? sums[o] + to : sums[o];
@@ -228,11 +213,11 @@ void dense_backward_weights(int threads, const ConvolutionShape& s, const float*
       } else {
 #pragma omp for schedule(static)
         for (int64_t o = 0; o < outputs; ++o) {
-          combine(workspace + o * plan.columns, plan.chunks, plan.partial, s.patch(), s.accumulate, group_weights + o * s.patch());
+          combine_partials(workspace + o * plan.columns, plan.chunks, plan.partial, s.patch(), s.accumulate, group_weights + o * s.patch());
         }
       }
 #pragma omp single
-      if (dbias != nullptr) combine(workspace + bias_at, plan.chunks, plan.partial, outputs, s.accumulate, dbias + group * outputs);
+      if (dbias != nullptr) combine_partials(workspace + bias_at, plan.chunks, plan.partial, outputs, s.accumulate, dbias + group * outputs);
     }
   }
 }
@@ -247,6 +232,7 @@ namespace gatun {
 template <>
 size_t convolution_backward_weights_workspace<float>(const Stream& stream, const ConvolutionShape& shape, ConvolutionTile) {
   if (shape.depthwise()) return depthwise_backward_weights_workspace(stream, shape);
+  if (const int tile = winograd_weights_tile(shape)) return winograd_weights_workspace(stream.threads(), shape, tile);
   return GATUN_DISPATCH(dense_backward_weights_workspace)(stream.threads(), shape);
 }
 
@@ -260,6 +246,7 @@ void convolution_backward_weights<float>(const Stream& stream, const Convolution
     return;
   }
   if (shape.depthwise()) return depthwise_backward_weights(stream, shape, x, dy, dweights, dbias, workspace);
+  if (const int tile = winograd_weights_tile(shape)) return winograd_weights(stream.threads(), shape, tile, x, dy, dweights, dbias, workspace);
   GATUN_DISPATCH(dense_backward_weights)(stream.threads(), shape, x, dy, dweights, dbias, workspace);
 }
 

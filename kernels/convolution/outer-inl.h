@@ -24,8 +24,12 @@ constexpr int kOuterRows = 14;
 constexpr int kOuterRows = 6;
 #endif
 
+// How a sum goes on from what c holds: its chain of additions continues, or a chain that begins anew is added at its end. Of the same terms
+// the shorter chains err less.
+enum class OuterSum { kContinued, kAdded };
+
 // c (kRows rows, kVectors vectors, `tail` elements of the last where kTail) += A·B, summed over all positions in their order.
-template <int kRows, int kVectors, bool kTail>
+template <OuterSum kSum, int kRows, int kVectors, bool kTail>
 HWY_NOINLINE void outer_block(const float* a, const float* b, const GemmLines& lines, float* HWY_RESTRICT c, int64_t ldc, int64_t tail, Ahead ahead) {
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -34,7 +38,15 @@ HWY_NOINLINE void outer_block(const float* a, const float* b, const GemmLines& l
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) acc[r][v] = load(c + r * ldc, v);
+    for (int v = 0; v < kVectors; ++v) acc[r][v] = kSum == OuterSum::kAdded ? hn::Zero(d) : load(c + r * ldc, v);
+  }
+  if constexpr (kSum == OuterSum::kAdded) {
+    // The lines of the result are on their way while it is computed.
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) __builtin_prefetch(c + r * ldc + v * lanes, 1, 3);
+    }
   }
   ahead.spread(lines.lines * lines.length);
   for (int64_t line = 0; line < lines.lines; ++line) {
@@ -59,6 +71,7 @@ HWY_NOINLINE void outer_block(const float* a, const float* b, const GemmLines& l
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
+      if constexpr (kSum == OuterSum::kAdded) acc[r][v] = hn::Add(acc[r][v], load(c + r * ldc, v));
       if (kTail && v == kVectors - 1) store_tail(acc[r][v], d, c + r * ldc + v * lanes, tail);
       else hn::StoreU(acc[r][v], d, c + r * ldc + v * lanes);
     }
@@ -66,12 +79,12 @@ HWY_NOINLINE void outer_block(const float* a, const float* b, const GemmLines& l
 }
 
 // The block of `rows` rows, of those from kRows down.
-template <int kRows, int kVectors, bool kTail>
+template <OuterSum kSum, int kRows, int kVectors, bool kTail>
 HWY_INLINE void outer_rows(const float* a, const float* b, const GemmLines& lines, float* c, int64_t ldc, int64_t rows, int64_t tail, Ahead ahead) {
   if constexpr (kRows > 1) {
-    if (rows < kRows) return outer_rows<kRows - 1, kVectors, kTail>(a, b, lines, c, ldc, rows, tail, ahead);
+    if (rows < kRows) return outer_rows<kSum, kRows - 1, kVectors, kTail>(a, b, lines, c, ldc, rows, tail, ahead);
   }
-  outer_block<kRows, kVectors, kTail>(a, b, lines, c, ldc, tail, ahead);
+  outer_block<kSum, kRows, kVectors, kTail>(a, b, lines, c, ldc, tail, ahead);
 }
 
 HWY_INLINE int64_t outer_row_blocks(int64_t rows) { return (rows + kOuterRows - 1) / kOuterRows; }
@@ -81,7 +94,7 @@ HWY_INLINE int64_t outer_column_blocks(int64_t columns) {
 }
 
 // c (rows x columns) += A·B. Nothing beyond the rows and columns is read or written. ahead(): what the next block fetches.
-template <class F>
+template <OuterSum kSum = OuterSum::kContinued, class F>
 HWY_INLINE void outer_product(const float* a, const float* b, const GemmLines& lines, float* c, int64_t ldc, int64_t rows, int64_t columns, F&& ahead) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
   const int64_t blocks = outer_row_blocks(rows);
@@ -92,14 +105,26 @@ HWY_INLINE void outer_product(const float* a, const float* b, const GemmLines& l
       const int64_t r = block * rows / blocks, height = (block + 1) * rows / blocks - r;
       float* to = c + r * ldc + n;
       if (left > lanes) {
-        if (tail == 0) outer_rows<kOuterRows, 2, false>(a + r, b + n, lines, to, ldc, height, 0, ahead());
-        else outer_rows<kOuterRows, 2, true>(a + r, b + n, lines, to, ldc, height, tail, ahead());
+        if (tail == 0) outer_rows<kSum, kOuterRows, 2, false>(a + r, b + n, lines, to, ldc, height, 0, ahead());
+        else outer_rows<kSum, kOuterRows, 2, true>(a + r, b + n, lines, to, ldc, height, tail, ahead());
       } else if (tail == 0) {
-        outer_rows<kOuterRows, 1, false>(a + r, b + n, lines, to, ldc, height, 0, ahead());
+        outer_rows<kSum, kOuterRows, 1, false>(a + r, b + n, lines, to, ldc, height, 0, ahead());
       } else {
-        outer_rows<kOuterRows, 1, true>(a + r, b + n, lines, to, ldc, height, tail, ahead());
+        outer_rows<kSum, kOuterRows, 1, true>(a + r, b + n, lines, to, ldc, height, tail, ahead());
       }
     }
+  }
+}
+
+// to[i] = sum over the chunks, in their order; accumulate: to[i] += that
+HWY_INLINE void combine_partials(const float* partials, int64_t chunks, int64_t chunk_stride, int64_t n, bool accumulate, float* to) {
+  const F32 d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t i = 0; i < n; i += lanes) {
+    VF total = hn::LoadU(d, partials + i);
+    for (int64_t chunk = 1; chunk < chunks; ++chunk) total = hn::Add(total, hn::LoadU(d, partials + chunk * chunk_stride + i));
+    if (accumulate) total = hn::Add(total, gemm_load(d, to + i, n - i, lanes));
+    gemm_store(total, d, to + i, n - i, lanes);
   }
 }
 

@@ -13,39 +13,13 @@
 #include "hwy/foreach_target.h"
 #include "kernels/common/gemm-inl.h"
 #include "kernels/convolution/panels-inl.h"
+#include "kernels/convolution/winograd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gatun {
 namespace HWY_NAMESPACE {
 
-// A tile of kTile x kTile outputs reads kTile + 2 pixels along each axis, which become as many frequencies. Interpolation is at 0, ±1 and
-// infinity, and at ±2 for the large tile.
-template <int kTile>
-constexpr int kSpan = kTile + 2;
-
 constexpr int64_t kMostTiles = 48;  // of a block
-
-// One axis of the transform of pixels.
-template <int kTile>
-HWY_INLINE void pixels_line(const VF (&x)[kSpan<kTile>], VF (&to)[kSpan<kTile>]) {
-  const F32 d;
-  if constexpr (kTile == 2) {
-    to[0] = hn::Sub(x[0], x[2]);
-    to[1] = hn::Add(x[1], x[2]);
-    to[2] = hn::Sub(x[2], x[1]);
-    to[3] = hn::Sub(x[1], x[3]);
-  } else {
-    const VF two = hn::Set(d, 2.0f), four = hn::Set(d, 4.0f), five = hn::Set(d, 5.0f);
-    const VF even = hn::NegMulAdd(four, x[2], x[4]), odd = hn::NegMulAdd(four, x[1], x[3]);
-    const VF near = hn::Sub(x[4], x[2]), far = hn::Mul(two, hn::Sub(x[3], x[1]));
-    to[0] = hn::NegMulAdd(five, x[2], hn::MulAdd(four, x[0], x[4]));
-    to[1] = hn::Add(even, odd);
-    to[2] = hn::Sub(even, odd);
-    to[3] = hn::Add(near, far);
-    to[4] = hn::Sub(near, far);
-    to[5] = hn::NegMulAdd(five, x[3], hn::MulAdd(four, x[1], x[5]));
-  }
-}
 
 // One axis of the transform of a kernel.
 template <int kTile>
@@ -88,14 +62,15 @@ HWY_INLINE void outputs_line(const VF (&m)[kSpan<kTile>], VF (&to)[kTile]) {
 // Sizes of a gather in tiles, by its shape alone.
 template <int kTile>
 struct WinogradPlan {
-  int64_t rows, columns, tiles, block;     // tiles of an image along its axes, of all images, of a block
+  TileGrid<kTile> grid;
+  int64_t block;                           // most tiles of a block
   int64_t channel_stride, output_stride;   // of a tile's pixels and products at one frequency
   int64_t kernel_floats, outputs;          // of one frequency's weights; whole vectors
 
   explicit WinogradPlan(const Gather& g)
-      : rows((g.rows.positions + kTile - 1) / kTile), columns((g.columns.positions + kTile - 1) / kTile), tiles(g.batch * rows * columns),
+      : grid(g),
         // Weights are read once a block: where they are many, they should serve many tiles.
-        block(std::min<int64_t>(std::max<int64_t>(g.channels, g.outputs) > 128 ? kMostTiles : kMostTiles / 2, std::max<int64_t>(tiles, 1))),
+        block(std::min<int64_t>(std::max<int64_t>(g.channels, g.outputs) > 128 ? kMostTiles : kMostTiles / 2, std::max<int64_t>(grid.count, 1))),
         // Tiles a large power of two apart would compete for the same few cache lines.
         channel_stride(round_up(g.channels, 16) + 16), output_stride(round_up(g.outputs, 16) + 16), kernel_floats(round_up(g.channels * padded_outputs(g.outputs), 16)),
         outputs(padded_outputs(g.outputs)) {}
@@ -134,48 +109,6 @@ static void transform_weights(int threads, const Gather& g, const WinogradPlan<k
 #pragma GCC unroll 6
         for (int j = 0; j < kA; ++j) hn::StoreU(line[j], d, to + (i * kA + j) * plan.kernel_floats);
       }
-    }
-  }
-}
-
-// Where a tile lies: its image and the first target's row and column.
-struct TilePlace {
-  int64_t image, row, column;
-  template <int kTile>
-  HWY_INLINE TilePlace(const WinogradPlan<kTile>& plan, int64_t tile)
-      : image(tile / (plan.rows * plan.columns)), row(tile / plan.columns % plan.rows * kTile), column(tile % plan.columns * kTile) {}
-};
-
-template <int kTile>
-static void transform_pixels(const Gather& g, const WinogradPlan<kTile>& plan, const TilePlace& place, const float* source, float* to) {
-  constexpr int kA = kSpan<kTile>;
-  const F32 d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const int64_t row = place.row + g.rows.offset, column = place.column + g.columns.offset;
-  const int64_t top = std::clamp<int64_t>(-row, 0, kA), bottom = std::clamp<int64_t>(g.source.height - row, top, kA);
-  const int64_t left = std::clamp<int64_t>(-column, 0, kA), right = std::clamp<int64_t>(g.source.width - column, left, kA);
-  const float* first = source + g.source.offset(place.image, row + top, column + left);
-  const int64_t frequency = plan.block * plan.channel_stride;
-  for (int64_t c = 0; c < g.channels; c += lanes) {
-    VF half[kA][kA];
-#pragma GCC unroll 6
-    for (int j = 0; j < kA; ++j) {
-      VF pixels[kA], line[kA];
-#pragma GCC unroll 6
-      for (int i = 0; i < kA; ++i) {
-        const bool inside = i >= top && i < bottom && j >= left && j < right;
-        pixels[i] = inside ? gemm_load(d, first + (i - top) * g.source.row_stride + (j - left) * g.source.pixel_stride + c, g.channels - c, lanes) : hn::Zero(d);
-      }
-      pixels_line<kTile>(pixels, line);
-#pragma GCC unroll 6
-      for (int i = 0; i < kA; ++i) half[i][j] = line[i];
-    }
-#pragma GCC unroll 6
-    for (int i = 0; i < kA; ++i) {
-      VF line[kA];
-      pixels_line<kTile>(half[i], line);
-#pragma GCC unroll 6
-      for (int j = 0; j < kA; ++j) hn::StoreU(line[j], d, to + (i * kA + j) * frequency + c);
     }
   }
 }
@@ -220,28 +153,28 @@ template <int kTile>
 static void gather_tiles(int threads, const Gather& g, const float* source, const float* weights, const float* bias, bool accumulate, float* target,
                          float* workspace) {
   const WinogradPlan<kTile> plan(g);
-  if (plan.tiles == 0) return;
+  if (plan.grid.count == 0) return;
   float* kernels = workspace;
   float* packed = kernels + plan.frequencies() * plan.kernel_floats;
   float* blocks = workspace + plan.shared_floats(g);
   pack_weights(threads, g, weights, packed);
   transform_weights<kTile>(threads, g, plan, packed, kernels);
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
-  for (int64_t first = 0; first < plan.tiles; first += plan.block) {
+  for (int64_t first = 0; first < plan.grid.count; first += plan.block) {
     float* pixels = blocks + omp_get_thread_num() * plan.block_floats();
     float* products = pixels + plan.frequencies() * plan.block * plan.channel_stride;
-    const int64_t count = std::min(plan.block, plan.tiles - first);
+    const int64_t count = std::min(plan.block, plan.grid.count - first);
     int64_t from[kMostTiles], to[kMostTiles];
     for (int64_t t = 0; t < count; ++t) {
       from[t] = t * plan.channel_stride;
       to[t] = t * plan.output_stride;
-      transform_pixels<kTile>(g, plan, TilePlace(plan, first + t), source, pixels + from[t]);
+      transform_pixels<kTile>(g, TilePlace(plan.grid, first + t), g.channels, source, pixels + from[t], plan.block * plan.channel_stride);
     }
     for (int64_t k = 0; k < plan.frequencies(); ++k) {
       gemm_panels(pixels + k * plan.block * plan.channel_stride, from, g.channels, kernels + k * plan.kernel_floats,
                   products + k * plan.block * plan.output_stride, to, count, g.outputs);
     }
-    for (int64_t t = 0; t < count; ++t) transform_outputs<kTile>(g, plan, TilePlace(plan, first + t), products + to[t], bias, accumulate, target);
+    for (int64_t t = 0; t < count; ++t) transform_outputs<kTile>(g, plan, TilePlace(plan.grid, first + t), products + to[t], bias, accumulate, target);
   }
 }
 
@@ -265,22 +198,23 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gatun {
 
-int winograd_tile(const Gather& g, double allowed_error) {
+int winograd_cheapest(const Gather& g, const WinogradCost& cost, bool small, bool large) {
   const auto plain = [](const GatherAxis& axis) { return axis.count == 3 && axis.step == 1 && axis.offset_step == 1 && axis.target_step == 1; };
-  if (!plain(g.rows) || !plain(g.columns) || g.channels < 16 || g.outputs < 16) return 0;
-  const double factor = allowed_error / std::sqrt(static_cast<double>(g.channels));
-  if (factor < kWinogradSmallError) return 0;
-  // Multiply-adds of vectors of 16, with what the transforms of pixels, products and weights take beside them.
-  const double product = static_cast<double>(g.channels * g.outputs) / 16, sides = static_cast<double>(g.channels + g.outputs);
-  const auto cost = [&](int64_t tile) {
-    const double frequencies = static_cast<double>((tile + 2) * (tile + 2));
-    const double tiles = static_cast<double>(g.batch * ((g.rows.positions + tile - 1) / tile) * ((g.columns.positions + tile - 1) / tile));
-    return frequencies * (tiles * (product * 1.2 + sides * 0.6) + 8 * product);
+  if (!plain(g.rows) || !plain(g.columns) || g.channels < 16 || g.outputs < 16 || !small) return 0;
+  const auto of = [&](int64_t tile) {
+    const int64_t tiles = g.batch * ((g.rows.positions + tile - 1) / tile) * ((g.columns.positions + tile - 1) / tile);
+    return static_cast<double>((tile + 2) * (tile + 2)) * (static_cast<double>(tiles) * cost.tile + cost.frequency);
   };
-  const double direct = static_cast<double>(g.positions() * 9) * product * 1.1, small = cost(2);
-  const double large = factor < kWinogradLargeError ? 2 * small : cost(4);
-  if (direct <= std::min(small, large)) return 0;
-  return large < small ? 4 : 2;
+  const double of_small = of(2), of_large = large ? of(4) : 2 * of_small;
+  if (static_cast<double>(g.positions() * 9) * cost.direct <= std::min(of_small, of_large)) return 0;
+  return of_large < of_small ? 4 : 2;
+}
+
+int winograd_tile(const Gather& g, double allowed_error) {
+  const double factor = allowed_error / std::sqrt(static_cast<double>(g.channels));
+  // With what the transforms of pixels, products and weights take beside the products.
+  const double product = static_cast<double>(g.channels * g.outputs) / 16, sides = static_cast<double>(g.channels + g.outputs);
+  return winograd_cheapest(g, {product * 1.2 + sides * 0.6, product * 8, product * 1.1}, factor >= kWinogradSmallError, factor >= kWinogradLargeError);
 }
 
 size_t winograd_workspace(int threads, const Gather& g, int tile) { return GATUN_DISPATCH(winograd_bytes)(threads, g, tile); }

@@ -18,4 +18,23 @@ size_t winograd_workspace(int threads, const Gather& gather, int tile);
 void winograd_gather(int threads, const Gather& gather, int tile, const float* source, const float* weights, const float* bias, bool accumulate,
                      float* target, float* workspace);
 
+// The same of the gradient of the weights, of normally distributed operands, whatever the extents: its sums over the tiles are chains of
+// blocks' chains, both of bounded length.
+inline constexpr double kWinogradWeightsSmallError = 5e-7, kWinogradWeightsLargeError = 3e-6;
+
+inline constexpr int64_t kWinogradItemChannels = 64;  // most outputs, and most gathered channels, of a work item
+
+int winograd_weights_tile(const ConvolutionShape& shape);
+
+size_t winograd_weights_workspace(int threads, const ConvolutionShape& shape, int tile);
+// dbias may be null
+void winograd_weights(int threads, const ConvolutionShape& shape, int tile, const float* x, const float* dy, float* dweights, float* dbias, float* workspace);
+
+// In multiply-adds of vectors of 16: of one frequency of a tile, of one frequency, of one tap of a position of the direct product.
+struct WinogradCost {
+  double tile, frequency, direct;
+};
+// The tile that costs least, of those that are allowed; 0 where that is more than the direct product.
+int winograd_cheapest(const Gather& gather, const WinogradCost& cost, bool small, bool large);
+
 }  // namespace gatun
