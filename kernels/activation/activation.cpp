@@ -2,6 +2,7 @@
 #include "kernels/activation/activation.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels/common/isa.h"
 #include "kernels/common/loops.h"
@@ -67,6 +68,16 @@ void forward_of(int threads, Rows<const float> x, Rows<float> y) {
     const float* in = x.row(row) + from;
     float* out = y.row(row) + from;
     int64_t i = 0;
+    if constexpr (std::is_same_v<F, Gelu>) {
+      // Chains of some thirty operations: those of a few vectors overlap.
+      constexpr int kSide = Gelu::kSide;
+      for (; i + kSide * lanes <= n; i += kSide * lanes) {
+        VF side[kSide];
+        each<kSide>([&](int k) HWY_ATTR { side[k] = hn::LoadU(d, in + i + k * lanes); });
+        Gelu::values(d, side);
+        each<kSide>([&](int k) HWY_ATTR { hn::StoreU(side[k], d, out + i + k * lanes); });
+      }
+    }
     for (; i + lanes <= n; i += lanes) hn::StoreU(F::value(d, hn::LoadU(d, in + i)), d, out + i);
     if (i < n) store_tail(F::value(d, load_tail(d, in + i, n - i)), d, out + i, n - i);
   });

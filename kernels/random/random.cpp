@@ -34,7 +34,7 @@ struct RandomBuckets {
 }  // namespace gatun
 #endif
 
-// No intrinsics here: the loops below are branch-free scalar code over blocks, which the compiler vectorises for each level.
+// Philox is written in vectors; what turns its words into numbers are branch-free scalar loops over blocks, which the compiler vectorises for each level.
 // IEEE operations and explicit fma give the same bits in every lane of every level.
 HWY_BEFORE_NAMESPACE();
 namespace gatun {
@@ -44,20 +44,90 @@ constexpr int64_t kBlocks = 64;          // Philox blocks evaluated together
 constexpr int64_t kColumns = 16 * 1024;  // columns a task fills, a multiple of 4 * kBlocks
 
 struct Drawn {
-  uint32_t word[4][kBlocks];
+  HWY_ALIGN uint32_t word[4 * kBlocks];
 };
 
-HWY_INLINE void draw(const RandomSource& source, uint64_t id, uint64_t first, Drawn& drawn) {
+// draw_in_order: the words as the columns have them. draw_apart: each of a block's four words in a run of its own.
+#if HWY_TARGET == HWY_SCALAR
+HWY_INLINE void draw_in_order(const RandomSource& source, uint64_t id, uint64_t first, Drawn& drawn) {
   for (int64_t i = 0; i < kBlocks; ++i) {
     const RandomWords words = random_block(source, id, first + static_cast<uint64_t>(i));
-    for (int j = 0; j < 4; ++j) drawn.word[j][i] = words.word[j];
+    for (int j = 0; j < 4; ++j) drawn.word[4 * i + j] = words.word[j];
   }
 }
 
-// Calls convert(drawn, values), which makes 4 * kBlocks values in column order, for every run of blocks of every row.
+HWY_INLINE void draw_apart(const RandomSource& source, uint64_t id, uint64_t first, Drawn& drawn) {
+  for (int64_t i = 0; i < kBlocks; ++i) {
+    const RandomWords words = random_block(source, id, first + static_cast<uint64_t>(i));
+    for (int j = 0; j < 4; ++j) drawn.word[j * kBlocks + i] = words.word[j];
+  }
+}
+#else
+using U64 = hn::ScalableTag<uint64_t>;
+using VU64 = hn::Vec<U64>;
+
+// Calls store(i, words) for blocks i to i + lanes of 64 bits. A word lies in a lane's low half; what is in the high half is never read, neither by the
+// multiplication of low halves nor by what stores.
+template <class Store>
+HWY_INLINE void draw_vectors(const RandomSource& source, uint64_t id, uint64_t first, const Store& store) {
+  const U64 d;
+  const hn::Repartition<uint32_t, U64> halves;
+  const auto product = [&](VU64 x, uint32_t factor) HWY_ATTR { return hn::MulEven(hn::BitCast(halves, x), hn::Set(halves, factor)); };
+  // A vector's ten rounds are one chain: those of a few vectors overlap.
+  constexpr int kSide = HWY_TARGET == HWY_AVX2 ? 2 : 4;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const VU64 step = hn::Set(d, static_cast<uint64_t>(lanes));
+  VU64 block = hn::Iota(d, first);
+  for (int64_t i = 0; i < kBlocks; i += kSide * lanes) {
+    VU64 c0[kSide], c1[kSide], c2[kSide], c3[kSide];
+    each<kSide>([&](int v) HWY_ATTR {
+      c0[v] = block;
+      c1[v] = hn::ShiftRight<32>(block);
+      c2[v] = hn::Set(d, static_cast<uint32_t>(id) ^ source.tweak[0]);
+      c3[v] = hn::Set(d, static_cast<uint32_t>(id >> 32) ^ source.tweak[1]);
+      block = hn::Add(block, step);
+    });
+    uint32_t k0 = source.key[0], k1 = source.key[1];
+#pragma GCC unroll 10
+    for (int round = 0; round < 10; ++round) {
+      const VU64 first_key = hn::Set(d, uint64_t{k0}), second_key = hn::Set(d, uint64_t{k1});
+      each<kSide>([&](int v) HWY_ATTR {
+        const VU64 a = product(c0[v], 0xD2511F53u), b = product(c2[v], 0xCD9E8D57u);
+        c0[v] = hn::Xor3(hn::ShiftRight<32>(b), c1[v], first_key);
+        c2[v] = hn::Xor3(hn::ShiftRight<32>(a), c3[v], second_key);
+        c1[v] = b;
+        c3[v] = a;
+      });
+      k0 += 0x9E3779B9u;
+      k1 += 0xBB67AE85u;
+    }
+    each<kSide>([&](int v) HWY_ATTR { store(i + v * lanes, c0[v], c1[v], c2[v], c3[v]); });
+  }
+}
+
+HWY_INLINE void draw_in_order(const RandomSource& source, uint64_t id, uint64_t first, Drawn& drawn) {
+  draw_vectors(source, id, first, [&drawn](int64_t i, VU64 c0, VU64 c1, VU64 c2, VU64 c3) HWY_ATTR {
+    const U64 d;
+    const VU64 low = hn::Set(d, uint64_t{0xFFFFFFFFu});
+    const VU64 early = hn::OrAnd(hn::ShiftLeft<32>(c1), c0, low), late = hn::OrAnd(hn::ShiftLeft<32>(c3), c2, low);
+    hn::StoreInterleaved2(early, late, d, reinterpret_cast<uint64_t*>(drawn.word + 4 * i));
+  });
+}
+
+HWY_INLINE void draw_apart(const RandomSource& source, uint64_t id, uint64_t first, Drawn& drawn) {
+  draw_vectors(source, id, first, [&drawn](int64_t i, VU64 c0, VU64 c1, VU64 c2, VU64 c3) HWY_ATTR {
+    const hn::Rebind<uint32_t, U64> words;
+    hn::StoreU(hn::TruncateTo(words, c0), words, drawn.word + i);
+    hn::StoreU(hn::TruncateTo(words, c1), words, drawn.word + kBlocks + i);
+    hn::StoreU(hn::TruncateTo(words, c2), words, drawn.word + 2 * kBlocks + i);
+    hn::StoreU(hn::TruncateTo(words, c3), words, drawn.word + 3 * kBlocks + i);
+  });
+}
+#endif
+
+// Calls convert(id, block, values), which makes 4 * kBlocks values in column order, for every run of blocks of every row.
 template <class T, class Convert>
-HWY_INLINE void fill(int threads, const gatun_random_key& key, RandomIds ids, Rows<T> out, const Convert& convert) {
-  const RandomSource source = random_source(key);
+HWY_INLINE void fill(int threads, RandomIds ids, Rows<T> out, const Convert& convert) {
   const int64_t chunks = chunk_count(out.columns, kColumns);
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t task = 0; task < out.rows * chunks; ++task) {
@@ -66,37 +136,43 @@ HWY_INLINE void fill(int threads, const gatun_random_key& key, RandomIds ids, Ro
     const int64_t end = std::min(begin + kColumns, out.columns);
     const uint64_t id = ids.of(row);
     T* to = out.row(row);
-    Drawn drawn;
-    T values[4 * kBlocks];
-    for (int64_t column = begin; column < end; column += 4 * kBlocks) {
-      draw(source, id, static_cast<uint64_t>(column) / 4, drawn);
-      convert(drawn, values);
-      std::copy_n(values, std::min(4 * kBlocks, end - column), to + column);
+    int64_t column = begin;
+    for (; column + 4 * kBlocks <= end; column += 4 * kBlocks) convert(id, static_cast<uint64_t>(column) / 4, to + column);
+    if (column < end) {
+      T values[4 * kBlocks];
+      convert(id, static_cast<uint64_t>(column) / 4, values);
+      std::copy_n(values, end - column, to + column);
     }
   }
 }
 
 void bits(int threads, const gatun_random_key& key, RandomIds ids, Rows<uint32_t> out) {
-  fill(threads, key, ids, out, [](const Drawn& drawn, uint32_t* values) HWY_ATTR {
-    for (int64_t i = 0; i < kBlocks; ++i) {
-      for (int j = 0; j < 4; ++j) values[4 * i + j] = drawn.word[j][i];
-    }
+  const RandomSource source = random_source(key);
+  fill(threads, ids, out, [&source](uint64_t id, uint64_t block, uint32_t* values) HWY_ATTR {
+    Drawn drawn;
+    draw_in_order(source, id, block, drawn);
+    std::copy_n(drawn.word, 4 * kBlocks, values);
   });
 }
 
 void uniform(int threads, const gatun_random_key& key, RandomIds ids, Rows<float> out, float low, float high) {
-  fill(threads, key, ids, out, [low, high](const Drawn& drawn, float* values) HWY_ATTR {
-    for (int64_t i = 0; i < kBlocks; ++i) {
-      for (int j = 0; j < 4; ++j) values[4 * i + j] = random_uniform_of(drawn.word[j][i], low, high);
-    }
+  const RandomSource source = random_source(key);
+  fill(threads, ids, out, [&source, low, high](uint64_t id, uint64_t block, float* HWY_RESTRICT values) HWY_ATTR {
+    Drawn drawn;
+    draw_in_order(source, id, block, drawn);
+    for (int64_t i = 0; i < 4 * kBlocks; ++i) values[i] = random_uniform_of(drawn.word[i], low, high);
   });
 }
 
 void normal(int threads, const gatun_random_key& key, RandomIds ids, Rows<float> out, float mean, float deviation) {
-  fill(threads, key, ids, out, [mean, deviation](const Drawn& drawn, float* values) HWY_ATTR {
+  const RandomSource source = random_source(key);
+  fill(threads, ids, out, [&source, mean, deviation](uint64_t id, uint64_t block, float* HWY_RESTRICT values) HWY_ATTR {
+    Drawn drawn;
+    draw_apart(source, id, block, drawn);
     float z[4][kBlocks];
     for (int pair = 0; pair < 4; pair += 2) {
-      for (int64_t i = 0; i < kBlocks; ++i) random_normal_of(drawn.word[pair][i], drawn.word[pair + 1][i], &z[pair][i], &z[pair + 1][i]);
+      const uint32_t* radius = drawn.word + pair * kBlocks;
+      for (int64_t i = 0; i < kBlocks; ++i) random_normal_of(radius[i], radius[kBlocks + i], &z[pair][i], &z[pair + 1][i]);
     }
     for (int64_t i = 0; i < kBlocks; ++i) {
       for (int j = 0; j < 4; ++j) values[4 * i + j] = random_fma(z[j][i], deviation, mean);
