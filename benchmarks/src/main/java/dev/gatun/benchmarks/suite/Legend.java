@@ -10,10 +10,14 @@ final class Legend {
     private static final Map<String, String> LEGENDS = Map.ofEntries(
             Map.entry("activation", ROWS + "; ReLU's and GELU's gradients are passes of their own"),
             Map.entry("attention", "batch x heads x tokens x width of a head; c: causal"),
-            Map.entry("augmentation", "views x height x width of the stored image x channels x side of the view; the protocol is that of SwAV and BYOL. PyTorch has no such operation"),
+            Map.entry("augmentation",
+                    "views x height x width of the stored image x channels x side of the view; the protocol is that of SwAV and"
+                            + " BYOL. PyTorch has no such operation"),
             Map.entry("basic_block", "images x height x width x channels: ResNet's block of two 3x3 convolutions, forward and backward"),
             Map.entry("batch_norm", "images x height x width x channels, with a ReLU"),
-            Map.entry("convolution", "images x side x channels x outputs x kernel x stride x padding x groups; backward gives all gradients, but none of a first layer's images"),
+            Map.entry("convolution",
+                    "images x side x channels x outputs x kernel x stride x padding x groups; backward gives all gradients, but"
+                            + " none of a first layer's images"),
             Map.entry("cross_entropy", ROWS + ", soft targets, with a temperature"),
             Map.entry("elementwise", "tokens x channels"),
             Map.entry("gather_rows", "rows x columns of what is picked"),
