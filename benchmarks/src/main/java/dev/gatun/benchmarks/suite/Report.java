@@ -27,7 +27,8 @@ final class Report {
             For trying while a kernel changes: `cmake/bench.sh sinkhorn --quick --rows 256x3000` (seconds a row, nothing is recorded; `--help`).
 
             **How it is measured.** A process holds one build of PyTorch, or ND4J, and ours, on the same memory. First their results are compared; a
-            row whose results differ by more than its tolerance (1e-4 of the root mean square, where the benchmark says no other) fails and is not recorded. Then they
+            row whose results differ by more than its tolerance (1e-4 of the root mean square, where the benchmark says no other) fails and is not recorded. Blocks and
+            steps of ours train on two images first, until Java's just-in-time compiler has their code behind it. Then they
             take turns of some 40 ms (at least one call), round after round, with the ceilings in between, since the speed of a shared machine drifts by more than the
             differences looked for. A turn's time is the median of its calls. All use the same number of threads; operations run one after the other.
 
