@@ -33,7 +33,7 @@ public abstract sealed class PreNormBranch implements Function permits PreNormAt
     static final int LAYER_SCALE = 7;
 
     /** Rows of a piece: few enough that what lies between two products stays in the cache. */
-    private static final int PIECE = 3200;
+    private static final int PIECE = 1600;
 
     /** Pieces are gone through in so many chains side by side; each has its own sums of the gradients of weights. */
     private static final int CHAINS = 4;
