@@ -40,7 +40,8 @@ struct PatchClass {
 class PatchList {
  public:
   PatchList(const Gather& g, const float* source, const float* packed, const float* bias, bool accumulate, float* target)
-      : g_(g), source_(source), packed_(packed), bias_(bias), accumulate_(accumulate), target_(target), merged_(g.columns.offset_step == 1 && g.source.pixel_stride == g.channels),
+      : g_(g), source_(source), packed_(packed), bias_(bias), accumulate_(accumulate), target_(target),
+        merged_(g.columns.offset_step == 1 && g.source.pixel_stride == g.channels),
         kernel_rows_(std::max<int64_t>(1, kGatherDepth / std::max<int64_t>(1, g.columns.count * g.channels))),
         slices_(std::max<int64_t>(1, (g.rows.count + kernel_rows_ - 1) / kernel_rows_)) {
     for (int64_t n = 0; n < g.outputs; n += gemm_panel_vectors(g.outputs - n) * static_cast<int64_t>(hn::Lanes(F32()))) ++panels_;
@@ -114,8 +115,9 @@ class PatchList {
     const int64_t first = std::max(slice * kernel_rows_, c.rows.tap), end = std::min((slice + 1) * kernel_rows_, c.rows.tap + c.rows.taps);
     if (none ? slice > 0 : first >= end) return;
     const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
-    GemmRuns runs{none ? 0 : end - first, g_.rows.offset_step * g_.source.row_stride, c.columns.taps, g_.columns.offset_step * g_.source.pixel_stride, g_.channels,
-                   (g_.columns.count - c.columns.taps) * g_.channels};
+    GemmRuns runs{none ? 0 : end - first, g_.rows.offset_step * g_.source.row_stride,
+                  c.columns.taps,         g_.columns.offset_step * g_.source.pixel_stride,
+                  g_.channels,            (g_.columns.count - c.columns.taps) * g_.channels};
     if (merged_ && !none) {
       runs.length *= runs.columns;
       runs.columns = 1;
@@ -126,8 +128,8 @@ class PatchList {
       source += first * runs.row_step + c.columns.tap * g_.columns.offset_step * g_.source.pixel_stride;
       weights += (first * g_.columns.count + c.columns.tap) * g_.channels * vectors * lanes;
     }
-    gemm_panel(vectors, source, from_ + c.first, runs, weights, target_ + n, to_ + c.first, c.count, g_.outputs - n, bias_ == nullptr ? nullptr : bias_ + n,
-                accumulate_ || (!none && first > c.rows.tap), [&] { return later.next(); });
+    gemm_panel(vectors, source, from_ + c.first, runs, weights, target_ + n, to_ + c.first, c.count, g_.outputs - n,
+               bias_ == nullptr ? nullptr : bias_ + n, accumulate_ || (!none && first > c.rows.tap), [&] { return later.next(); });
   }
 
   const Gather& g_;

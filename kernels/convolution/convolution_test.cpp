@@ -443,6 +443,7 @@ TEST_CASE("convolution refuses bad descriptors with a message that names the ope
     d.dilation_height = INT32_MAX;
   });
   attempt("accumulate is 2", [](Desc& d) { d.accumulate = 2; });
+  attempt("reserved is 5, it must be 0", [](Desc& d) { d.reserved = 5; });
 #if !defined(GATUN_CUDA)
   attempt("accumulate is for gradients", [](Desc& d) {
     d.groups = 1;

@@ -29,7 +29,9 @@ void for_stretches(const GatherAxis& axis, int64_t size, int64_t begin, int64_t 
   Stretch open{0, 0, begin, begin};
   for (int64_t p = begin; p < end; ++p) {
     const int64_t first = p * axis.step + axis.offset;
-    const auto reach = [&](int64_t pixel) { return std::clamp<int64_t>(pixel <= first ? 0 : (pixel - first + axis.offset_step - 1) / axis.offset_step, 0, axis.count); };
+    const auto reach = [&](int64_t pixel) {
+      return pixel <= first ? 0 : std::min((pixel - first + axis.offset_step - 1) / axis.offset_step, axis.count);
+    };
     const int64_t tap = reach(0), taps = reach(size) - tap;
     if (p > begin && (tap != open.tap || taps != open.taps)) {
       f(open);
@@ -141,8 +143,11 @@ class Later {
 struct SourceRows {
   int64_t first, count;
   SourceRows(const Gather& g, const TargetBand& band, int64_t tap, int64_t end)
-      : first(std::clamp<int64_t>(band.row * g.rows.step + g.rows.offset + tap * g.rows.offset_step, 0, g.source.height)),
-        count(std::clamp<int64_t>((band.row + band.rows - 1) * g.rows.step + g.rows.offset + (end - 1) * g.rows.offset_step + 1, first, g.source.height) - first) {}
+      : first(std::clamp<int64_t>(source(g, band.row, tap), 0, g.source.height)),
+        count(std::clamp<int64_t>(source(g, band.row + band.rows - 1, end - 1) + 1, first, g.source.height) - first) {}
+
+ private:
+  static int64_t source(const Gather& g, int64_t row, int64_t tap) { return row * g.rows.step + g.rows.offset + tap * g.rows.offset_step; }
 };
 
 }  // namespace gatun

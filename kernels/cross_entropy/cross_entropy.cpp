@@ -59,8 +59,8 @@ void forward(int threads, Rows<const float> logits, const CrossEntropyTargets& t
 
 // Without what the forward pass kept, the exponentials wait in dlogits, whose row is in the first-level cache, until their sum is known.
 template <bool kSoft>
-HWY_INLINE void backward_row(const float* x, const float* t, int64_t label, float* out, int64_t columns, float scale, float upstream, const float* kept,
-                             const Next& next) {
+HWY_INLINE void backward_row(const float* x, const float* t, int64_t label, float* out, int64_t columns, float scale, float upstream,
+                             const float* kept, const Next& next) {
   const float largest = kept != nullptr ? kept[0] : row_max(x, columns);
   if (label < 0 || (std::isinf(largest) && largest < 0)) {
     std::fill_n(out, columns, 0.0f);

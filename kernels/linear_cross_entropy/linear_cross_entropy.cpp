@@ -136,8 +136,10 @@ struct Memory {
       if (call.scores.data == nullptr) bytes = std::max(bytes, matmul_workspace(stream, scores_of(call, 0, rows, scores)));
       if (call.dz.data != nullptr) bytes = std::max(bytes, matmul_workspace(stream, dz_of(call, 0, rows, scores)));
       // Sums that are added to may need more than those that are written.
-      for (const int64_t begin : {int64_t{0}, most}) {
-        if (call.dprototypes.data != nullptr) bytes = std::max(bytes, matmul_workspace(stream, dprototypes_of(call, begin, rows, scores)));
+      for (const bool added : {false, true}) {
+        MatmulCall sums = dprototypes_of(call, 0, rows, scores);
+        sums.accumulate = added;
+        if (call.dprototypes.data != nullptr) bytes = std::max(bytes, matmul_workspace(stream, sums));
       }
     }
     size = product_at + whole_lines(static_cast<int64_t>((bytes + sizeof(float) - 1) / sizeof(float)));

@@ -65,6 +65,13 @@ struct Result {
   std::vector<float> loss, dz, dprototypes;
 };
 
+// What lies between rows keeps the value it had.
+void untouched(const std::vector<float>& values, int64_t columns, int64_t padding) {
+  int64_t changed = 0;
+  for (size_t i = 0; i < values.size(); ++i) changed += static_cast<int64_t>(i) % (columns + padding) >= columns && values[i] != 7.0f;
+  CHECK(changed == 0);
+}
+
 Result run_kernel(int threads, const Problem& p) {
   Device device(threads);
   const gatun_linear_cross_entropy_desc desc = p.desc();
@@ -83,6 +90,8 @@ Result run_kernel(int threads, const Problem& p) {
     return gatun_linear_cross_entropy(device.stream(), &desc, z.data(), prototypes.data(), targets, p.scores ? scores.data() : nullptr, loss.data(),
                                       p.dz ? dz.data() : nullptr, p.dprototypes ? dprototypes.data() : nullptr, workspace.data(), bytes, e);
   });
+  untouched(dz.values(), p.depth, p.padding);
+  untouched(dprototypes.values(), p.depth, p.padding);
   return {loss.values(), pack(dz.values(), p.depth, p.padding), pack(dprototypes.values(), p.depth, p.padding)};
 }
 
@@ -155,6 +164,48 @@ TEST_CASE("linear_cross_entropy of masked rows, NaN, labels out of range, and no
   r = run_kernel(2, Problem(0, 5, 2, 22));
   CHECK(r.loss.empty());
   for (const float value : r.dprototypes) CHECK(value == 0.0f);
+}
+
+TEST_CASE("linear_cross_entropy carries a NaN to what depends on it, and to nothing else") {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  // Two views of three targets: row n has target n mod 3.
+  const auto nan_rows = [](const std::vector<float>& values, size_t columns) {
+    std::vector<size_t> rows;
+    for (size_t r = 0; r < values.size() / columns; ++r) {
+      size_t count = 0;
+      for (size_t c = 0; c < columns; ++c) count += std::isnan(values[r * columns + c]);
+      CHECK((count == 0 || count == columns));
+      if (count > 0) rows.push_back(r);
+    }
+    return rows;
+  };
+  using Indices = std::vector<size_t>;
+  const Indices every = {0, 1, 2, 3, 4};
+  for (const int64_t padding : {0, 3}) {
+    Problem p(6, 5, 4, 50, 2);
+    p.padding = padding;
+    p.z[4 * 4 + 1] = nan;
+    Result r = run_kernel(2, p);
+    CHECK(nan_rows(r.loss, 1) == Indices{4});
+    CHECK(nan_rows(r.dz, 4) == Indices{4});
+    CHECK(nan_rows(r.dprototypes, 4) == every);
+
+    p = Problem(6, 5, 4, 51, 2);
+    p.padding = padding;
+    p.targets[1 * 5 + 2] = nan;
+    r = run_kernel(2, p);
+    CHECK(nan_rows(r.loss, 1) == Indices{1, 4});
+    CHECK(nan_rows(r.dz, 4) == Indices{1, 4});
+    CHECK(nan_rows(r.dprototypes, 4) == every);
+
+    p = Problem(6, 5, 4, 52, 2);
+    p.padding = padding;
+    p.prototypes[3 * 4] = nan;
+    r = run_kernel(2, p);
+    CHECK(nan_rows(r.loss, 1) == Indices{0, 1, 2, 3, 4, 5});
+    CHECK(nan_rows(r.dz, 4) == Indices{0, 1, 2, 3, 4, 5});
+    CHECK(nan_rows(r.dprototypes, 4) == every);
+  }
 }
 
 TEST_CASE("linear_cross_entropy gives the same bits for any number of threads") {

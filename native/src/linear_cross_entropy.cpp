@@ -45,7 +45,6 @@ Rows<float> optional(const char* name, const gatun_layout& layout, const void* d
 LinearCrossEntropyCall check_linear_cross_entropy(const gatun_linear_cross_entropy_desc& desc, const Pointers& p) {
   check_divisor("temperature", desc.temperature);
   if (!std::isfinite(desc.factor)) invalid("factor is %g, it must be finite", static_cast<double>(desc.factor));
-  if (desc.reserved != 0) invalid("reserved is %u, it must be 0", desc.reserved);
   check_layout("z", desc.z, GATUN_F32, 2);
   check_layout("prototypes", desc.prototypes, GATUN_F32, 2);
   const int64_t n = desc.z.shape[0], depth = desc.z.shape[1], k = desc.prototypes.shape[0];

@@ -77,8 +77,8 @@ GATUN_API gatun_status gatun_convolution_backward_weights_workspace(const gatun_
                                                                     size_t* bytes, gatun_error* error);
 
 /**
- * dweights and, where desc->bias is present, dbias; overwrites both or, where desc->accumulate is 1, adds to both. desc->weights is f32. The sum over B·OH·OW is cut into chunks by the shape alone
- * and combined in their order. The gradient of an empty batch is zero.
+ * dweights and, where desc->bias is present, dbias; overwrites both or, where desc->accumulate is 1, adds to both. desc->weights is f32.
+ * The sum over B·OH·OW is cut into chunks by the shape alone and combined in their order. The gradient of an empty batch is zero.
  */
 GATUN_API gatun_status gatun_convolution_backward_weights(gatun_stream* stream, const gatun_convolution_desc* desc, const void* x,
                                                           const void* dy, void* dweights, void* dbias, void* workspace,

@@ -34,7 +34,10 @@ typedef struct gatun_linear_cross_entropy_desc {
   gatun_layout dprototypes; /**< f32 (K, D), rows contiguous, written; or absent */
 } gatun_linear_cross_entropy_desc;
 
-/** Bytes of workspace for gatun_linear_cross_entropy: some MiB, which do not grow with N. */
+/**
+ * Bytes of workspace for gatun_linear_cross_entropy with this descriptor and stream: some MiB for the scores of a chunk of rows, unless they are
+ * given, and for its products; it does not grow with N beyond one chunk, but with K and the number of threads.
+ */
 GATUN_API gatun_status gatun_linear_cross_entropy_workspace(gatun_stream* stream, const gatun_linear_cross_entropy_desc* desc, size_t* bytes,
                                                             gatun_error* error);
 
@@ -42,7 +45,10 @@ GATUN_API gatun_status gatun_linear_cross_entropy_workspace(gatun_stream* stream
  * With s = z · prototypesᵀ, loss_n = −Σ_k t_nk · log softmax(s_n / temperature)_k as gatun_cross_entropy_forward has it, masked rows and labels
  * included, and G_n = factor / temperature · (softmax(s_n / temperature) · Σ_k t_nk − t_n): dz = G · prototypes, dprototypes = Gᵀ · z. Targets are
  * constants. Nothing that is written overlaps anything else. The same bits for any number of threads.
- * @param workspace aligned to 64 bytes
+ * @param scores NULL where desc->scores is absent, as are dz and dprototypes. Loss and gradients come from this one call: nothing of the scores
+ *               or the workspace is needed after it
+ * @param workspace the caller's, aligned to 64 bytes; of the bytes that gatun_linear_cross_entropy_workspace tells or more, of any contents,
+ *                  overwritten
  */
 GATUN_API gatun_status gatun_linear_cross_entropy(gatun_stream* stream, const gatun_linear_cross_entropy_desc* desc, const void* z,
                                                   const void* prototypes, const void* targets, void* scores, void* loss, void* dz,
