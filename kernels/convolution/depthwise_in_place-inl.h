@@ -13,6 +13,7 @@
 #include <algorithm>
 
 #include "kernels/common/gemm-inl.h"
+#include "kernels/common/prefetch.h"
 #include "kernels/convolution/gather.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -86,13 +87,13 @@ HWY_INLINE void in_place_slide(const float* HWY_RESTRICT x, int64_t pixel_stride
   }
 }
 
-// kRows rows of a chunk, as they will be read (kWrite 0) or written.
+// kRows rows of a chunk from `offset` after base on, as they will be read (kWrite 0) or written.
 template <int kChunk, int kRows, int kWrite>
-HWY_INLINE void in_place_fetch(const float* at, const PixelGrid& grid) {
+HWY_INLINE void in_place_fetch(const float* base, int64_t offset, const PixelGrid& grid) {
 #pragma GCC unroll 2
-  for (int r = 0; r < kRows; ++r, at += grid.row_stride) {
+  for (int r = 0; r < kRows; ++r, offset += grid.row_stride) {
 #pragma GCC unroll 8
-    for (int p = 0; p < kChunk; ++p) __builtin_prefetch(at + p * grid.pixel_stride, kWrite, 3);
+    for (int p = 0; p < kChunk; ++p) __builtin_prefetch(address_after(base, offset + p * grid.pixel_stride), kWrite, 3);
   }
 }
 
@@ -123,37 +124,35 @@ static void in_place_rows(const InPlaceImage& g, const float* source, const floa
     VF a[kChunk], b[kChunk];
 #pragma GCC unroll 8
     for (int p = 0; p < kChunk; ++p) a[p] = b[p] = start;
-    const float* x = source + g.source.offset(0, first, column) + c;
+    const int64_t place = g.source.offset(0, first, column) + c;  // of a row that may lie above the image
+    const auto line = [&](int64_t u) { return source + (place + u * g.source.row_stride); };
     const float* tap = taps + c;
     const auto inside = [&](int64_t u) { return first + u >= 0 && first + u < g.source.height; };
     if constexpr (kRows == 1) {
       const int64_t last = std::min(g.taps_rows, g.source.height - first);
       for (int64_t u = std::max<int64_t>(0, -first); u < last; ++u) {
-        in_place_slide<kTaps, kChunk, kLeft, kRight, true, false>(x + u * g.source.row_stride, g.source.pixel_stride, tap + u * kernel_row, nullptr,
-                                                                  g.channel_stride, a, b);
+        in_place_slide<kTaps, kChunk, kLeft, kRight, true, false>(line(u), g.source.pixel_stride, tap + u * kernel_row, nullptr, g.channel_stride, a, b);
       }
     } else {
-      if (inside(0)) in_place_slide<kTaps, kChunk, kLeft, kRight, true, false>(x, g.source.pixel_stride, tap, nullptr, g.channel_stride, a, b);
+      if (inside(0)) in_place_slide<kTaps, kChunk, kLeft, kRight, true, false>(line(0), g.source.pixel_stride, tap, nullptr, g.channel_stride, a, b);
       const int64_t last = std::min(g.taps_rows, g.source.height - first);
       for (int64_t u = std::max<int64_t>(1, -first); u < last; ++u) {
         const float* at = tap + u * kernel_row;
-        in_place_slide<kTaps, kChunk, kLeft, kRight, true, true>(x + u * g.source.row_stride, g.source.pixel_stride, at, at - kernel_row,
-                                                                 g.channel_stride, a, b);
+        in_place_slide<kTaps, kChunk, kLeft, kRight, true, true>(line(u), g.source.pixel_stride, at, at - kernel_row, g.channel_stride, a, b);
       }
       const int64_t u = g.taps_rows;
       if (inside(u)) {
-        in_place_slide<kTaps, kChunk, kLeft, kRight, false, true>(x + u * g.source.row_stride, g.source.pixel_stride, nullptr,
-                                                                  tap + (u - 1) * kernel_row, g.channel_stride, a, b);
+        in_place_slide<kTaps, kChunk, kLeft, kRight, false, true>(line(u), g.source.pixel_stride, nullptr, tap + (u - 1) * kernel_row, g.channel_stride, a, b);
       }
     }
-    if (g.fetch) in_place_fetch<kChunk, kRows, 0>(x + g.source.row_stride * (g.taps_rows + kRows - 1), g.source);
+    if (g.fetch) in_place_fetch<kChunk, kRows, 0>(source, place + g.source.row_stride * (g.taps_rows + kRows - 1), g.source);
     float* to = target + g.target.offset(0, row, column) + c;
     if (g.stream) {
       in_place_store<kChunk>(a, to, g.target.pixel_stride, true);
       if constexpr (kRows == 2) in_place_store<kChunk>(b, to + g.target.row_stride, g.target.pixel_stride, true);
       continue;
     }
-    if (g.fetch) in_place_fetch<kChunk, kRows, 1>(to + g.target.row_stride * kRows, g.target);
+    if (g.fetch) in_place_fetch<kChunk, kRows, 1>(to, g.target.row_stride * kRows, g.target);
     in_place_store<kChunk>(a, to, g.target.pixel_stride, false);
     if constexpr (kRows == 2) in_place_store<kChunk>(b, to + g.target.row_stride, g.target.pixel_stride, false);
   }

@@ -35,10 +35,11 @@ struct InPlaceBand {
   const float* next_dy;
 };
 
-// kRows kernel rows from x on, for rows of dy from `dy` on: sums are [kernel row][kTaps], channel_stride apart. bias may be null.
+// kRows kernel rows from x on, for rows of dy from `dy` on: sums are [kernel row][kTaps], channel_stride apart. bias may be null. Of the next
+// band, what follows its first `fetched` elements is fetched.
 template <int kTaps, int kChunk, int kRows, bool kLeft, bool kRight>
 HWY_NOINLINE void in_place_sums(const InPlaceImage& g, const float* HWY_RESTRICT x, const float* HWY_RESTRICT dy, int64_t rows, const float* next_x,
-                                const float* next_dy, float* HWY_RESTRICT sums, float* HWY_RESTRICT bias) {
+                                const float* next_dy, int64_t fetched, float* HWY_RESTRICT sums, float* HWY_RESTRICT bias) {
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   VF acc[kRows + 1][kTaps];
@@ -59,11 +60,10 @@ HWY_NOINLINE void in_place_sums(const InPlaceImage& g, const float* HWY_RESTRICT
     if (next_x != nullptr) {
 #pragma GCC unroll 8
       for (int p = 0; p < kChunk; ++p) {
-        __builtin_prefetch(next_x + p * lanes, 0, 2);
-        __builtin_prefetch(next_dy + p * lanes, 0, 2);
+        __builtin_prefetch(address_after(next_x, fetched + p * lanes), 0, 2);
+        __builtin_prefetch(address_after(next_dy, fetched + p * lanes), 0, 2);
       }
-      next_x += kChunk * lanes;
-      next_dy += kChunk * lanes;
+      fetched += kChunk * lanes;
     }
     total = hn::Add(total, hn::Add(hn::Add(hn::Add(factor[0], factor[1]), hn::Add(factor[2], factor[3])),
                                    hn::Add(hn::Add(factor[4], factor[5]), kChunk == 8 ? hn::Add(factor[6], factor[7 % kChunk]) : factor[6])));
@@ -112,17 +112,17 @@ static void in_place_weights(const InPlaceImage& g, const InPlaceBand& band, con
           const float* gradient = dy + g.target.offset(0, i, j) + c;
           float* to = sums + u * kTaps * g.channel_stride + next;
           float* total = top == 0 ? bias + next : nullptr;
-          const float* next_x = top == 0 && band.next_x != nullptr ? band.next_x + fetched : nullptr;
-          const float* next_dy = band.next_dy + fetched;
+          const float* next_x = top == 0 ? band.next_x : nullptr;
+          const int64_t after = fetched;
           if (top == 0) fetched += (last - i) * kChunk * lanes;
           if (count == 0) {
-            if (total != nullptr) in_place_sums<kTaps, kChunk, 0, kLeft, kRight>(g, from, gradient, last - i, next_x, next_dy, to, total);
+            if (total != nullptr) in_place_sums<kTaps, kChunk, 0, kLeft, kRight>(g, from, gradient, last - i, next_x, band.next_dy, after, to, total);
           } else if (count == 1) {
-            in_place_sums<kTaps, kChunk, 1, kLeft, kRight>(g, from, gradient, last - i, next_x, next_dy, to, total);
+            in_place_sums<kTaps, kChunk, 1, kLeft, kRight>(g, from, gradient, last - i, next_x, band.next_dy, after, to, total);
           } else if (count == 2) {
-            if constexpr (kMost >= 2) in_place_sums<kTaps, kChunk, 2, kLeft, kRight>(g, from, gradient, last - i, next_x, next_dy, to, total);
+            if constexpr (kMost >= 2) in_place_sums<kTaps, kChunk, 2, kLeft, kRight>(g, from, gradient, last - i, next_x, band.next_dy, after, to, total);
           } else {
-            if constexpr (kMost >= 3) in_place_sums<kTaps, kChunk, 3, kLeft, kRight>(g, from, gradient, last - i, next_x, next_dy, to, total);
+            if constexpr (kMost >= 3) in_place_sums<kTaps, kChunk, 3, kLeft, kRight>(g, from, gradient, last - i, next_x, band.next_dy, after, to, total);
           }
           i = last;
         }

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/common/prefetch.h"
 #include "kernels/common/softmax-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -55,8 +56,8 @@ struct Next {
   const float *x, *t;
   template <bool kSoft>
   HWY_INLINE void fetch(int64_t c) const {
-    __builtin_prefetch(x + c, 0, 2);
-    if constexpr (kSoft) __builtin_prefetch(t + c, 0, 2);
+    __builtin_prefetch(address_after(x, c), 0, 2);
+    if constexpr (kSoft) __builtin_prefetch(address_after(t, c), 0, 2);
   }
 };
 

@@ -9,6 +9,7 @@
 #include "kernels/common/isa.h"
 #include "kernels/common/loops.h"
 #include "kernels/common/partials.h"
+#include "kernels/common/prefetch.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/group_norm/group_norm.cpp"
@@ -61,7 +62,7 @@ template <int kVectors>
 HWY_INLINE void fetch_block(const float* row, int64_t index, int64_t parity, int64_t distance) {
   if (distance == 0 || index % 2 != parity) return;
 #pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) __builtin_prefetch(row + distance + v * static_cast<int64_t>(hn::Lanes(F32())), 0, 2);
+  for (int v = 0; v < kVectors; ++v) __builtin_prefetch(address_after(row, distance + v * static_cast<int64_t>(hn::Lanes(F32()))), 0, 2);
 }
 
 // Streaming stores take whole lines, else a part would be written to memory by itself.

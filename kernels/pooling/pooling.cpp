@@ -5,6 +5,7 @@
 
 #include "hwy/cache_control.h"
 #include "kernels/common/isa.h"
+#include "kernels/common/prefetch.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/pooling/pooling.cpp"
@@ -65,7 +66,7 @@ template <int kVectors, bool kGlobal>
 HWY_INLINE void fetch_channels(const float* from, int64_t distance) {
   if constexpr (kGlobal) {
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) __builtin_prefetch(from + distance + v * static_cast<int64_t>(hn::Lanes(F32())), 0, 3);
+    for (int v = 0; v < kVectors; ++v) __builtin_prefetch(address_after(from, distance + v * static_cast<int64_t>(hn::Lanes(F32()))), 0, 3);
   }
 }
 
