@@ -145,6 +145,10 @@ HWY_INLINE void gemm_panel_of(const float* a, const int64_t* a_offset, const Gem
   const int64_t blocks = (rows + kRows - 1) / kRows;
   for (int64_t block = 0; block < blocks; ++block) {
     const int64_t r = block * rows / blocks;
+    // What a block starts from is on its way while the one before is computed.
+    for (int64_t next = (block + 1) * rows / blocks; resume && next < (block + 2) * rows / blocks && next < rows; ++next) {
+      for (int v = 0; v < kVectors; ++v) __builtin_prefetch(c + c_offset[next] + v * static_cast<int64_t>(hn::Lanes(F32())), 1, 3);
+    }
     gemm_rows<kRows, kVectors>(a, a_offset + r, runs, b, c, c_offset + r, (block + 1) * rows / blocks - r, columns, initial, resume, ahead());
   }
 }
