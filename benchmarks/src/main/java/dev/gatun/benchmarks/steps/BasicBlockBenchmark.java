@@ -76,7 +76,7 @@ public class BasicBlockBenchmark extends NetworkComparison {
     private static void check(Torch torch, Torch.Script script, BlockTraining ours, Torch.Value images, Torch.Value statistics) {
         List<float[]> exact = results(script, images, statistics, torch.number(0));
         List<float[]> erring = results(script, images, statistics, torch.number(Winograd.ALLOWED_ERROR));
-        DoubleCheck.gradients("ours", "the result", ours.names(), ours.results(), erring, exact);
+        DoubleCheck.gradients("ours", "the result", ours.names(), ours.results(), List.of(erring), exact);
     }
 
     private static List<float[]> results(Torch.Script script, Torch.Value... arguments) {

@@ -6,7 +6,7 @@ import java.util.List;
 /**
  * Whether ours and a peer did the same work, where nobody knows beforehand how far single precision may be off: a ReLU that rounding turns on or off
  * moves the gradients of a deep network by a hundredth. So the peer computes it in double precision too, and ours may be farther from that than a
- * yardstick is by a factor, and by the rounding of the result itself. The yardstick is the peer in single precision; where ours is allowed an error, the
+ * yardstick is by a factor, and by the rounding of the result itself. The yardstick is the peer in single precision, the worse of its forms; where ours is allowed an error, the
  * peer in double precision whose convolutions' results err by just that, at random: nothing but what it does to ReLUs makes gradients differ by as much.
  * Results are lists of the loss or result, gradients, and parameters after a step.
  */
@@ -24,27 +24,35 @@ final class DoubleCheck {
     /**
      * Compares the first result and every gradient.
      *
-     * @param form whose results are looked at, or stand as the yardstick
+     * @param what is compared: whose results
      * @param first what the first result is
      * @param names of what has a gradient
-     * @throws IllegalStateException where ours is farther from the exact result than allowed, or the yardstick far from it
+     * @param yardsticks one or more; for each result the one that is farthest from the exact counts, since each is one sample of what rounding may do
+     * @throws IllegalStateException where a result is farther from the exact one than allowed, or a yardstick far from it
      */
-    static void gradients(String form, String first, List<String> names, List<float[]> ours, List<float[]> yardstick, List<float[]> exact) {
-        complete(form, 1 + names.size(), ours, yardstick, exact);
+    static void gradients(
+            String what, String first, List<String> names, List<float[]> results, List<List<float[]>> yardsticks, List<float[]> exact) {
         double size = 0;
-        double error = 0;
-        for (int i = 0; i <= names.size(); i++) {
-            String name = form + ": " + (i == 0 ? first : "gradient of " + names.get(i - 1));
-            float[] truth = exact.get(i);
-            double theirs = distance(name, yardstick.get(i), truth);
-            within(name, ours.get(i), truth, theirs);
-            if (i > 0) {
-                size += Math.pow(distance(name, truth, new float[truth.length]), 2);
-                error += theirs * theirs;
-            }
+        double[] errors = new double[yardsticks.size()];
+        for (List<float[]> yardstick : yardsticks) {
+            complete(what, 1 + names.size(), results, yardstick, exact);
         }
-        if (!(error <= LARGEST * LARGEST * size)) {
-            throw new IllegalStateException("%s: its gradients are off by %.3g of their size".formatted(form, Math.sqrt(error / size)));
+        for (int i = 0; i <= names.size(); i++) {
+            String name = what + ": " + (i == 0 ? first : "gradient of " + names.get(i - 1));
+            float[] truth = exact.get(i);
+            double farthest = 0;
+            for (int y = 0; y < errors.length; y++) {
+                double error = distance(name, yardsticks.get(y).get(i), truth);
+                farthest = Math.max(farthest, error);
+                errors[y] += i > 0 ? error * error : 0;
+            }
+            within(name, results.get(i), truth, farthest);
+            size += i > 0 ? Math.pow(distance(name, truth, new float[truth.length]), 2) : 0;
+        }
+        for (double error : errors) {
+            if (!(error <= LARGEST * LARGEST * size)) {
+                throw new IllegalStateException("%s: a yardstick's gradients are off by %.3g of their size".formatted(what, Math.sqrt(error / size)));
+            }
         }
     }
 

@@ -50,15 +50,11 @@ public class StepBenchmark extends NetworkComparison {
             found = ours.results();
             exact = twin.results(true);
         }
+        List<List<float[]>> theirs = twins.stream().map(twin -> twin.results(false)).toList();
+        DoubleCheck.gradients("ours", "the loss", ours.names(), found, erring.isEmpty() ? theirs : List.of(erring), exact);
         if (!erring.isEmpty()) {
-            DoubleCheck.gradients("ours", "the loss", ours.names(), found, erring, exact);
-        }
-        for (Twin twin : twins) {
-            List<float[]> theirs = twin.results(false);
-            if (erring.isEmpty()) {
-                DoubleCheck.gradients(twin.name(), "the loss", ours.names(), found, theirs, exact);
-            } else {
-                DoubleCheck.gradients(twin.name(), "the loss", ours.names(), theirs, erring, exact);
+            for (int i = 0; i < twins.size(); i++) {
+                DoubleCheck.gradients(twins.get(i).name(), "the loss", ours.names(), theirs.get(i), List.of(erring), exact);
             }
         }
         DoubleCheck.update(ours.names(), found, exact);

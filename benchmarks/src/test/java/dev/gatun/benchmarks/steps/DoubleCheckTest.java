@@ -16,7 +16,7 @@ class DoubleCheckTest {
     }
 
     private static void gradients(List<float[]> ours, List<float[]> peer) {
-        DoubleCheck.gradients("form", "the loss", NAMES, ours, peer, EXACT);
+        DoubleCheck.gradients("form", "the loss", NAMES, ours, List.of(peer), EXACT);
     }
 
     private static void fails(List<float[]> ours, List<float[]> peer) {
@@ -28,6 +28,19 @@ class DoubleCheckTest {
         assertDoesNotThrow(() -> gradients(EXACT, EXACT));
         assertDoesNotThrow(() -> gradients(results(3, 1.0019f, 2), results(3, 1.001f, 2)));
         fails(results(3, 1.0022f, 2), results(3, 1.001f, 2));
+    }
+
+    @Test
+    void theWorseOfTwoYardsticksCountsAndBothMustBeTheSameWork() {
+        List<float[]> better = results(3, 1.0001f, 2);
+        List<float[]> worse = results(3, 1.001f, 2);
+        List<float[]> ours = results(3, 1.0019f, 2);
+        assertDoesNotThrow(() -> DoubleCheck.gradients("ours", "the loss", NAMES, ours, List.of(better, worse), EXACT));
+        fails(ours, better);
+        List<float[]> other = results(3, 1.2f, 2);
+        assertThrows(
+                IllegalStateException.class,
+                () -> DoubleCheck.gradients("ours", "the loss", NAMES, ours, List.of(worse, other), EXACT));
     }
 
     @Test
