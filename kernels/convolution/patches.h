@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/common/prefetch.h"
 #include "kernels/convolution/gather.h"
 
 namespace gatun {
@@ -69,11 +70,12 @@ struct TargetBand {
 
 // Lines of the cache that are read later, fetched while a block computes, at even intervals: memory must not be asked for all at once.
 struct Ahead {
-  const float* at = nullptr;
-  int64_t step = 0;
+  const float* from = nullptr;
+  int64_t step = 0;  // floats from a line to the next
   int64_t lines = 0;
   int64_t interval = 0;
   int64_t wait = INT64_MAX;
+  int64_t at = 0;
 
   // A line that the block writes at its end is on its way while it computes.
   void result(const float* line) { __builtin_prefetch(line, 1, 3); }
@@ -85,7 +87,7 @@ struct Ahead {
   }
   void fetch() {
     if (--wait > 0) return;
-    __builtin_prefetch(at, 0, 2);
+    __builtin_prefetch(address_after(from, at), 0, 2);
     at += step;
     wait = --lines > 0 ? interval : INT64_MAX;
   }

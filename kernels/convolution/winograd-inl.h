@@ -79,7 +79,7 @@ HWY_INLINE void transform_pixels(const Gather& g, const TilePlace& place, int64_
   const int64_t row = place.row + g.rows.offset, column = place.column + g.columns.offset;
   const int64_t top = std::clamp<int64_t>(-row, 0, kA), bottom = std::clamp<int64_t>(g.source.height - row, top, kA);
   const int64_t left = std::clamp<int64_t>(-column, 0, kA), right = std::clamp<int64_t>(g.source.width - column, left, kA);
-  const float* first = source + g.source.offset(place.image, row + top, column + left);
+  const int64_t first = g.source.offset(place.image, row + top, column + left);  // of a tile in the padding: none's
   for (int64_t c = 0; c < channels; c += lanes) {
     VF half[kA][kA];
 #pragma GCC unroll 6
@@ -88,7 +88,7 @@ HWY_INLINE void transform_pixels(const Gather& g, const TilePlace& place, int64_
 #pragma GCC unroll 6
       for (int i = 0; i < kA; ++i) {
         const bool inside = i >= top && i < bottom && j >= left && j < right;
-        pixels[i] = inside ? gemm_load(d, first + (i - top) * g.source.row_stride + (j - left) * g.source.pixel_stride + c, channels - c, lanes) : hn::Zero(d);
+        pixels[i] = inside ? gemm_load(d, source + first + (i - top) * g.source.row_stride + (j - left) * g.source.pixel_stride + c, channels - c, lanes) : hn::Zero(d);
       }
       pixels_line<kTile>(pixels, line);
 #pragma GCC unroll 6

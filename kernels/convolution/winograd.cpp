@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernels/common/isa.h"
 
@@ -200,12 +201,13 @@ namespace gatun {
 
 int winograd_cheapest(const Gather& g, const WinogradCost& cost, bool small, bool large) {
   const auto plain = [](const GatherAxis& axis) { return axis.count == 3 && axis.step == 1 && axis.offset_step == 1 && axis.target_step == 1; };
-  if (!plain(g.rows) || !plain(g.columns) || g.channels < 16 || g.outputs < 16 || !small) return 0;
+  if (!plain(g.rows) || !plain(g.columns) || g.channels < 16 || g.outputs < 16) return 0;
   const auto of = [&](int64_t tile) {
     const int64_t tiles = g.batch * ((g.rows.positions + tile - 1) / tile) * ((g.columns.positions + tile - 1) / tile);
     return static_cast<double>((tile + 2) * (tile + 2)) * (static_cast<double>(tiles) * cost.tile + cost.frequency);
   };
-  const double of_small = of(2), of_large = large ? of(4) : 2 * of_small;
+  constexpr double kNever = std::numeric_limits<double>::infinity();
+  const double of_small = small ? of(2) : kNever, of_large = large ? of(4) : kNever;
   if (static_cast<double>(g.positions() * 9) * cost.direct <= std::min(of_small, of_large)) return 0;
   return of_large < of_small ? 4 : 2;
 }

@@ -19,10 +19,13 @@ void winograd_gather(int threads, const Gather& gather, int tile, const float* s
                      float* target, float* workspace);
 
 // The same of the gradient of the weights, of normally distributed operands, whatever the extents: its sums over the tiles are chains of
-// blocks' chains, both of bounded length.
+// blocks' chains, and chains of chunks, all of bounded length.
 inline constexpr double kWinogradWeightsSmallError = 5e-7, kWinogradWeightsLargeError = 3e-6;
 
-inline constexpr int64_t kWinogradItemChannels = 64;  // most outputs, and most gathered channels, of a work item
+inline constexpr int64_t kWinogradItemChannels = 64;   // most outputs, and most gathered channels, of a work item
+inline constexpr int64_t kWinogradChunkTiles = 2048;   // most tiles of a chunk: its sums are chains of as many blocks as it has
+inline constexpr int64_t kWinogradMostChunks = 256;    // where more tiles than these hold are left to the direct sum
+inline constexpr int64_t kWinogradMostPartials = int64_t{1} << 25;  // floats of all chunks' gradients: 128 MiB
 
 int winograd_weights_tile(const ConvolutionShape& shape);
 

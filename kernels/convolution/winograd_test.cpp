@@ -277,6 +277,19 @@ TEST_CASE("the gradient of weights by tiles: no image, NaN and infinity") {
   }
 }
 
+TEST_CASE("the gradient of weights by tiles keeps partial gradients of few chunks only") {
+  const auto bytes = [](int64_t batch, double allowed_error) {
+    Device device;
+    const gatun_convolution_desc desc = desc_of(Case{batch, 56, 56, 512, 512}, allowed_error);
+    size_t size = 0;
+    run([&](gatun_error* e) { return gatun_convolution_backward_weights_workspace(device.stream(), &desc, &size, e); });
+    return size;
+  };
+  CHECK(bytes(256, kWeightsLarge) == bytes(256, 0));
+  CHECK(bytes(32, kWeightsLarge) != bytes(32, 0));
+  CHECK(bytes(32, kWeightsLarge) < size_t{160} << 20);
+}
+
 TEST_CASE("convolution refuses an allowed error that is none") {
   Device device;
   gatun_convolution_desc desc{};

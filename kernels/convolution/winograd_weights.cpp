@@ -4,7 +4,6 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "kernels/common/isa.h"
 #include "kernels/convolution/winograd.h"
@@ -21,7 +20,6 @@ namespace HWY_NAMESPACE {
 
 constexpr int64_t kBlockTiles = 24;     // transformed at a time: with the sums of 36 frequencies about what the second-level cache holds
 constexpr int64_t kChunkTiles = 192;    // fewest tiles that are worth a chunk, at whose end sums are transformed back
-constexpr int64_t kMostTiles = 2048;    // of a chunk: its sums are chains of as many blocks as it has
 constexpr int64_t kItems = 32;          // that share the work among threads
 
 // One axis of the transform of the gradient of a tile: that of outputs turned round.
@@ -86,12 +84,13 @@ struct WinogradWeightsPlan {
         // A line more, so that tiles are spread over the sets of the first-level cache.
         x_tile(kFrequencies * channels.width + 16), dy_tile(kFrequencies * outputs.width + 16), patch(s.patch()),
         partial(round_up(g.outputs * patch, 16) + round_up(g.outputs, 16)) {
-    const int64_t items = outputs.count * channels.count, least = (grid.count + kMostTiles - 1) / kMostTiles;
+    const int64_t items = outputs.count * channels.count, least = (grid.count + kWinogradChunkTiles - 1) / kWinogradChunkTiles;
     const int64_t wanted = std::max({int64_t{1}, least, std::min(grid.count / kChunkTiles, (kItems + items - 1) / items)});
     chunk_tiles = std::max<int64_t>(1, (grid.count + wanted - 1) / wanted);
     chunks = std::max<int64_t>(1, (grid.count + chunk_tiles - 1) / chunk_tiles);
   }
   int64_t items() const { return chunks * outputs.count * channels.count; }
+  int team(int threads) const { return static_cast<int>(std::min<int64_t>(threads, items())); }
   int64_t sums_floats() const { return kFrequencies * outputs.width * channels.width; }
   int64_t thread_floats() const { return sums_floats() + kBlockTiles * (x_tile + dy_tile); }
 };
@@ -206,7 +205,7 @@ static void backward_tiles(int threads, const ConvolutionShape& s, const float* 
   const int64_t bias_at = plan.partial - round_up(g.outputs, 16);
   for (int64_t group = 0; group < s.groups; ++group) {
     const int64_t output = group * g.outputs;
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(plan.team(threads))
     {
 #pragma omp for schedule(dynamic)
       for (int64_t item = 0; item < plan.items(); ++item) {
@@ -230,7 +229,7 @@ void winograd_weights_run(int threads, const ConvolutionShape& s, int tile, cons
 template <int kTile>
 static size_t weights_workspace_of(int threads, const ConvolutionShape& s) {
   const WinogradWeightsPlan<kTile> plan(s, forward_gather(s));
-  return static_cast<size_t>(plan.chunks * plan.partial + threads * plan.thread_floats()) * sizeof(float);
+  return static_cast<size_t>(plan.chunks * plan.partial + plan.team(threads) * plan.thread_floats()) * sizeof(float);
 }
 
 size_t winograd_weights_bytes(int threads, const ConvolutionShape& s, int tile) { return tile == 2 ? weights_workspace_of<2>(threads, s) : weights_workspace_of<4>(threads, s); }
@@ -248,8 +247,14 @@ int winograd_weights_tile(const ConvolutionShape& s) {
   const auto blocks = [](int64_t n) { return (n + kWinogradItemChannels - 1) / kWinogradItemChannels; };
   const double product = static_cast<double>(g.channels * g.outputs) / 16;
   const double sides = static_cast<double>(g.channels * blocks(g.outputs) + g.outputs * blocks(g.channels));
-  return winograd_cheapest(g, {product * 1.6 + sides * 1.2, product * 20, product * 1.05}, s.allowed_error >= kWinogradWeightsSmallError,
-                           s.allowed_error >= kWinogradWeightsLargeError);
+  // Of chunks only so many are added up, in error and in memory.
+  const auto few = [&](int64_t tile) {
+    const int64_t tiles = g.batch * ((g.rows.positions + tile - 1) / tile) * ((g.columns.positions + tile - 1) / tile);
+    const int64_t chunks = (tiles + kWinogradChunkTiles - 1) / kWinogradChunkTiles;
+    return chunks <= kWinogradMostChunks && chunks * g.outputs * s.patch() <= kWinogradMostPartials;
+  };
+  return winograd_cheapest(g, {product * 1.6 + sides * 1.2, product * 20, product * 1.05}, s.allowed_error >= kWinogradWeightsSmallError && few(2),
+                           s.allowed_error >= kWinogradWeightsLargeError && few(4));
 }
 
 size_t winograd_weights_workspace(int threads, const ConvolutionShape& shape, int tile) { return GATUN_DISPATCH(winograd_weights_bytes)(threads, shape, tile); }

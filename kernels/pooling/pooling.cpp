@@ -156,9 +156,10 @@ static void average_window(const PoolingShape& s, const float* image, int64_t i,
   for (; c < end; c += lanes) average_channels<1>(s, box, divisor, image + c, end - c, y + c);
 }
 
-// Windows [first, last) that contain a pixel, as pixels go by in order: without a division for each.
+// Windows [first, last) that contain a pixel.
 struct WindowsOf {
   int64_t first = 0, last = 0;
+  // Of the next pixel of the axis: without a division.
   HWY_INLINE void next(const PoolingAxis& axis, int64_t pixel) {
     while (first < axis.outputs && axis.end(first) <= pixel) ++first;
     while (last < axis.outputs && axis.begin(last) <= pixel) ++last;
@@ -260,8 +261,8 @@ void max_backward(int threads, const PoolingShape& s, const float* dy, const int
   for_rows(threads, s.batch, s.x.height, s.channels, [&](int64_t b, int64_t row, int64_t begin, int64_t end) HWY_ATTR {
     const F32 d;
     const I32 di;
-    WindowsOf rows, columns;
-    rows.next(s.rows, row);
+    const WindowsOf rows{s.rows.first(row), s.rows.last(row)};
+    WindowsOf columns;
     for (int64_t column = 0; column < s.x.width; ++column) {
       columns.next(s.columns, column);
       const VI self = hn::Set(di, static_cast<int32_t>(row * s.x.width + column));
@@ -281,8 +282,8 @@ void average_backward(int threads, const PoolingShape& s, const float* dy, float
   const bool stream = streams(s, dx);
   for_rows(threads, s.batch, s.x.height, s.channels, [&](int64_t b, int64_t row, int64_t begin, int64_t end) HWY_ATTR {
     const F32 d;
-    WindowsOf rows, columns;
-    rows.next(s.rows, row);
+    const WindowsOf rows{s.rows.first(row), s.rows.last(row)};
+    WindowsOf columns;
     for (int64_t column = 0; column < s.x.width; ++column) {
       columns.next(s.columns, column);
       gather_windows(rows, columns, begin, end, stream, dx + s.x.offset(b, row, column), [&](int64_t i, int64_t j) HWY_ATTR {

@@ -20,6 +20,9 @@ struct PoolingAxis {
   // Pixels of x in window `output`: [begin, end), never empty
   int64_t begin(int64_t output) const { return std::max<int64_t>(0, output * stride - padding); }
   int64_t end(int64_t output) const { return std::min(size, output * stride - padding + window); }
+  // Windows that contain pixel `input`: [first, last), empty where last is not above first
+  int64_t first(int64_t input) const { return std::max<int64_t>(0, (input + padding - window + stride) / stride); }
+  int64_t last(int64_t input) const { return std::min(outputs, (input + padding) / stride + 1); }
 };
 
 struct PoolingShape {

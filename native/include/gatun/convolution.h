@@ -15,7 +15,8 @@
  * that is faster and its error is allowed. y and dx: 6e-8 √n of tiles of 2 x 2 outputs, 3.2e-7 √n of 4 x 4, where n is the channels that
  * are summed (of x for y, of y for dx); the direct sum has about 5e-8 √n. dweights: 5e-7 and 3e-6, whatever the extents; the direct sum has 3e-7 to 3e-6.
  * These are root mean square errors over the root mean square result, of normally distributed operands. A NaN or infinity then reaches all
- * results of the tiles that see it, and all taps of the weights between its channel and those. On CUDA everything is computed directly.
+ * results of the tiles that see it, and all nine taps of dweights that belong to its channel of x, or to its output of dy. On CUDA everything
+ * is computed directly.
  *
  * Storage: on the CPU f32; on CUDA f32, bf16 or f16, the same for x, y and weights. Sums are f32 (and products too: no TF32), bias and the
  * gradients of weights and bias are always f32. On CUDA x and y have at most 2^31 - 2^16 pixels each, and extents, steps and patches at most 2^29.

@@ -62,10 +62,20 @@ public abstract class Comparison {
     }
 
     @Setup(Level.Trial)
-    public final void open() {
+    public final void open() throws Exception {
         device = new DeviceState();
         device.threads = threads;
         device.open();
+        try {
+            prepare();
+        } catch (Throwable e) {
+            // JMH closes nothing of a row that does not begin, and the next one is timed in this process
+            close();
+            throw e;
+        }
+    }
+
+    private void prepare() {
         Contest contest = new Contest(device, Peer.torch(threads), Peer.nd4j(), operation());
         prepare(device, contest);
         if (contest.nd4j().isPresent() && contest.row().peers().isEmpty()) {

@@ -2,57 +2,61 @@
 package dev.gatun.benchmarks.steps;
 
 import java.util.List;
+import java.util.Map;
 
 /**
  * Whether ours and a peer did the same work, where nobody knows beforehand how far single precision may be off: a ReLU that rounding turns on or off
  * moves the gradients of a deep network by a hundredth. So the peer computes it in double precision too, and ours may be farther from that than a
- * yardstick is by a factor, and by the rounding of the result itself. The yardstick is the peer in single precision, the worse of its forms; where ours is allowed an error, the
- * peer in double precision whose convolutions' results err by just that, at random: nothing but what it does to ReLUs makes gradients differ by as much.
- * Results are lists of the loss or result, gradients, and parameters after a step.
+ * yardstick is by a factor, and by the rounding of the result itself. Yardsticks are the peer's forms in single precision. Where ours is allowed an
+ * error they are the peer in double precision whose convolutions err by just that, at random: what this does to ReLUs moves gradients by far more
+ * than the error itself. Results are lists of the loss or result, gradients, and, after a step, parameters.
+ *
+ * @param first what the first result is
+ * @param names of what has a gradient
+ * @param exact results in double precision
+ * @param largest what a yardstick's gradients, all as one vector, may be off by: one that is farther off computed something else, and would excuse
+ *     any error of ours
  */
-final class DoubleCheck {
+record DoubleCheck(String first, List<String> names, List<float[]> exact, double largest) {
     static final double FACTOR = 2;
 
     /** Of the result's root mean square. */
     static final double ROUNDING = 1e-6;
 
-    /** A yardstick whose gradients, all as one vector, are as far off as this computed something else and would excuse any error of ours. */
-    static final double LARGEST = 0.05;
+    /** {@link #largest} of networks with ReLUs, whose gradients single precision moves by a hundredth. */
+    static final double RELUS = 0.05;
 
-    private DoubleCheck() {}
+    /** {@link #largest} of networks without: measured are errors of 1e-5. */
+    static final double SMOOTH = 1e-3;
 
     /**
      * Compares the first result and every gradient.
      *
-     * @param what is compared: whose results
-     * @param first what the first result is
-     * @param names of what has a gradient
-     * @param yardsticks one or more; for each result the one that is farthest from the exact counts, since each is one sample of what rounding may do
+     * @param who has computed the results
+     * @param yardsticks by name; for each result the farthest from the exact one counts, since each is one sample of what rounding may do
      * @throws IllegalStateException where a result is farther from the exact one than allowed, or a yardstick far from it
      */
-    static void gradients(
-            String what, String first, List<String> names, List<float[]> results, List<List<float[]>> yardsticks, List<float[]> exact) {
-        double size = 0;
-        double[] errors = new double[yardsticks.size()];
-        for (List<float[]> yardstick : yardsticks) {
-            complete(what, 1 + names.size(), results, yardstick, exact);
-        }
-        for (int i = 0; i <= names.size(); i++) {
-            String name = what + ": " + (i == 0 ? first : "gradient of " + names.get(i - 1));
-            float[] truth = exact.get(i);
-            double farthest = 0;
-            for (int y = 0; y < errors.length; y++) {
-                double error = distance(name, yardsticks.get(y).get(i), truth);
-                farthest = Math.max(farthest, error);
-                errors[y] += i > 0 ? error * error : 0;
+    void gradients(String who, List<float[]> results, Map<String, List<float[]>> yardsticks) {
+        double[] farthest = new double[1 + names.size()];
+        yardsticks.forEach((yardstick, values) -> {
+            complete(yardstick, 1 + names.size(), values);
+            double size = 0;
+            double error = 0;
+            for (int i = 0; i < farthest.length; i++) {
+                double distance = distance(yardstick + ": " + name(i), values.get(i), exact.get(i));
+                farthest[i] = Math.max(farthest[i], distance);
+                if (i > 0) {
+                    error += distance * distance;
+                    size += Math.pow(size(i), 2);
+                }
             }
-            within(name, results.get(i), truth, farthest);
-            size += i > 0 ? Math.pow(distance(name, truth, new float[truth.length]), 2) : 0;
-        }
-        for (double error : errors) {
-            if (!(error <= LARGEST * LARGEST * size)) {
-                throw new IllegalStateException("%s: a yardstick's gradients are off by %.3g of their size".formatted(what, Math.sqrt(error / size)));
+            if (!(error <= largest * largest * size)) {
+                throw new IllegalStateException("%s: its gradients are off by %.3g of their size".formatted(yardstick, Math.sqrt(error / size)));
             }
+        });
+        complete(who, 1 + names.size(), results);
+        for (int i = 0; i < farthest.length; i++) {
+            within(who + ": " + name(i), i, results.get(i), farthest[i]);
         }
     }
 
@@ -60,30 +64,36 @@ final class DoubleCheck {
      * Compares every parameter after the step. The exact ones are updated with the gradients of ours: the first steps of Adam take little more than a
      * gradient's sign, which rounding turns where it is almost 0.
      *
-     * @param names of the parameters
      * @throws IllegalStateException where ours is farther from the exact value than rounding
      */
-    static void update(List<String> names, List<float[]> ours, List<float[]> exact) {
-        complete("update", 1 + 2 * names.size(), ours, exact, exact);
+    void update(List<float[]> ours) {
+        complete("update", 1 + 2 * names.size(), ours);
         for (int i = 0; i < names.size(); i++) {
             int result = 1 + names.size() + i;
-            within(names.get(i) + " after the step", ours.get(result), exact.get(result), 0);
+            within(names.get(i) + " after the step", result, ours.get(result), 0);
         }
     }
 
-    private static void complete(String form, int results, List<float[]> ours, List<float[]> yardstick, List<float[]> exact) {
-        if (ours.size() < results || yardstick.size() != ours.size() || exact.size() != ours.size()) {
+    private String name(int result) {
+        return result == 0 ? first : "gradient of " + names.get(result - 1);
+    }
+
+    private double size(int result) {
+        return distance(first, exact.get(result), new float[exact.get(result).length]);
+    }
+
+    private void complete(String who, int least, List<float[]> results) {
+        if (results.size() < least || results.size() != exact.size()) {
+            throw new IllegalStateException("%s: %d results, exactly %d, at least %d".formatted(who, results.size(), exact.size(), least));
+        }
+    }
+
+    private void within(String name, int result, float[] values, double yardstick) {
+        double size = size(result);
+        double found = distance(name, values, exact.get(result));
+        if (!(found <= FACTOR * yardstick + ROUNDING * size)) {
             throw new IllegalStateException(
-                    "%s: %d results, ours %d, exactly %d, of %d".formatted(form, yardstick.size(), ours.size(), exact.size(), results));
-        }
-    }
-
-    private static void within(String name, float[] ours, float[] exact, double theirs) {
-        double size = distance(name, exact, new float[exact.length]);
-        double found = distance(name, ours, exact);
-        if (!(found <= FACTOR * theirs + ROUNDING * size)) {
-            throw new IllegalStateException("%s: off by %.3g of its size, the yardstick by %.3g"
-                    .formatted(name, found / size, theirs / size));
+                    "%s: off by %.3g of its size, the yardstick by %.3g".formatted(name, found / size, yardstick / size));
         }
     }
 

@@ -5,7 +5,9 @@ import dev.gatun.benchmarks.Winograd;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 
 /** The steps of configs/steps/cpu, and PyTorch's forms of them. */
 public final class Steps {
@@ -18,6 +20,8 @@ public final class Steps {
     static final String SMALL = "data.batch=2";
 
     private static final long COMPILING_NANOS = 10_000_000_000L;
+
+    private static final Set<String> COMPILED = new HashSet<>();
 
     private static final Path FOLDER = Path.of("configs", "steps", "cpu");
 
@@ -60,9 +64,12 @@ public final class Steps {
 
     /**
      * Trains small steps until the just-in-time compiler has most of the code of a step behind it: in a training that is over after seconds, in the few
-     * steps of a benchmark not, where it takes a core from the threads of the kernels.
+     * steps of a benchmark not, where it takes a core from the threads of the kernels. Once a process: of what an error is allowed the code is the same.
      */
-    static void compile(String step, int threads) {
+    static synchronized void compile(String step, int threads) {
+        if (!COMPILED.add(Winograd.shape(step))) {
+            return;
+        }
         try (Training small = open(step, threads, SMALL)) {
             repeat(small::step, COMPILING_NANOS);
         }

@@ -2,7 +2,6 @@
 package dev.gatun.benchmarks.steps;
 
 import dev.gatun.benchmarks.Contest;
-import dev.gatun.benchmarks.DeviceState;
 import dev.gatun.tensor.layer.DropPath;
 import dev.gatun.tensor.layer.TransformerBlock;
 import org.openjdk.jmh.annotations.Param;
@@ -17,7 +16,7 @@ public class VitBlockBenchmark extends NetworkComparison {
     public String shape;
 
     @Override
-    protected void prepare(DeviceState device, Contest contest) {
+    protected void prepare(Contest contest) {
         String[] sizes = shape.split("x");
         long batch = Long.parseLong(sizes[0]);
         long tokens = Long.parseLong(sizes[1]);

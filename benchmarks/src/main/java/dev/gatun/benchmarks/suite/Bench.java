@@ -58,7 +58,7 @@ public final class Bench implements Callable<Integer> {
             costs.forEach(cost -> System.out.println(CallCost.OPERATION + " " + cost.line()));
             record(List.of(), costs, List.of());
         }
-        record(List.of(), List.of(), memory());
+        memory();
         return failed ? 1 : 0;
     }
 
@@ -95,21 +95,20 @@ public final class Bench implements Callable<Integer> {
         System.out.println(file + " and " + docs.resolve("benchmarks.md"));
     }
 
-    /** Peaks of the steps that match, where they are measured. */
-    private List<PeakMemory> memory() throws IOException, InterruptedException {
-        List<PeakMemory> all = new ArrayList<>();
+    /** Measures and records the peaks of the steps that match, where they are measured. */
+    private void memory() throws IOException, InterruptedException {
         if (!operations.isEmpty() && !wanted(PeakMemory.OPERATION)) {
-            return all;
+            return;
         }
         for (PeerEnvironment environment : environments()) {
             for (String step : PeakMemory.ENVIRONMENTS.contains(environment.name()) ? Steps.names() : List.<String>of()) {
                 if (Pattern.compile(rows).matcher(step).find()) {
-                    all.add(PeakMemory.measure(step, environment, threads, System.getProperty("gatun.commit", "")));
-                    System.out.println(PeakMemory.OPERATION + " " + all.getLast().line());
+                    PeakMemory peak = PeakMemory.measure(step, environment, threads, System.getProperty("gatun.commit", ""));
+                    System.out.println(PeakMemory.OPERATION + " " + peak.line());
+                    record(List.of(), List.of(), List.of(peak));
                 }
             }
         }
-        return all;
     }
 
     /** Those of the named operations that are compared row by row. */

@@ -31,7 +31,10 @@ public final class BatchNorm implements Function {
      * @param x (..., C), at least two rows; f32, or on a CUDA device bf16 or f16, as the result; all else is f32
      * @param gamma (C) scale
      * @param beta (C) shift
-     * @param running overwritten
+     * @param running its mean and variance are overwritten
+     * @param relu whether a ReLU follows
+     * @return shape and dtype of x
+     * @throws TensorException for fewer than two rows
      */
     public static Tensor apply(Tensor x, Tensor gamma, Tensor beta, RunningStatistics running, boolean relu) {
         checkRows(x);

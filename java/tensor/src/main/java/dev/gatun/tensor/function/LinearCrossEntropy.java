@@ -33,10 +33,11 @@ public final class LinearCrossEntropy implements Function {
      * The mean over rows of −Σₖ tₖ log softmax(z·prototypesᵀ / temperature)ₖ. Targets are constants.
      *
      * @param z (N, D)
-     * @param prototypes (K, D)
+     * @param prototypes (K, D), in the dtype of z
      * @param targets f32 (R, K), of any row sum, where R divides N: row n has target n mod R, so that views of a batch share theirs
      * @param temperature positive
      * @return a scalar
+     * @throws TensorException where shapes do not fit or targets have a gradient
      */
     public static Tensor apply(Tensor z, Tensor prototypes, Tensor targets, float temperature) {
         return apply(z, prototypes, targets, temperature, null);
@@ -47,12 +48,15 @@ public final class LinearCrossEntropy implements Function {
      *
      * @param scores (N, K): z·prototypesᵀ, in the dtype of z, without a gradient; they are not computed again, and the call may overwrite
      *     them, so nothing is to read them afterwards
+     * @return a scalar
+     * @throws TensorException where shapes do not fit, targets or scores have a gradient, or scores are of other dtype or shape
      */
     public static Tensor apply(Tensor z, Tensor prototypes, Tensor targets, float temperature, @Nullable Tensor scores) {
         if (targets.tracked() || scores != null && scores.tracked()) {
             throw new TensorException("linear cross-entropy: targets and scores have no gradient; detach() them");
         }
-        if (z.rank() != 2 || prototypes.rank() != 2 || targets.rank() != 2 || targets.size(0) == 0 || z.size(0) % targets.size(0) != 0) {
+        if (z.rank() != 2 || prototypes.rank() != 2 || targets.rank() != 2 || targets.size(0) == 0 || z.size(1) != prototypes.size(1)
+                || z.size(0) % targets.size(0) != 0) {
             throw new TensorException("linear cross-entropy: needs z (N, D), prototypes (K, D) and targets (R, K), where R divides N; given "
                     + z.describe() + ", " + prototypes.describe() + ", " + targets.describe());
         }
@@ -75,7 +79,7 @@ public final class LinearCrossEntropy implements Function {
 
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
-            if (scores.dtype() != in[0].dtype() || !Arrays.equals(scores.shape(), new long[] {in[0].size(0), in[1].size(0)})) {
+            if (scores.dtype() != in[0].dtype() || in[1].dtype() != in[0].dtype() || !Arrays.equals(scores.shape(), new long[] {in[0].size(0), in[1].size(0)})) {
                 throw new TensorException("linear cross-entropy: the scores of " + in[0].describe() + " with " + in[1].describe()
                         + " are given as " + scores.describe());
             }

@@ -109,7 +109,7 @@ public final class PooledBatchNorm implements Function {
             Tensor only = dx == null ? work.empty(Math.min(step, x.size(0)), x.size(1), x.size(2), channels) : null;
             for (long i = 0; i < x.size(0); i += step) {
                 long end = Math.min(x.size(0), i + step);
-                // in dx, where the second pass finds it, or nowhere for long
+                // in dx, where the second pass finds it, or in scratch memory where nobody wants dx
                 Operand part = (only == null ? dx.slice(0, i, end) : only.slice(0, 0, end - i)).operand();
                 Pooling.maxBackward(stream, dy.slice(0, i, end).operand(), argmax.slice(0, i, end).operand(), part, window);
                 addUp(stream, work, x.slice(0, i, end).operand(), mean, rstd, gamma, beta, part, sums.slice(1, i / step, i / step + 1));

@@ -375,6 +375,7 @@ class FunctionsTest {
                 LinearCrossEntropy.apply(rows.contiguous(), prototypes, codes, 1f).item(),
                 LinearCrossEntropy.apply(rows, prototypes, codes, 1f).item());
         assertThrows(TensorException.class, () -> LinearCrossEntropy.apply(z, prototypes, irregular(0, 1, 4, 5), 1f));
+        assertThrows(TensorException.class, () -> LinearCrossEntropy.apply(z, irregular(0, 1, 5, 9), codes, 1f, scope.zeros(6, 5)));
         Tape tape = Tape.on(scope);
         assertThrows(TensorException.class, () -> LinearCrossEntropy.apply(z, prototypes, tape.watch(codes), 1f));
     }
