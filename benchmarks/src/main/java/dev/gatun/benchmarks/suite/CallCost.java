@@ -2,20 +2,14 @@
 package dev.gatun.benchmarks.suite;
 
 import dev.gatun.benchmarks.PrimitiveCallBenchmark;
+import com.sun.management.ThreadMXBean;
+import java.lang.management.ManagementFactory;
 import java.time.LocalDate;
 import java.util.ArrayList;
-import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import org.openjdk.jmh.profile.GCProfiler;
-import org.openjdk.jmh.results.Result;
-import org.openjdk.jmh.results.RunResult;
-import org.openjdk.jmh.runner.Runner;
-import org.openjdk.jmh.runner.RunnerException;
-import org.openjdk.jmh.runner.options.OptionsBuilder;
-import org.openjdk.jmh.runner.options.VerboseMode;
 
 /**
  * What a primitive costs above a bare downcall of the same function on the same operands.
@@ -30,8 +24,10 @@ record CallCost(String call, double nanos, double bareNanos, double bytes, Strin
     /** The target: nanoseconds above the bare downcall. */
     static final double TARGET_NANOS = 60;
 
-    private static final String BARE = "bare";
-    /** Below this the profiler sees its own allocation. */
+    private static final int WARMUP = 200_000;
+    private static final int ROUNDS = 201;
+    private static final int TURN = 5_000;
+    /** Below this it is the measurement's own. */
     private static final double NOISE_BYTES = 0.5;
 
     double above() {
@@ -42,45 +38,58 @@ record CallCost(String call, double nanos, double bareNanos, double bytes, Strin
         return above() <= TARGET_NANOS && bytes < NOISE_BYTES;
     }
 
-    /** Measures all pairs in a process of JMH's. */
+    /**
+     * Measures all pairs in this process, on the same operands: a call's turn follows its bare downcall's, since the kernel itself takes longer in one
+     * process than in the next by more than what is looked for.
+     */
     static List<CallCost> measure(String commit) {
-        Collection<RunResult> results;
+        PrimitiveCallBenchmark calls = new PrimitiveCallBenchmark();
+        calls.setup();
         try {
-            results = new Runner(new OptionsBuilder()
-                            .include("^" + PrimitiveCallBenchmark.class.getName().replace(".", "\\.") + "\\..*")
-                            .forks(1)
-                            .addProfiler(GCProfiler.class)
-                            .verbosity(VerboseMode.SILENT)
-                            .shouldFailOnError(true)
-                            .build())
-                    .run();
-        } catch (RunnerException e) {
-            throw new IllegalStateException(e);
+            Map<String, List<Work>> pairs = new LinkedHashMap<>();
+            pairs.put("advance", List.of(calls::advance, calls::bareAdvance));
+            pairs.put("l2Normalize", List.of(calls::l2Normalize, calls::bareL2Normalize));
+            pairs.put("sinkhorn", List.of(calls::sinkhorn, calls::bareSinkhorn));
+            // all are compiled before any is timed, as in a program that calls them all
+            pairs.values().forEach(pair -> pair.forEach(work -> nanos(work, WARMUP)));
+            List<CallCost> costs = new ArrayList<>();
+            pairs.forEach((name, pair) -> costs.add(measure(name, pair.getFirst(), pair.getLast(), commit)));
+            return costs;
+        } finally {
+            calls.close();
         }
-        Map<String, RunResult> byMethod = new LinkedHashMap<>();
-        for (RunResult result : results) {
-            byMethod.put(result.getPrimaryResult().getLabel(), result);
-        }
-        List<CallCost> costs = new ArrayList<>();
-        byMethod.forEach((method, bare) -> {
-            String call = method.startsWith(BARE) ? method.substring(4, 5).toLowerCase(Locale.ROOT) + method.substring(5) : "";
-            RunResult primitive = byMethod.get(call);
-            if (primitive != null) {
-                costs.add(new CallCost(
-                        call, primitive.getPrimaryResult().getScore(), bare.getPrimaryResult().getScore(), bytes(primitive), commit,
-                        LocalDate.now().toString()));
-            }
-        });
-        return costs;
     }
 
-    private static double bytes(RunResult result) {
-        return result.getSecondaryResults().entrySet().stream()
-                .filter(entry -> entry.getKey().endsWith("gc.alloc.rate.norm"))
-                .map(Map.Entry::getValue)
-                .mapToDouble(Result::getScore)
-                .findFirst()
-                .orElseThrow();
+    private static CallCost measure(String name, Work call, Work bare, String commit) {
+        double[] bares = new double[ROUNDS];
+        double[] differences = new double[ROUNDS];
+        for (int round = 0; round < ROUNDS; round++) {
+            bares[round] = nanos(bare, TURN);
+            differences[round] = nanos(call, TURN) - bares[round];
+        }
+        ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+        long before = threads.getCurrentThreadAllocatedBytes();
+        nanos(call, WARMUP);
+        double bytes = (double) (threads.getCurrentThreadAllocatedBytes() - before) / WARMUP;
+        double median = Statistics.median95(bares).median();
+        return new CallCost(name, median + Statistics.median95(differences).median(), median, bytes, commit, LocalDate.now().toString());
+    }
+
+    /** Of a call, the mean over so many. */
+    private static double nanos(Work work, int times) {
+        try {
+            long start = System.nanoTime();
+            for (int i = 0; i < times; i++) {
+                work.run();
+            }
+            return (double) (System.nanoTime() - start) / times;
+        } catch (Throwable e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    private interface Work {
+        void run() throws Throwable;
     }
 
     String line() {
