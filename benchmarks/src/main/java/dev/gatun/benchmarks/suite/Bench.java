@@ -27,7 +27,12 @@ public final class Bench implements Callable<Integer> {
     @Option(names = "--rows", paramLabel = "REGEX", description = "Only rows whose parameters match, as in '64x3x197.*forward$'.")
     private String rows = "";
 
-    @Option(names = "--peers", split = ",", paramLabel = "NAME", description = "Environments of peers: djl presets djl-default djl-avx2 nd4j, which are all where none is given; libraries; openblas, which is not recorded.")
+    @Option(
+            names = "--peers",
+            split = ",",
+            paramLabel = "NAME",
+            description = "Environments of peers. Where none is given: djl presets djl-default djl-avx2 nd4j. Only where named: libraries, and openblas,"
+                    + " which is not recorded.")
     private List<String> environments = List.of();
 
     @Option(names = "--rounds", paramLabel = "N", description = "Rounds a row, where not what the benchmark says.")

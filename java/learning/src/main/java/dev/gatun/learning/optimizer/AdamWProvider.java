@@ -35,6 +35,7 @@ public final class AdamWProvider extends OptimizerEntry<AdamWProvider.Settings> 
 
     /** Found by {@link java.util.ServiceLoader}. */
     public AdamWProvider() {
-        super("adamw", Settings.class, Settings::lr, (s, parameters) -> new AdamW(parameters, s.beta1(), s.beta2(), s.epsilon(), s.weightDecay(), Parameter::decay));
+        super("adamw", Settings.class, Settings::lr, (s, parameters) ->
+                new AdamW(parameters, s.beta1(), s.beta2(), s.epsilon(), s.weightDecay(), Parameter::decay));
     }
 }

@@ -33,6 +33,7 @@ public final class LarsProvider extends OptimizerEntry<LarsProvider.Settings> {
 
     /** Found by {@link java.util.ServiceLoader}. */
     public LarsProvider() {
-        super("lars", Settings.class, Settings::lr, (s, parameters) -> new Lars(parameters, s.momentum(), s.weightDecay(), s.trust(), Parameter::decay));
+        super("lars", Settings.class, Settings::lr, (s, parameters) ->
+                new Lars(parameters, s.momentum(), s.weightDecay(), s.trust(), Parameter::decay));
     }
 }

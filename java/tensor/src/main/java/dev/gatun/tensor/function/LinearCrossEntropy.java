@@ -79,7 +79,8 @@ public final class LinearCrossEntropy implements Function {
 
         @Override
         public Tensor forward(FunctionContext c, Tensor... in) {
-            if (scores.dtype() != in[0].dtype() || in[1].dtype() != in[0].dtype() || !Arrays.equals(scores.shape(), new long[] {in[0].size(0), in[1].size(0)})) {
+            long[] shape = {in[0].size(0), in[1].size(0)};
+            if (scores.dtype() != in[0].dtype() || in[1].dtype() != in[0].dtype() || !Arrays.equals(scores.shape(), shape)) {
                 throw new TensorException("linear cross-entropy: the scores of " + in[0].describe() + " with " + in[1].describe()
                         + " are given as " + scores.describe());
             }
