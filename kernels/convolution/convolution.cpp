@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "kernels/common/isa.h"
+#include "kernels/common/spin_barrier.h"
 #include "kernels/convolution/depthwise.h"
 #include "kernels/convolution/patches.h"
 #include "kernels/convolution/winograd.h"
@@ -154,11 +155,14 @@ static void gather_product(int threads, const Gather& g, double allowed_error, c
   if (g.positions() == 0) return;
   if (const int tile = winograd_tile(g, allowed_error)) return winograd_gather(threads, g, tile, source, weights, bias, accumulate, target, workspace);
   float* packed = workspace;
-  pack_weights(threads, g, weights, packed);
   const Bands bands = gather_bands(g);
+  const BandItems items(bands, threads);
   int64_t taken = 0;
+  SpinBarrier barrier;
 #pragma omp parallel num_threads(threads)
   {
+    pack_weights(g, weights, packed);
+    barrier.wait();
     PatchList list(g, source, packed, bias, accumulate, target);
     const auto take = [&] {
       int64_t index;
@@ -167,15 +171,16 @@ static void gather_product(int threads, const Gather& g, double allowed_error, c
       return index;
     };
     // A band is taken before the last is computed, so that it can be fetched.
-    for (int64_t index = take(), next; index < bands.count; index = next) {
+    for (int64_t index = take(), next; index < items.count; index = next) {
       next = take();
-      const TargetBand band(bands, g, index), following(bands, g, next);
-      list.following(next < bands.count ? &following : nullptr);
+      const TargetBand band = items.band(bands, g, index), following = items.band(bands, g, next);
+      list.following(next < items.count ? &following : nullptr);
       for_stretches(g.rows, g.source.height, band.row, band.row + band.rows, [&](const Stretch& rows) {
         for_stretches(g.columns, g.source.width, 0, g.columns.positions, [&](const Stretch& columns) { list.add(band, rows, columns); });
       });
       list.multiply();
     }
+    barrier.wait();
   }
 }
 

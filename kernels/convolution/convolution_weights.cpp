@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "kernels/common/isa.h"
+#include "kernels/common/spin_barrier.h"
 #include "kernels/convolution/convolution.h"
 #include "kernels/convolution/depthwise.h"
 #include "kernels/convolution/patches.h"
@@ -85,12 +86,40 @@ HWY_INLINE void add_rows(const float* dy, int64_t stride, int64_t count, int64_t
   }
 }
 
-// A work item: its chunk, outputs from `first` on, and kernel rows [row, end).
+// A work item: its chunk, outputs from `first` on, and kernel rows [row, end), of each the columns [column, column_end).
 struct WeightsItem {
-  int64_t chunk, first, outputs, row, end;
+  int64_t chunk, first, outputs, row, end, column = 0, column_end;
   WeightsItem(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, int64_t item)
       : chunk(item / (plan.blocks * plan.groups)), first(item / plan.groups % plan.blocks * kItemOutputs), outputs(std::min(kItemOutputs, s.group_outputs() - first)),
-        row(item % plan.groups * plan.group_rows), end(std::min(row + plan.group_rows, g.rows.count)) {}
+        row(item % plan.groups * plan.group_rows), end(std::min(row + plan.group_rows, g.rows.count)),
+        column_end(g.columns.count) {}
+
+  bool empty() const { return row == end || column == column_end; }
+
+  // One of `parts` of its kernel rows, or, where it is one row of separate columns, of these.
+  void take_part(bool merged, int64_t part, int64_t parts) {
+    const bool rows = merged || end - row > 1;
+    int64_t& from = rows ? row : column;
+    int64_t& to = rows ? end : column_end;
+    const int64_t begin = from, extent = to - from;
+    from = begin + extent * part / parts;
+    to = begin + extent * (part + 1) / parts;
+  }
+};
+
+// Items as threads take them: the last ones, one for each, in parts, so that threads end together.
+struct WeightsItems {
+  int64_t parts, whole, count;
+  WeightsItems(const Gather& g, const WeightsPlan& plan, int threads)
+      : parts(plan.group_rows > 1 ? plan.group_rows : plan.merged ? 1 : g.columns.count), whole(std::max<int64_t>(0, plan.items() - threads)),
+        count(whole + (plan.items() - whole) * parts) {}
+
+  WeightsItem item(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, int64_t index) const {
+    if (index < whole) return WeightsItem(s, g, plan, index);
+    WeightsItem item(s, g, plan, whole + (index - whole) / parts);
+    item.take_part(plan.merged, (index - whole) % parts, parts);
+    return item;
+  }
 };
 
 static Later later_of(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, int64_t index, const WeightsItem& item, const float* x, const float* dy) {
@@ -103,8 +132,9 @@ static Later later_of(const ConvolutionShape& s, const Gather& g, const WeightsP
 }
 
 // Adds one kernel row's products of a band: sums begins at the kernel row's first element (and the first output), dy at the first output.
-static void add_kernel_row(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, const TargetBand& band, int64_t u, int64_t outputs, const float* x,
+static void add_kernel_row(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, const TargetBand& band, const WeightsItem& item, int64_t u, const float* x,
                            const float* dy, float* sums, Later& later) {
+  const int64_t outputs = item.outputs;
   const Stretch rows = tap_stretch(g.rows, g.source.height, u);
   const int64_t top = std::clamp(rows.begin, band.row, band.row + band.rows), bottom = std::clamp(rows.end, top, band.row + band.rows);
   const auto add = [&](const Stretch& columns) {
@@ -131,7 +161,7 @@ static void add_kernel_row(const ConvolutionShape& s, const Gather& g, const Wei
     }
   };
   if (!plan.merged) {
-    for (int64_t v = 0; v < g.columns.count; ++v) add(tap_stretch(g.columns, g.source.width, v));
+    for (int64_t v = item.column; v < item.column_end; ++v) add(tap_stretch(g.columns, g.source.width, v));
     return;
   }
   for_stretches(g.columns, g.source.width, 0, g.columns.positions, add);
@@ -140,28 +170,31 @@ static void add_kernel_row(const ConvolutionShape& s, const Gather& g, const Wei
 // The sums of an item over its chunk. partial: of the chunk; bias: nullptr where not asked for; following: the item that this thread takes next.
 static void weights_item(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, const WeightsItem& item, const WeightsItem* following, const float* x,
                          const float* dy, float* partial, float* bias) {
+  if (item.empty()) return;
   const int64_t kernel_row = plan.row_run;
   float* sums = partial + (plan.turned ? item.first : item.first * plan.columns);
   const auto kernel_sums = [&](int64_t u) { return sums + u * kernel_row * (plan.turned ? plan.columns : 1); };
   const auto clear = [&](float* from, int64_t rows, int64_t n) {
     for (int64_t r = 0; r < rows; ++r) std::fill_n(from + r * plan.columns, n, 0.0f);
   };
-  if (plan.turned) clear(kernel_sums(item.row), (item.end - item.row) * kernel_row, item.outputs);
-  else clear(kernel_sums(item.row), item.outputs, (item.end - item.row) * kernel_row);
+  // Only of a single row are there columns left out.
+  const int64_t skipped = item.column * g.channels, elements = (item.end - item.row - 1) * kernel_row + (item.column_end - item.column) * g.channels;
+  if (plan.turned) clear(kernel_sums(item.row) + skipped * plan.columns, elements, item.outputs);
+  else clear(kernel_sums(item.row) + skipped, item.outputs, elements);
   if (bias != nullptr) std::fill_n(bias, round_up(item.outputs, 16), 0.0f);
   const int64_t begin = item.chunk * plan.chunk_bands, last = std::min(plan.bands.count, begin + plan.chunk_bands);
   for (int64_t index = begin; index < last; ++index) {
     const TargetBand band(plan.bands, g, index);
     Later later = index + 1 < last ? later_of(s, g, plan, index + 1, item, x, dy)
                   : following != nullptr ? later_of(s, g, plan, following->chunk * plan.chunk_bands, *following, x, dy) : Later();
-    const int64_t runs = plan.merged ? 1 : g.columns.count;
+    const int64_t runs = plan.merged ? 1 : item.column_end - item.column;
     later.share((item.end - item.row) * runs * (plan.turned ? outer_row_blocks(plan.run) * outer_column_blocks(item.outputs) : outer_row_blocks(item.outputs) * outer_column_blocks(plan.run)));
     if (bias != nullptr) {
       for (int64_t n = 0; n < band.images; ++n) {
         for (int64_t i = 0; i < band.rows; ++i) add_rows(dy + item.first + s.y.offset(band.image + n, band.row + i, 0), s.y.pixel_stride, s.y.width, item.outputs, bias);
       }
     }
-    for (int64_t u = item.row; u < item.end; ++u) add_kernel_row(s, g, plan, band, u, item.outputs, x, dy + item.first, kernel_sums(u), later);
+    for (int64_t u = item.row; u < item.end; ++u) add_kernel_row(s, g, plan, band, item, u, x, dy + item.first, kernel_sums(u), later);
   }
 }
 
@@ -187,7 +220,9 @@ void dense_backward_weights(int threads, const ConvolutionShape& s, const float*
     const float* group_x = x + group * s.group_channels();
     const float* group_dy = dy + group * outputs;
     float* group_weights = dweights + group * outputs * s.patch();
+    const WeightsItems items(g, plan, threads);
     int64_t taken = 0;
+    SpinBarrier barrier;
 #pragma omp parallel num_threads(threads)
     {
       const auto take = [&] {
@@ -197,27 +232,28 @@ void dense_backward_weights(int threads, const ConvolutionShape& s, const float*
         return item;
       };
       // An item is taken before the last is computed, so that its operands can be fetched.
-      for (int64_t index = take(), next; index < plan.items(); index = next) {
+      for (int64_t index = take(), next; index < items.count; index = next) {
         next = take();
-        const WeightsItem item(s, g, plan, index), following(s, g, plan, next);
+        const WeightsItem item = items.item(s, g, plan, index), following = items.item(s, g, plan, next);
         float* partial = workspace + item.chunk * plan.partial;
-        weights_item(s, g, plan, item, next < plan.items() ? &following : nullptr, group_x, group_dy, partial,
-                     dbias != nullptr && item.row == 0 ? partial + bias_at + item.first : nullptr);
+        weights_item(s, g, plan, item, next < items.count ? &following : nullptr, group_x, group_dy, partial,
+                     dbias != nullptr && item.row == 0 && item.column == 0 ? partial + bias_at + item.first : nullptr);
       }
-#pragma omp barrier
+      barrier.wait();
       if (plan.turned) {
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
         for (int64_t first = 0; first < outputs; first += 16) {
           combine_turned(workspace, plan, s.patch(), first, std::min<int64_t>(16, outputs - first), s.accumulate, group_weights);
         }
       } else {
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
         for (int64_t o = 0; o < outputs; ++o) {
           combine_partials(workspace + o * plan.columns, plan.chunks, plan.partial, s.patch(), s.accumulate, group_weights + o * s.patch());
         }
       }
-#pragma omp single
+#pragma omp single nowait
       if (dbias != nullptr) combine_partials(workspace + bias_at, plan.chunks, plan.partial, outputs, s.accumulate, dbias + group * outputs);
+      barrier.wait();
     }
   }
 }

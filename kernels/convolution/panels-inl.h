@@ -32,12 +32,13 @@ struct PanelPlace {
 };
 
 // Weights as panels of whole vectors of output channels: panel[k][n], k over (kernel row, kernel column, channel), zeros behind the last.
-HWY_INLINE void pack_weights(int threads, const Gather& g, const float* weights, float* packed) {
+// Every thread of a parallel region calls it, and waits for the others before it reads.
+HWY_INLINE void pack_weights(const Gather& g, const float* weights, float* packed) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
   const int64_t depth = g.depth();
   const int64_t taps = g.rows.count * g.columns.count;
   const int64_t vectors = padded_outputs(g.outputs) / lanes;
-#pragma omp parallel for num_threads(threads) schedule(static) collapse(2)
+#pragma omp for schedule(static) collapse(2) nowait
   for (int64_t vector = 0; vector < vectors; ++vector) {
     for (int64_t tap = 0; tap < taps; ++tap) {
       const PanelPlace place(g.outputs, vector);

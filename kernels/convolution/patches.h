@@ -68,6 +68,27 @@ struct TargetBand {
         rows(std::min(bands.rows, g.rows.positions - row)) {}
 };
 
+// Bands as threads take them: the last ones, one for each, in parts, so that threads end together.
+struct BandItems {
+  static constexpr int64_t kParts = 4;
+  int64_t whole, count;
+
+  BandItems(const Bands& bands, int threads) : whole(std::max<int64_t>(0, bands.count - threads)), count(whole + (bands.count - whole) * kParts) {}
+
+  // A band of an index beyond the count is not to be read.
+  TargetBand band(const Bands& bands, const Gather& g, int64_t index) const {
+    if (index < whole) return TargetBand(bands, g, index);
+    TargetBand band(bands, g, whole + (index - whole) / kParts);
+    const int64_t part = (index - whole) % kParts;
+    int64_t& first = band.images > 1 ? band.image : band.row;
+    int64_t& extent = band.images > 1 ? band.images : band.rows;
+    const int64_t begin = extent * part / kParts, end = extent * (part + 1) / kParts;
+    first += begin;
+    extent = end - begin;
+    return band;
+  }
+};
+
 // Lines of the cache that are read later, fetched while a block computes, at even intervals: memory must not be asked for all at once.
 struct Ahead {
   const float* from = nullptr;

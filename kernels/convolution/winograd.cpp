@@ -158,7 +158,8 @@ static void gather_tiles(int threads, const Gather& g, const float* source, cons
   float* kernels = workspace;
   float* packed = kernels + plan.frequencies() * plan.kernel_floats;
   float* blocks = workspace + plan.shared_floats(g);
-  pack_weights(threads, g, weights, packed);
+#pragma omp parallel num_threads(threads)
+  pack_weights(g, weights, packed);
   transform_weights<kTile>(threads, g, plan, packed, kernels);
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
   for (int64_t first = 0; first < plan.grid.count; first += plan.block) {

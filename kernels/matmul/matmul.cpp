@@ -8,6 +8,7 @@
 #include "gatun/matmul.h"
 #include "kernels/common/isa.h"
 #include "kernels/common/loops.h"
+#include "kernels/common/spin_barrier.h"
 #include "kernels/matmul/plan.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -238,6 +239,7 @@ void run(int threads, const MatmulCall& call, float* workspace) {
   float* const shared_b = p.shared_b ? workspace + p.b_at : nullptr;
   const PackedRows a{call, p, scale_m, scale_k};
   const int64_t k_blocks = chunk_count(call.k, p.k_block), panels = chunk_count(call.n, p.n_pack);
+  SpinBarrier barrier;
 #pragma omp parallel num_threads(p.threads) if (p.threads > 1)
   {
     float* const own = workspace + p.thread_at + omp_get_thread_num() * p.thread_step;
@@ -258,8 +260,8 @@ void run(int threads, const MatmulCall& call, float* workspace) {
 #pragma omp for schedule(static) nowait
       for (int64_t r = 0; r < call.m; ++r) row_statistics(call.a.data + r * call.a.leading, call.k, call.epsilon, call.mean[r], call.rstd[r]);
     }
-#pragma omp barrier
-#pragma omp for schedule(dynamic, 1)
+    barrier.wait();
+#pragma omp for schedule(dynamic, 1) nowait
     for (int64_t t = 0; t < p.splits * p.down * p.across; ++t) {
       const int64_t s = t / (p.down * p.across), row = t / p.across % p.down * p.rows, column = t % p.across * p.columns;
       const int64_t rows = std::min(p.rows, call.m - row), first = s * p.split_depth, depth = std::min(p.split_depth, call.k - first);
@@ -268,13 +270,15 @@ void run(int threads, const MatmulCall& call, float* workspace) {
       if (sums != nullptr) std::fill_n(sums + row, rows, 0.0f);
       compute(a, {row, rows, column, std::min(p.columns, call.n - column), first, depth, split, sums}, shared_b, scratch);
     }
+    barrier.wait();
     if (p.splits_at >= 0) {
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
       for (int64_t m = 0; m < call.m; ++m) {
         float* const row = workspace + p.splits_at + m * call.n;
         for (int64_t s = 1; s < p.splits; ++s) add_rows(row, row + s * call.m * call.n, call.n);
         epilogue(call, row, call.n, m, 1, 0, call.n);
       }
+      barrier.wait();
     }
   }
   if (call.a_sums != nullptr) {
