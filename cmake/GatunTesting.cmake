@@ -53,6 +53,8 @@ foreach(source ${GATUN_TEST_SOURCES})
   add_dependencies(quick_tests ${name})
 endforeach()
 
+target_link_libraries(team_of_one_test PRIVATE OpenMP::OpenMP_CXX)
+
 # Every exported function is in the library's own description (which the Java bindings are compared with), and nothing else is exported.
 add_test(NAME exported_symbols
   COMMAND sh "${GATUN_ROOT}/cmake/exported_symbols.sh" "$<TARGET_FILE:gatun>" "${CMAKE_NM}" "${GATUN_ROOT}/native")

@@ -102,7 +102,7 @@ public final class Attention {
             INPUTS.put(call, inputs);
             call.output(OUT, "out", out);
             call.output(LOG_SUM_EXP, "log_sum_exp", logSumExp);
-            return call.queryStreamWorkspace();
+            return call.queryWorkspace();
         }
     }
 
@@ -128,7 +128,7 @@ public final class Attention {
             GatunStream stream, Inputs inputs, Operand out, Operand logSumExp, Operand dout, Gradients gradients) {
         try (Call call = Call.of(stream, BACKWARD_WORKSPACE, BACKWARD_DESC)) {
             putBackward(call, inputs, out, logSumExp, dout, gradients);
-            return call.queryStreamWorkspace();
+            return call.queryWorkspace();
         }
     }
 

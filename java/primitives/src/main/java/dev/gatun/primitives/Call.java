@@ -95,19 +95,32 @@ final class Call implements AutoCloseable {
     }
 
     /**
-     * What the calls of a function leave for the next one: a descriptor, in which all of them set the same fields, and the layouts that are in
-     * it, by a 64th of a field's offset in bits.
+     * What the calls of a function leave for the next one: a descriptor, in which all of them set the same fields, the layouts that are in
+     * it, by a 64th of a field's offset in bits, and the pointers that are the same in each call. Those of operands lie from first to end.
      */
     private static final class Prepared {
         final MemorySegment descriptor;
         final @Nullable Layout[] layouts;
         final MemorySegment[] pointers;
+        final int first;
+        final int end;
 
-        Prepared(Arena arena, Downcall downcall, Struct struct) {
-            descriptor = arena.allocate(struct.size(), Long.BYTES);
+        Prepared(Call call, Downcall downcall, Struct struct) {
+            descriptor = call.arena.allocate(struct.size(), Long.BYTES);
             descriptor.set(ValueLayout.JAVA_INT, 0, (int) struct.size());
             layouts = new Layout[(int) (struct.size() / Long.BYTES)];
-            pointers = new MemorySegment[downcall.pointers()];
+            MemorySegment stream = call.owner.handle();
+            MemorySegment[] before = downcall.form() == Downcall.Form.QUERY ? new MemorySegment[] {descriptor} : new MemorySegment[] {stream, descriptor};
+            MemorySegment[] after = switch (downcall.form()) {
+                case OPERATION -> new MemorySegment[] {call.error};
+                case WITH_WORKSPACE -> new MemorySegment[0];  // behind its bytes
+                case QUERY, STREAM_QUERY -> new MemorySegment[] {call.answer, call.error};
+                case POINTERS -> throw new AssertionError(downcall.name() + " is no operation");
+            };
+            pointers = Arrays.copyOf(before, downcall.pointers());
+            first = before.length;
+            end = pointers.length - after.length;
+            System.arraycopy(after, 0, pointers, end, after.length);
         }
     }
 
@@ -115,7 +128,7 @@ final class Call implements AutoCloseable {
         if (prepared.length <= function.index()) {
             prepared = Arrays.copyOf(prepared, function.index() + 1);
         }
-        Prepared made = new Prepared(arena, function, fields);
+        Prepared made = new Prepared(this, function, fields);
         prepared[function.index()] = made;
         return made;
     }
@@ -128,13 +141,9 @@ final class Call implements AutoCloseable {
         now = known != null ? known : prepare(newDowncall, newStruct);
         descriptor = now.descriptor;
         pointers = now.pointers;
-        count = 0;
+        count = now.first;
         tracing = Tracing.of(owner);
-        MemorySegment stream = owner.handle();
-        if (!newDowncall.query()) {
-            add(stream);
-            add(descriptor);
-        }
+        owner.handle();
     }
 
     /** The operation's name as errors show it. */
@@ -234,9 +243,11 @@ final class Call implements AutoCloseable {
     }
 
     private void add(MemorySegment pointer) {
-        if (!downcall.query()) {
-            pointers[count++] = pointer;
+        // a query gets none
+        if (count < now.end) {
+            pointers[count] = pointer;
         }
+        count++;
     }
 
     private MemorySegment checked(String name, MemorySegment segment, long bytes, boolean written, @Nullable Layout layout) {
@@ -268,7 +279,7 @@ final class Call implements AutoCloseable {
 
     /** Runs the operation. */
     void run() {
-        add(error);
+        complete();
         begin();
         check(invoke());
         end(0);
@@ -277,6 +288,7 @@ final class Call implements AutoCloseable {
     /** Runs an operation that takes a workspace after its operands. */
     void runWithWorkspace(MemorySegment workspace) {
         add(checked("workspace", workspace, 0, true, null));
+        complete();
         long bytes = workspace.byteSize();
         begin();
         check(invoke(bytes));
@@ -285,21 +297,6 @@ final class Call implements AutoCloseable {
 
     /** Asks for the bytes of workspace that the descriptor needs; the downcall must be a workspace query. */
     long queryWorkspace() {
-        pointers[0] = descriptor;
-        return query(1);
-    }
-
-    /** As {@link #queryWorkspace} where the workspace depends on the stream's number of threads too. */
-    long queryStreamWorkspace() {
-        pointers[0] = owner.handle();
-        pointers[1] = descriptor;
-        return query(2);
-    }
-
-    private long query(int at) {
-        pointers[at] = answer;
-        pointers[at + 1] = error;
-        count = at + 2;
         begin();
         check(invoke());
         end(0);
@@ -307,7 +304,6 @@ final class Call implements AutoCloseable {
     }
 
     private int invoke() {
-        complete();
         try {
             return Handles.call(library.address(downcall), pointers);
         } catch (RuntimeException | Error e) {
@@ -318,7 +314,6 @@ final class Call implements AutoCloseable {
     }
 
     private int invoke(long workspaceBytes) {
-        complete();
         try {
             return Handles.call(library.address(downcall), pointers, workspaceBytes, error);
         } catch (RuntimeException | Error e) {
@@ -329,8 +324,8 @@ final class Call implements AutoCloseable {
     }
 
     private void complete() {
-        if (count != pointers.length) {
-            throw new AssertionError(downcall.name() + " takes " + pointers.length + " pointers, given " + count);
+        if (count != now.end) {
+            throw new AssertionError(downcall.name() + " takes " + (now.end - now.first) + " operands, given " + (count - now.first));
         }
     }
 
@@ -365,7 +360,7 @@ final class Call implements AutoCloseable {
     @Override
     public void close() {
         // whose memory it was is none of the stream's business any more
-        Arrays.fill(pointers, null);
+        Arrays.fill(pointers, now.first, now.end, null);
         tracing = null;
         BUSY.setRelease(this, false);
     }

@@ -236,7 +236,7 @@ public final class Convolution {
             call.layout(WEIGHTS, weights);
             call.layout(BIAS, bias);
             call.layout(Y, y);
-            return call.queryStreamWorkspace();
+            return call.queryWorkspace();
         }
     }
 

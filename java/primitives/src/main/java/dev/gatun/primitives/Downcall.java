@@ -20,6 +20,20 @@ import org.jspecify.annotations.Nullable;
  * A C function that is not bound to a library: its address in the chosen library is the first argument of a call.
  */
 final class Downcall {
+    /** What a function's pointers are. */
+    enum Form {
+        /** {@code (...)}: its own. */
+        POINTERS,
+        /** {@code (stream, desc, p1 ... pn, error)}. */
+        OPERATION,
+        /** {@code (stream, desc, p1 ... pn, workspace, workspace_bytes, error)}. */
+        WITH_WORKSPACE,
+        /** {@code (desc, bytes, error)}. */
+        QUERY,
+        /** {@code (stream, desc, bytes, error)}. */
+        STREAM_QUERY
+    }
+
     private static final String PREFIX = "gatun_";
     private static final List<Downcall> ALL = new CopyOnWriteArrayList<>();
 
@@ -27,16 +41,16 @@ final class Downcall {
     private final String operation;
     private final String signature;
     private final int pointers;
-    private final boolean query;
+    private final Form form;
     private final @Nullable MethodHandle handle;
     private final int index;
 
-    private Downcall(String name, String signature, int pointers, boolean query, @Nullable MethodHandle handle) {
+    private Downcall(String name, String signature, int pointers, Form form, @Nullable MethodHandle handle) {
         this.name = name;
         this.operation = name.startsWith(PREFIX) ? name.substring(PREFIX.length()) : name;
         this.signature = signature;
         this.pointers = pointers;
-        this.query = query;
+        this.form = form;
         this.handle = handle;
         synchronized (ALL) {
             index = ALL.size();
@@ -46,27 +60,31 @@ final class Downcall {
 
     /** {@code gatun_X(stream, desc, p1 ... pn, error)} with n data pointers. */
     static Downcall operation(String name, int pointers) {
-        return pointers(name, pointers + 3);
+        return pointers(name, pointers + 3, Form.OPERATION);
     }
 
     /** {@code gatun_X(stream, desc, p1 ... pn, workspace, workspace_bytes, error)} with n data pointers. */
     static Downcall withWorkspace(String name, int pointers) {
-        return new Downcall(name, "i32(" + "ptr,".repeat(pointers + 3) + "u64,ptr)", pointers + 3, false, null);
+        return new Downcall(name, "i32(" + "ptr,".repeat(pointers + 3) + "u64,ptr)", pointers + 3, Form.WITH_WORKSPACE, null);
     }
 
     /** {@code gatun_X_workspace(desc, bytes, error)}. */
     static Downcall workspaceQuery(String name) {
-        return new Downcall(name, "i32(ptr,ptr,ptr)", 3, true, null);
+        return pointers(name, 3, Form.QUERY);
     }
 
     /** {@code gatun_X_workspace(stream, desc, bytes, error)}, where the workspace depends on the stream's threads. */
     static Downcall streamWorkspaceQuery(String name) {
-        return new Downcall(name, "i32(ptr,ptr,ptr,ptr)", 4, true, null);
+        return pointers(name, 4, Form.STREAM_QUERY);
     }
 
     /** A function of the library with the given number of pointers, the last of which is the error. */
     static Downcall pointers(String name, int count) {
-        return new Downcall(name, "i32(" + "ptr,".repeat(count - 1) + "ptr)", count, false, null);
+        return pointers(name, count, Form.POINTERS);
+    }
+
+    private static Downcall pointers(String name, int count, Form form) {
+        return new Downcall(name, "i32(" + "ptr,".repeat(count - 1) + "ptr)", count, form, null);
     }
 
     /** A function with a signature as {@code gatun_abi_describe} writes it, of pointers, {@code i32}, {@code i64} and {@code u64}. */
@@ -82,7 +100,7 @@ final class Downcall {
                             default -> throw new IllegalArgumentException(type);
                         })
                         .toArray(MemoryLayout[]::new);
-        return new Downcall(name, signature, 0, false, Linker.nativeLinker().downcallHandle(FunctionDescriptor.of(JAVA_INT, arguments)));
+        return new Downcall(name, signature, 0, Form.POINTERS, Linker.nativeLinker().downcallHandle(FunctionDescriptor.of(JAVA_INT, arguments)));
     }
 
     static List<Downcall> all() {
@@ -104,9 +122,8 @@ final class Downcall {
         return pointers;
     }
 
-    /** Whether it asks for the bytes of a workspace, and gets no operands. */
-    boolean query() {
-        return query;
+    Form form() {
+        return form;
     }
 
     /** Its place among all functions. */

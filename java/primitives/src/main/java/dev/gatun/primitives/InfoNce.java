@@ -70,7 +70,7 @@ public final class InfoNce {
     public static long forwardWorkspace(GatunStream stream, Inputs inputs, Result result) {
         try (Call call = Call.of(stream, FORWARD_WORKSPACE, DESC)) {
             putForward(call, inputs, result);
-            return call.queryStreamWorkspace();
+            return call.queryWorkspace();
         }
     }
 
@@ -91,7 +91,7 @@ public final class InfoNce {
             GatunStream stream, Inputs inputs, Operand lse, Operand positives, Operand dloss, Gradients gradients) {
         try (Call call = Call.of(stream, BACKWARD_WORKSPACE, BACKWARD_DESC)) {
             putBackward(call, inputs, lse, positives, dloss, gradients);
-            return call.queryStreamWorkspace();
+            return call.queryWorkspace();
         }
     }
 

@@ -63,7 +63,7 @@ public final class LinearCrossEntropy {
     public static long workspace(GatunStream stream, Inputs inputs, Result result) {
         try (Call call = Call.of(stream, WORKSPACE, DESC)) {
             put(call, inputs, result);
-            return call.queryStreamWorkspace();
+            return call.queryWorkspace();
         }
     }
 

@@ -213,7 +213,7 @@ public final class Matmul {
             for (int i = 0; i < operands.length; i++) {
                 call.layout(OFFSETS[i], operands[i]);
             }
-            return call.queryStreamWorkspace();
+            return call.queryWorkspace();
         }
     }
 
