@@ -21,6 +21,29 @@ namespace HWY_NAMESPACE {
 template <int kTile>
 constexpr int kSpan = kTile + 2;
 
+// Both axes of a transform of kFrom x kFrom vectors to kTo x kTo: `line` transforms each column, then each row of what came of them.
+// load(i, j) reads row i, column j; store(i, j, result) takes a result.
+template <int kFrom, int kTo, class Line, class Load, class Store>
+HWY_INLINE void transform_square(const Line& line, const Load& load, const Store& store) {
+  VF half[kTo][kFrom];
+#pragma GCC unroll 6
+  for (int j = 0; j < kFrom; ++j) {
+    VF column[kFrom], results[kTo];
+#pragma GCC unroll 6
+    for (int i = 0; i < kFrom; ++i) column[i] = load(i, j);
+    line(column, results);
+#pragma GCC unroll 6
+    for (int i = 0; i < kTo; ++i) half[i][j] = results[i];
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < kTo; ++i) {
+    VF results[kTo];
+    line(half[i], results);
+#pragma GCC unroll 6
+    for (int j = 0; j < kTo; ++j) store(i, j, results[j]);
+  }
+}
+
 // One axis of the transform of pixels.
 template <int kTile>
 HWY_INLINE void pixels_line(const VF (&x)[kSpan<kTile>], VF (&to)[kSpan<kTile>]) {
@@ -81,26 +104,14 @@ HWY_INLINE void transform_pixels(const Gather& g, const TilePlace& place, int64_
   const int64_t left = std::clamp<int64_t>(-column, 0, kA), right = std::clamp<int64_t>(g.source.width - column, left, kA);
   const int64_t first = g.source.offset(place.image, row + top, column + left);  // of a tile in the padding: none's
   for (int64_t c = 0; c < channels; c += lanes) {
-    VF half[kA][kA];
-#pragma GCC unroll 6
-    for (int j = 0; j < kA; ++j) {
-      VF pixels[kA], line[kA];
-#pragma GCC unroll 6
-      for (int i = 0; i < kA; ++i) {
-        const bool inside = i >= top && i < bottom && j >= left && j < right;
-        pixels[i] = inside ? gemm_load(d, source + first + (i - top) * g.source.row_stride + (j - left) * g.source.pixel_stride + c, channels - c, lanes) : hn::Zero(d);
-      }
-      pixels_line<kTile>(pixels, line);
-#pragma GCC unroll 6
-      for (int i = 0; i < kA; ++i) half[i][j] = line[i];
-    }
-#pragma GCC unroll 6
-    for (int i = 0; i < kA; ++i) {
-      VF line[kA];
-      pixels_line<kTile>(half[i], line);
-#pragma GCC unroll 6
-      for (int j = 0; j < kA; ++j) hn::StoreU(line[j], d, to + (i * kA + j) * frequency + c);
-    }
+    transform_square<kA, kA>(
+        pixels_line<kTile>,
+        [&](int i, int j) HWY_ATTR {
+          if (i < top || i >= bottom || j < left || j >= right) return hn::Zero(d);
+          const int64_t at = first + (i - top) * g.source.row_stride + (j - left) * g.source.pixel_stride + c;
+          return gemm_load(d, source + at, channels - c, lanes);
+        },
+        [&](int i, int j, VF result) HWY_ATTR { hn::StoreU(result, d, to + (i * kA + j) * frequency + c); });
   }
 }
 

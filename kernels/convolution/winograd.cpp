@@ -92,24 +92,10 @@ static void transform_weights(int threads, const Gather& g, const WinogradPlan<k
     const int64_t step = place.width * lanes, inside = vector * lanes - place.panel;
     for (int64_t c = 0; c < g.channels; ++c) {
       const float* from = packed + place.panel * g.depth() + c * step + inside;
-      VF half[kA][3];
-#pragma GCC unroll 3
-      for (int v = 0; v < 3; ++v) {
-        VF column[3], line[kA];
-#pragma GCC unroll 3
-        for (int u = 0; u < 3; ++u) column[u] = hn::LoadU(d, from + (u * 3 + v) * g.channels * step);
-        kernel_line<kTile>(column, line);
-#pragma GCC unroll 6
-        for (int i = 0; i < kA; ++i) half[i][v] = line[i];
-      }
       float* to = kernels + place.panel * g.channels + c * step + inside;
-#pragma GCC unroll 6
-      for (int i = 0; i < kA; ++i) {
-        VF line[kA];
-        kernel_line<kTile>(half[i], line);
-#pragma GCC unroll 6
-        for (int j = 0; j < kA; ++j) hn::StoreU(line[j], d, to + (i * kA + j) * plan.kernel_floats);
-      }
+      transform_square<3, kA>(
+          kernel_line<kTile>, [&](int u, int v) HWY_ATTR { return hn::LoadU(d, from + (u * 3 + v) * g.channels * step); },
+          [&](int i, int j, VF result) HWY_ATTR { hn::StoreU(result, d, to + (i * kA + j) * plan.kernel_floats); });
     }
   }
 }
@@ -125,28 +111,14 @@ static void transform_outputs(const Gather& g, const WinogradPlan<kTile>& plan, 
   const int64_t frequency = plan.block * plan.output_stride;
   for (int64_t o = 0; o < g.outputs; o += lanes) {
     const int64_t live = g.outputs - o;
-    VF half[kTile][kA];
-#pragma GCC unroll 6
-    for (int j = 0; j < kA; ++j) {
-      VF terms[kA], line[kTile];
-#pragma GCC unroll 6
-      for (int i = 0; i < kA; ++i) terms[i] = hn::LoadU(d, products + (i * kA + j) * frequency + o);
-      outputs_line<kTile>(terms, line);
-#pragma GCC unroll 4
-      for (int i = 0; i < kTile; ++i) half[i][j] = line[i];
-    }
     const VF start = bias == nullptr ? hn::Zero(d) : gemm_load(d, bias + o, live, lanes);
-#pragma GCC unroll 4
-    for (int i = 0; i < kTile; ++i) {
-      VF line[kTile];
-      outputs_line<kTile>(half[i], line);
-#pragma GCC unroll 4
-      for (int j = 0; j < kTile; ++j) {
-        if (i >= rows || j >= columns) continue;
-        float* to = first + i * g.target.row_stride + j * g.target.pixel_stride + o;
-        gemm_store(hn::Add(line[j], accumulate ? gemm_load(d, to, live, lanes) : start), d, to, live, lanes);
-      }
-    }
+    transform_square<kA, kTile>(
+        outputs_line<kTile>, [&](int i, int j) HWY_ATTR { return hn::LoadU(d, products + (i * kA + j) * frequency + o); },
+        [&](int i, int j, VF result) HWY_ATTR {
+          if (i >= rows || j >= columns) return;
+          float* to = first + i * g.target.row_stride + j * g.target.pixel_stride + o;
+          gemm_store(hn::Add(result, accumulate ? gemm_load(d, to, live, lanes) : start), d, to, live, lanes);
+        });
   }
 }
 

@@ -104,25 +104,13 @@ static void transform_gradients(const PixelGrid& y, const TilePlace& place, int6
   const int64_t rows = std::min<int64_t>(kTile, y.height - place.row), columns = std::min<int64_t>(kTile, y.width - place.column);
   const float* first = dy + y.offset(place.image, place.row, place.column);
   for (int64_t o = 0; o < outputs; o += lanes) {
-    VF half[kA][kTile];
-#pragma GCC unroll 4
-    for (int j = 0; j < kTile; ++j) {
-      VF pixels[kTile], line[kA];
-#pragma GCC unroll 4
-      for (int i = 0; i < kTile; ++i) {
-        pixels[i] = i < rows && j < columns ? gemm_load(d, first + i * y.row_stride + j * y.pixel_stride + o, outputs - o, lanes) : hn::Zero(d);
-      }
-      gradient_line<kTile>(pixels, line);
-#pragma GCC unroll 6
-      for (int i = 0; i < kA; ++i) half[i][j] = line[i];
-    }
-#pragma GCC unroll 6
-    for (int i = 0; i < kA; ++i) {
-      VF line[kA];
-      gradient_line<kTile>(half[i], line);
-#pragma GCC unroll 6
-      for (int j = 0; j < kA; ++j) hn::StoreU(line[j], d, to + (i * kA + j) * frequency + o);
-    }
+    transform_square<kTile, kA>(
+        gradient_line<kTile>,
+        [&](int i, int j) HWY_ATTR {
+          if (i >= rows || j >= columns) return hn::Zero(d);
+          return gemm_load(d, first + i * y.row_stride + j * y.pixel_stride + o, outputs - o, lanes);
+        },
+        [&](int i, int j, VF result) HWY_ATTR { hn::StoreU(result, d, to + (i * kA + j) * frequency + o); });
   }
 }
 
@@ -133,23 +121,9 @@ static void transform_back(const float* sums, int64_t frequency, int64_t channel
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t c = 0; c < channels; c += lanes) {
-    VF half[3][kA];
-#pragma GCC unroll 6
-    for (int j = 0; j < kA; ++j) {
-      VF terms[kA], line[3];
-#pragma GCC unroll 6
-      for (int i = 0; i < kA; ++i) terms[i] = hn::LoadU(d, sums + (i * kA + j) * frequency + c);
-      weights_line<kTile>(terms, line);
-#pragma GCC unroll 3
-      for (int u = 0; u < 3; ++u) half[u][j] = line[u];
-    }
-#pragma GCC unroll 3
-    for (int u = 0; u < 3; ++u) {
-      VF line[3];
-      weights_line<kTile>(half[u], line);
-#pragma GCC unroll 3
-      for (int v = 0; v < 3; ++v) gemm_store(line[v], d, dweights + (u * 3 + v) * tap + c, channels - c, lanes);
-    }
+    transform_square<kA, 3>(
+        weights_line<kTile>, [&](int i, int j) HWY_ATTR { return hn::LoadU(d, sums + (i * kA + j) * frequency + c); },
+        [&](int u, int v, VF result) HWY_ATTR { gemm_store(result, d, dweights + (u * 3 + v) * tap + c, channels - c, lanes); });
   }
 }
 
