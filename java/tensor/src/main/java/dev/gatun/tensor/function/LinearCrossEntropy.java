@@ -90,9 +90,18 @@ public final class LinearCrossEntropy implements Function {
 
         @Override
         public @Nullable Tensor[] backward(FunctionContext c, Tensor... g) {
-            return new Tensor[] {
-                c.needsGradient(0) ? g[0].matmul(c.saved(1)) : null, c.needsGradient(1) ? g[0].transpose().matmul(c.saved(0)) : null
-            };
+            Tensor gz = c.needsGradient(0) ? g[0].matmul(c.saved(1)) : null;
+            Tensor sum = c.needsGradient(1) ? c.accumulator(1) : null;
+            if (sum == null) {
+                return new Tensor[] {gz, c.needsGradient(1) ? g[0].transpose().matmul(c.saved(0)) : null};
+            }
+            // a parameter: the product is added in f32, not rounded first
+            Tensor left = c.dense(g[0]).detach().transpose();
+            Tensor right = c.dense(c.saved(0));
+            try (Scope work = c.scope().open()) {
+                c.device().gemm().multiply(work, 1f, left.operand(), right.operand(), 1f, sum.operand());
+            }
+            return new Tensor[] {gz, null};
         }
 
         @Override

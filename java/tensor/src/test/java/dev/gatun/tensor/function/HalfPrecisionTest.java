@@ -5,6 +5,7 @@ import static dev.gatun.primitives.DType.BF16;
 import static dev.gatun.primitives.DType.F32;
 import static dev.gatun.tensor.function.HalfPrecision.activation;
 import static dev.gatun.tensor.function.HalfPrecision.parameter;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
@@ -13,10 +14,13 @@ import dev.gatun.primitives.DType;
 import dev.gatun.primitives.Pooling.Window;
 import dev.gatun.tensor.Device;
 import dev.gatun.tensor.Scope;
+import dev.gatun.tensor.Tape;
 import dev.gatun.tensor.Tensor;
 import dev.gatun.tensor.TensorException;
 import dev.gatun.tensor.function.HalfPrecision.Input;
 import dev.gatun.tensor.function.HalfPrecision.Operation;
+import java.util.ArrayList;
+import java.util.List;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -158,5 +162,24 @@ class HalfPrecisionTest {
         assertEquals(Math.log(5), LinearCrossEntropy.apply(scope.full(1, 6, 8), scope.full(1, 5, 8), codes, .5f, scope.zeros(6, 5)).item(), 1e-6);
         assertThrows(
                 TensorException.class, () -> LinearCrossEntropy.apply(scope.full(1, 6, 8), scope.full(1, 5, 8), codes, .5f, scope.zeros(5, 6)));
+    }
+
+    @Test
+    void prototypesGradientsAreAddedUpUnrounded() {
+        try (Scope scope = device.scope().open()) {
+            Tensor z = scope.of(activation(-1, 1, 6, 8).values(), 6, 8).to(BF16);
+            Tensor values = scope.of(activation(-1, 2, 5, 8).values(), 5, 8).to(BF16);
+            Tensor codes = Softmax.apply(scope.of(activation(-1, 3, 3, 5).values(), 3, 5));
+            List<float[]> sums = new ArrayList<>();
+            for (boolean given : new boolean[] {false, true}) {
+                Tape tape = Tape.on(scope);
+                Tensor sum = scope.full(.1f, 5, 8);
+                Tensor prototypes = tape.watch(values, sum);
+                Tensor scores = given ? z.matmulTransposed(values) : null;
+                tape.backward(LinearCrossEntropy.apply(z, prototypes, codes, .5f, scores));
+                sums.add(sum.toArray());
+            }
+            assertArrayEquals(sums.get(0), sums.get(1));
+        }
     }
 }
