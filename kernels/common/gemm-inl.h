@@ -101,6 +101,7 @@ HWY_NOINLINE void gemm_block(const float* a, const int64_t* a_offset, const Gemm
   }
   ahead.spread(runs.rows * runs.columns * runs.length);
   for (int64_t i = 0; i < runs.rows; ++i) {
+    if (i > 0) b += runs.skipped * kVectors * lanes;
     for (int64_t j = 0; j < runs.columns; ++j) {
       const float* HWY_RESTRICT from = a + i * runs.row_step + j * runs.column_step;
       const float* const end = from + runs.length;
@@ -118,7 +119,6 @@ HWY_NOINLINE void gemm_block(const float* a, const int64_t* a_offset, const Gemm
         b += kVectors * lanes;
       }
     }
-    b += runs.skipped * kVectors * lanes;
   }
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
@@ -143,13 +143,20 @@ HWY_INLINE void gemm_panel_of(const float* a, const int64_t* a_offset, const Gem
                               int64_t rows, int64_t columns, const float* initial, bool resume, F&& ahead) {
   constexpr int kRows = gemm_block_rows(kVectors);
   const int64_t blocks = (rows + kRows - 1) / kRows;
+  if (blocks == 0) return;
+  // Block b begins at row b * rows / blocks: divisions take longer than a step.
+  const int64_t height = rows / blocks, rest = rows % blocks;
+  int64_t part = 0, end = 0;
   for (int64_t block = 0; block < blocks; ++block) {
-    const int64_t r = block * rows / blocks;
+    const int64_t r = end;
+    part += rest;
+    end += height + (part >= blocks);
+    part -= part >= blocks ? blocks : 0;
     // What a block starts from is on its way while the one before is computed.
-    for (int64_t next = (block + 1) * rows / blocks; resume && next < (block + 2) * rows / blocks && next < rows; ++next) {
+    for (int64_t next = end; resume && next < end + kRows && next < rows; ++next) {
       for (int v = 0; v < kVectors; ++v) __builtin_prefetch(c + c_offset[next] + v * static_cast<int64_t>(hn::Lanes(F32())), 1, 3);
     }
-    gemm_rows<kRows, kVectors>(a, a_offset + r, runs, b, c, c_offset + r, (block + 1) * rows / blocks - r, columns, initial, resume, ahead());
+    gemm_rows<kRows, kVectors>(a, a_offset + r, runs, b, c, c_offset + r, end - r, columns, initial, resume, ahead());
   }
 }
 

@@ -132,39 +132,50 @@ static Later later_of(const ConvolutionShape& s, const Gather& g, const WeightsP
 }
 
 // Adds one kernel row's products of a band: sums begins at the kernel row's first element (and the first output), dy at the first output.
-static void add_kernel_row(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, const TargetBand& band, const WeightsItem& item, int64_t u, const float* x,
-                           const float* dy, float* sums, Later& later) {
-  const int64_t outputs = item.outputs;
+// begin: nothing is there yet, which only taps that are runs of their own need to be told.
+static void add_kernel_row(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, const TargetBand& band, const WeightsItem& item, int64_t u,
+                           const float* x, const float* dy, float* sums, bool begin, Later& later) {
   const Stretch rows = tap_stretch(g.rows, g.source.height, u);
   const int64_t top = std::clamp(rows.begin, band.row, band.row + band.rows), bottom = std::clamp(rows.end, top, band.row + band.rows);
+  int64_t x_line[kItemPositions], dy_line[kItemPositions];
+  int64_t lines = 0;
   const auto add = [&](const Stretch& columns) {
-    if (columns.taps == 0 || columns.begin == columns.end) return;
-    const int64_t column = columns.begin * g.columns.step + g.columns.offset + columns.tap * g.columns.offset_step;
-    const int64_t lines = band.images * (bottom - top);
-    for (int64_t first = 0; first < lines; first += kItemPositions) {
-      int64_t x_line[kItemPositions], dy_line[kItemPositions];
-      const int64_t count = std::min(kItemPositions, lines - first);
-      for (int64_t line = 0; line < count; ++line) {
-        const int64_t image = band.image + (first + line) / (bottom - top), row = top + (first + line) % (bottom - top);
-        dy_line[line] = s.y.offset(image, row, columns.begin);
-        x_line[line] = s.x.offset(image, row * g.rows.step + g.rows.offset + u * g.rows.offset_step, column);
-      }
-      const int64_t length = columns.end - columns.begin, run = columns.taps * g.channels, x_step = g.columns.step * s.x.pixel_stride;
-      const auto ahead = [&] { return later.next(); };
-      if (plan.turned) {
-        const GemmLines at{count, length, x_step, s.y.pixel_stride, x_line, dy_line};
-        outer_product(x, dy, at, sums + columns.tap * g.channels * plan.columns, plan.columns, run, outputs, ahead);
-      } else {
-        const GemmLines at{count, length, s.y.pixel_stride, x_step, dy_line, x_line};
-        outer_product(dy, x, at, sums + columns.tap * g.channels, plan.columns, outputs, run, ahead);
-      }
+    const int64_t run = columns.taps * g.channels;
+    const int64_t length = columns.end - columns.begin, x_step = g.columns.step * s.x.pixel_stride;
+    const int64_t count = length == 0 ? 0 : lines;
+    const float* const from_x = count == 0 ? x : x + (columns.begin * g.columns.step + g.columns.offset + columns.tap * g.columns.offset_step) * s.x.pixel_stride;
+    const float* const from_dy = count == 0 ? dy : dy + columns.begin * s.y.pixel_stride;
+    const auto ahead = [&] { return later.next(); };
+    if (plan.turned) {
+      const GemmLines at{count, length, x_step, s.y.pixel_stride, x_line, dy_line};
+      outer_product(from_x, from_dy, at, sums + columns.tap * g.channels * plan.columns, plan.columns, run, item.outputs, begin, ahead);
+    } else {
+      const GemmLines at{count, length, s.y.pixel_stride, x_step, dy_line, x_line};
+      outer_product(from_dy, from_x, at, sums + columns.tap * g.channels, plan.columns, item.outputs, run, begin, ahead);
     }
   };
-  if (!plan.merged) {
-    for (int64_t v = item.column; v < item.column_end; ++v) add(tap_stretch(g.columns, g.source.width, v));
-    return;
+  const auto multiply = [&] {
+    if (plan.merged) {
+      for_stretches(g.columns, g.source.width, 0, g.columns.positions, [&](const Stretch& columns) {
+        if (columns.taps > 0) add(columns);
+      });
+    } else {
+      for (int64_t v = item.column; v < item.column_end; ++v) {
+        const Stretch columns = tap_stretch(g.columns, g.source.width, v);
+        if (begin || columns.end > columns.begin) add(columns);
+      }
+    }
+    lines = 0;
+    begin = false;
+  };
+  for (int64_t image = band.image; image < band.image + band.images; ++image) {
+    for (int64_t row = top; row < bottom; ++row) {
+      dy_line[lines] = s.y.offset(image, row, 0);
+      x_line[lines] = s.x.offset(image, row * g.rows.step + g.rows.offset + u * g.rows.offset_step, 0);
+      if (++lines == kItemPositions) multiply();
+    }
   }
-  for_stretches(g.columns, g.source.width, 0, g.columns.positions, add);
+  if (lines > 0 || begin) multiply();
 }
 
 // The sums of an item over its chunk. partial: of the chunk; bias: nullptr where not asked for; following: the item that this thread takes next.
@@ -174,13 +185,14 @@ static void weights_item(const ConvolutionShape& s, const Gather& g, const Weigh
   const int64_t kernel_row = plan.row_run;
   float* sums = partial + (plan.turned ? item.first : item.first * plan.columns);
   const auto kernel_sums = [&](int64_t u) { return sums + u * kernel_row * (plan.turned ? plan.columns : 1); };
-  const auto clear = [&](float* from, int64_t rows, int64_t n) {
-    for (int64_t r = 0; r < rows; ++r) std::fill_n(from + r * plan.columns, n, 0.0f);
-  };
-  // Only of a single row are there columns left out.
-  const int64_t skipped = item.column * g.channels, elements = (item.end - item.row - 1) * kernel_row + (item.column_end - item.column) * g.channels;
-  if (plan.turned) clear(kernel_sums(item.row) + skipped * plan.columns, elements, item.outputs);
-  else clear(kernel_sums(item.row) + skipped, item.outputs, elements);
+  if (plan.merged) {
+    const int64_t elements = (item.end - item.row) * kernel_row;
+    const auto clear = [&](int64_t rows, int64_t n) {
+      for (int64_t r = 0; r < rows; ++r) std::fill_n(kernel_sums(item.row) + r * plan.columns, n, 0.0f);
+    };
+    if (plan.turned) clear(elements, item.outputs);
+    else clear(item.outputs, elements);
+  }
   if (bias != nullptr) std::fill_n(bias, round_up(item.outputs, 16), 0.0f);
   const int64_t begin = item.chunk * plan.chunk_bands, last = std::min(plan.bands.count, begin + plan.chunk_bands);
   for (int64_t index = begin; index < last; ++index) {
@@ -194,7 +206,7 @@ static void weights_item(const ConvolutionShape& s, const Gather& g, const Weigh
         for (int64_t i = 0; i < band.rows; ++i) add_rows(dy + item.first + s.y.offset(band.image + n, band.row + i, 0), s.y.pixel_stride, s.y.width, item.outputs, bias);
       }
     }
-    for (int64_t u = item.row; u < item.end; ++u) add_kernel_row(s, g, plan, band, item, u, x, dy + item.first, kernel_sums(u), later);
+    for (int64_t u = item.row; u < item.end; ++u) add_kernel_row(s, g, plan, band, item, u, x, dy + item.first, kernel_sums(u), !plan.merged && index == begin, later);
   }
 }
 

@@ -159,7 +159,7 @@ static void weights_item(const ConvolutionShape& s, const Gather& g, const Winog
     const GemmLines lines{1, count, plan.dy_tile, plan.x_tile, &none, &none};
     for (int64_t k = 0; k < plan.kFrequencies; ++k) {
       outer_product<OuterSum::kAdded>(gradients + k * dy_width, pixels + k * x_width, lines, sums + k * frequency, x_width, outputs,
-                                      round_up(channels, lanes), [&] { return later.next(); });
+                                      round_up(channels, lanes), false, [&] { return later.next(); });
     }
     if (bias == nullptr) continue;
     // At the point 1 of both axes the transform is the sum of the tile.
