@@ -53,7 +53,7 @@ foreach(source ${GATUN_TEST_SOURCES})
   add_dependencies(quick_tests ${name})
 endforeach()
 
-target_link_libraries(team_of_one_test PRIVATE OpenMP::OpenMP_CXX)
+target_link_libraries(parallel_region_test PRIVATE OpenMP::OpenMP_CXX)
 
 # Every exported function is in the library's own description (which the Java bindings are compared with), and nothing else is exported.
 add_test(NAME exported_symbols

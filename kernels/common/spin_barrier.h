@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A barrier within a parallel region whose parts take some ten microseconds. OpenMP's own sleeps after a few microseconds as soon as the process has more of
-// its threads than processors (another library's, another Java thread's), and waking takes longer than such a part.
+// its threads than processors (another library's, another Java thread's), and waking takes longer than such a part. A region's end waits so too
+// (native/src/parallel_region.cpp).
 #pragma once
 
 #include <omp.h>

@@ -180,7 +180,6 @@ static void gather_product(int threads, const Gather& g, double allowed_error, c
       });
       list.multiply();
     }
-    barrier.wait();
   }
 }
 

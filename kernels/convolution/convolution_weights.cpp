@@ -265,7 +265,6 @@ void dense_backward_weights(int threads, const ConvolutionShape& s, const float*
       }
 #pragma omp single nowait
       if (dbias != nullptr) combine_partials(workspace + bias_at, plan.chunks, plan.partial, outputs, s.accumulate, dbias + group * outputs);
-      barrier.wait();
     }
   }
 }

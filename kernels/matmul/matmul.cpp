@@ -270,15 +270,14 @@ void run(int threads, const MatmulCall& call, float* workspace) {
       if (sums != nullptr) std::fill_n(sums + row, rows, 0.0f);
       compute(a, {row, rows, column, std::min(p.columns, call.n - column), first, depth, split, sums}, shared_b, scratch);
     }
-    barrier.wait();
     if (p.splits_at >= 0) {
+      barrier.wait();
 #pragma omp for schedule(static) nowait
       for (int64_t m = 0; m < call.m; ++m) {
         float* const row = workspace + p.splits_at + m * call.n;
         for (int64_t s = 1; s < p.splits; ++s) add_rows(row, row + s * call.m * call.n, call.n);
         epilogue(call, row, call.n, m, 1, 0, call.n);
       }
-      barrier.wait();
     }
   }
   if (call.a_sums != nullptr) {
