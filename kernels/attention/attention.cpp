@@ -112,23 +112,30 @@ void forward(int threads, const Problem& p, HeadView<float> out, RowStatistic<fl
       prefetch.add(p.k, next, next.key_start, std::min(next.keys, kChunk));
       prefetch.add(p.v, next, next.key_start, std::min(next.keys, kChunk));
     }
-    prefetch.spread(p.depth, product_blocks(end - begin, h.keys));
+    prefetch.spread(p.depth, product_blocks(end - begin, h.keys, p.depth, 1, 1));
     forward_item(p, h, begin, end, out, log_sum_exp, scratch, prefetch);
   }
 }
 
-// P and dS of a tile, in place of the scores and of dout·vᵀ; the latter and δ carry the scale.
+// P and dS of a tile, in place of the scores and of dout·vᵀ; the latter and δ carry the scale. A tile that has all keys needs no `out`:
+// its δ is the sum of P∘(dout·vᵀ).
+template <bool kAllKeys>
 HWY_INLINE void gradient_tile(const Tile& t, float* HWY_RESTRICT scores, float* HWY_RESTRICT dscores, const BackwardScratch& s) {
   const F32 d;
   for (int64_t c = 0; c < t.stride; c += lane_count()) {
     const VF shift = hn::Load(d, s.lse + c);
     const VF shift_low = hn::Load(d, s.lse_low + c);
-    const VF mean = hn::Load(d, s.delta + c);
+    VF mean = kAllKeys ? hn::Zero(d) : hn::Load(d, s.delta + c);
     for (int64_t r = 0; r < t.rows; ++r) {
       const int64_t at = r * t.stride + c;
       const VF weight = exp2(d, hn::Sub(hn::Sub(hn::Load(d, scores + at), shift), shift_low));
       hn::Store(weight, d, scores + at);
-      hn::Store(hn::Mul(weight, hn::Sub(hn::Load(d, dscores + at), mean)), d, dscores + at);
+      if (kAllKeys) mean = hn::MulAdd(weight, hn::Load(d, dscores + at), mean);
+      else hn::Store(hn::Mul(weight, hn::Sub(hn::Load(d, dscores + at), mean)), d, dscores + at);
+    }
+    for (int64_t r = 0; kAllKeys && r < t.rows; ++r) {
+      const int64_t at = r * t.stride + c;
+      hn::Store(hn::Mul(hn::Load(d, scores + at), hn::Sub(hn::Load(d, dscores + at), mean)), d, dscores + at);
     }
   }
 }
@@ -143,7 +150,7 @@ void add_dbias(const BiasView<float>& dbias, const Head& h, const Tile& t, const
 
 // Packs what a block of queries contributes as columns, times what the scores and dout·vᵀ are multiplied with, and its statistics.
 void pack_block(const Problem& p, const Gradients& g, const Head& h, int64_t row, const Tile& t, const Matrix& q, const Matrix& dout, float factor,
-                const BackwardScratch& s) {
+                bool all_keys, const BackwardScratch& s) {
   const F32 d;
   const int64_t lanes = lane_count();
   const int64_t whole = std::min(t.lanes, t.columns);
@@ -151,7 +158,7 @@ void pack_block(const Problem& p, const Gradients& g, const Head& h, int64_t row
   pack_transposed(dout.data, dout.stride, s.dout_t, t.lanes, whole, p.depth, factor);
   pack_dotted(q, whole, t.columns, p.depth, p.scale * kLog2E, s.dotted_queries, pad(p.depth));
   pack_dotted(dout, whole, t.columns, p.depth, factor, s.dotted_dout, pad(p.depth));
-  row_dots(dout.data, dout.stride, g.out.at(h.batch, row, h.head), g.out.row_stride, t.columns, p.depth, factor, s.delta);
+  if (!all_keys) row_dots(dout.data, dout.stride, g.out.at(h.batch, row, h.head), g.out.row_stride, t.columns, p.depth, factor, s.delta);
   const float* from = g.log_sum_exp.at(h.batch, h.head, row);
   for (int64_t c = 0; c < t.columns; c += lanes) {
     const VF lse = c + lanes <= t.columns ? hn::LoadU(d, from + c) : load_tail(d, from + c, t.columns - c);
@@ -173,6 +180,7 @@ void backward_item(Pass pass, const Problem& p, const Gradients& g, const Head& 
   const Blocks blocks(range.query_end - range.query_begin);
   const int64_t chunk = even_part(range.key_end - range.key_begin, kChunk, 1);
   const float factor = pass == Pass::kBias ? 1.0f : p.scale;
+  const bool all_keys = one_tile(h) && range.key_begin == 0 && range.key_end == h.keys;
   if (want_queries && range.key_begin >= range.key_end) {
     for (int64_t q = range.query_begin; q < range.query_end; ++q) std::fill_n(g.dq.at(h.batch, h.query_start + q, h.head), p.depth, 0.0f);
   }
@@ -200,14 +208,15 @@ void backward_item(Pass pass, const Problem& p, const Gradients& g, const Head& 
       }
       const Matrix q = rows_of(p.q, h, row, columns, p.depth, s.queries, !want_keys);
       const Matrix dout = rows_of(g.dout, h, row, columns, p.depth, s.dout, !want_keys);
-      pack_block(p, g, h, row, {0, 0, query, columns, blocks.lanes(i), pad(columns)}, q, dout, factor, s);
+      pack_block(p, g, h, row, {0, 0, query, columns, blocks.lanes(i), pad(columns)}, q, dout, factor, all_keys, s);
       for (int64_t key = 0; key < visible; key += tile_rows) {
         const Tile t{begin + key, std::min(tile_rows, visible - key), query, columns, blocks.lanes(i), pad(columns)};
         const Matrix tile_k{k.data + key * k.stride, k.stride}, tile_v{v.data + key * v.stride, v.stride};
         tile_product(tile_k, s.queries_t, s.dotted_queries, t, p.depth, s.probabilities, prefetch);
         tile_product(tile_v, s.dout_t, s.dotted_dout, t, p.depth, s.dscores, prefetch);
         mask_scores(p, h, t, s.probabilities, s.bias);
-        gradient_tile(t, s.probabilities, s.dscores, s);
+        if (all_keys) gradient_tile<true>(t, s.probabilities, s.dscores, s);
+        else gradient_tile<false>(t, s.probabilities, s.dscores, s);
         if (want_keys) {
           const auto add = [&](const float* weights, const Matrix& rows, float* sums, const HeadView<float>& result) {
             Product weighted{weights, t.stride, rows.data, rows.stride, sums + key * depth, depth, columns};
@@ -271,9 +280,11 @@ void backward(int threads, Pass pass, const Problem& p, const Gradients& g, floa
         const Head next = head_of(p, at.next / p.heads, at.next % p.heads);
         prefetch.add(p.k, next, next.key_start, std::min(next.keys, kChunk));
         prefetch.add(p.v, next, next.key_start, std::min(next.keys, kChunk));
-        for (const auto* view : {&p.q, &g.dout, &g.out}) prefetch.add(*view, next, next.query_start, std::min(next.queries, kChunk));
+        prefetch.add(p.q, next, next.query_start, std::min(next.queries, kChunk));
+        prefetch.add(g.dout, next, next.query_start, std::min(next.queries, kChunk));
+        if (!one_tile(next)) prefetch.add(g.out, next, next.query_start, std::min(next.queries, kChunk));
       }
-      prefetch.spread(p.depth, product_blocks(h.queries, h.keys) * 5 / 2);
+      prefetch.spread(p.depth, product_blocks(h.queries, h.keys, p.depth, 2, 3));
     }
     backward_item(pass, p, g, h, range, scratch, prefetch);
   }

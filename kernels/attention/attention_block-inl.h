@@ -20,11 +20,6 @@ namespace HWY_NAMESPACE {
 
 using namespace gatun::attention;
 
-// Blocks of the micro-kernel in two products, roughly.
-HWY_INLINE int64_t product_blocks(int64_t queries, int64_t keys) {
-  return (chunk_count(queries, kQueryBlock) * keys + chunk_count(keys, kKeyTile) * queries) / rows_for(kMaxVectors);
-}
-
 HWY_INLINE int64_t lane_count() { return static_cast<int64_t>(hn::Lanes(F32())); }
 HWY_INLINE int64_t pad(int64_t n) { return round_up(n, lane_count()); }
 
@@ -39,6 +34,18 @@ struct Blocks {
   int64_t lanes(int64_t block) const { return (vectors * (block + 1) / count - vectors * block / count) * lane_count(); }
 };
 
+// Blocks of the micro-kernel in the products of a head, so many with the shape of its scores and so many with that of its sums, unless it is causal.
+HWY_INLINE int64_t product_blocks(int64_t queries, int64_t keys, int64_t depth, int64_t scores, int64_t sums) {
+  const Blocks blocks(queries);
+  const int64_t tiles = chunk_count(keys, kKeyTile);
+  int64_t count = 0;
+  for (int64_t i = 0; i < blocks.count; ++i) {
+    count += scores * tiles * groups_of(chunk_count(keys, std::max<int64_t>(tiles, 1)), blocks.lanes(i) / lane_count());
+    count += sums * tiles * groups_of(blocks.start(i + 1) - blocks.start(i), pad(depth) / lane_count());
+  }
+  return count;
+}
+
 // One tile of scores: keys [key, key+rows) of the head against the block of queries [query, query+columns), of which those from `lanes` on
 // are dot products.
 struct Tile {
@@ -49,6 +56,9 @@ struct Tile {
 HWY_INLINE int64_t visible_rows(const Head& h, int64_t key, int64_t rows, int64_t query, int64_t columns) {
   return std::min(rows, query + columns - 1 + h.diagonal + 1 - key);
 }
+
+// Whether the keys of a head are one tile.
+HWY_INLINE bool one_tile(const Head& h) { return h.keys <= kKeyTile; }
 
 struct Matrix {
   const float* data;

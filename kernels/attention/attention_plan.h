@@ -123,10 +123,14 @@ class Prefetch {
     list_[count_++] = {reinterpret_cast<const char*>(view.at(h.batch, start, h.head)), view.row_stride * int64_t{sizeof(float)}, rows};
     rows_ += rows;
   }
-  // Spreads what was added over about this many blocks of products.
+  // Spreads what was added over this many blocks of products. A block fetches rows of one view only, so the last of a view may be few: one or two
+  // rows more a block, if with them all is fetched.
   void spread(int64_t depth, int64_t blocks) {
     pairs_ = chunk_count(depth * int64_t{sizeof(float)}, 128);
-    rows_per_block_ = chunk_count(rows_, std::max<int64_t>(blocks, 1));
+    const int64_t least = chunk_count(rows_, std::max<int64_t>(blocks, 1));
+    rows_per_block_ = least;
+    while (rows_per_block_ < least + 2 && blocks_needed() > blocks) ++rows_per_block_;
+    if (blocks_needed() > blocks) rows_per_block_ = least;
   }
   // What the next block fetches within this many steps; valid until the next call.
   const Fetch& next(int64_t steps) {
@@ -150,6 +154,11 @@ class Prefetch {
     const char* at;
     int64_t stride, count;
   };
+  int64_t blocks_needed() const {
+    int64_t blocks = 0;
+    for (int i = 0; i < count_; ++i) blocks += chunk_count(list_[i].count, rows_per_block_);
+    return blocks;
+  }
   Rows list_[kMost];
   int count_ = 0, current_ = 0;
   int64_t rows_ = 0, pairs_ = 1, rows_per_block_ = 0;

@@ -25,6 +25,17 @@ constexpr int kMaxVectors = 4;
 constexpr int rows_for(int vectors) { return vectors == 4 ? 6 : vectors == 3 ? 8 : 12; }
 #endif
 
+// Blocks of the micro-kernel in a product of so many rows and vectors.
+HWY_INLINE int64_t groups_of(int64_t rows, int64_t vectors) {
+  const int64_t panels = (vectors + kMaxVectors - 1) / kMaxVectors;
+  int64_t count = 0;
+  for (int64_t n = 0; n < panels; ++n) {
+    const int64_t most = rows_for(static_cast<int>(vectors / panels + (n < vectors % panels ? 1 : 0)));
+    count += (rows + most - 1) / most;
+  }
+  return count;
+}
+
 // C = (from ∘ from_factors + A·B) ∘ factors. B, C and `from` are read and written in whole vectors; A by broadcasts, (i, k) at a[i*lda + k]
 // or, transposed, at a[k*lda + i]. Factors belong to rows.
 struct Product {
