@@ -19,7 +19,7 @@ constexpr gatun_layout kAbsent{};
 struct Problem {
   int64_t rows, count, depth, target_rows;
   float temperature = 0.1f, factor = 1.0f;
-  std::vector<float> z, prototypes, targets;
+  std::vector<float> z, prototypes, targets, given;  // given: scores, instead of the products
   std::vector<int32_t> labels;  // used instead of targets when there are any
   int64_t padding = 0;
   bool scores = false, dz = true, dprototypes = true;
@@ -81,7 +81,7 @@ Result run_kernel(int threads, const Problem& p) {
   const size_t rows = static_cast<size_t>(p.rows);
   Memory<float> loss(rows, 7.0f), dz(static_cast<size_t>(p.rows * (p.depth + p.padding)), 7.0f);
   Memory<float> dprototypes(static_cast<size_t>(p.count * (p.depth + p.padding)), 7.0f);
-  Memory<float> scores(spread(p.reference<float>().scores, p.count, p.padding));
+  Memory<float> scores(spread(p.given.empty() ? p.reference<float>().scores : p.given, p.count, p.padding));
   size_t bytes = 0;
   run([&](gatun_error* e) { return gatun_linear_cross_entropy_workspace(device.stream(), &desc, &bytes, e); });
   Workspace workspace(bytes);
@@ -111,9 +111,9 @@ void check_against_reference(const Problem& p) {
 
 TEST_CASE("linear_cross_entropy matches the double reference") {
   uint32_t seed = 0;
-  // Single elements, odd sizes, views that share targets, several chunks of rows of which the last is shorter.
+  // Single elements, odd sizes, views that share targets, several chunks of rows, which targets do not begin with.
   for (const auto& [rows, count, depth, views] : std::vector<std::tuple<int64_t, int64_t, int64_t, int64_t>>{
-           {1, 1, 1, 1}, {6, 7, 3, 2}, {33, 65, 17, 1}, {60, 300, 32, 4}, {16, 3000, 24, 2}, {150, 40000, 4, 3}}) {
+           {1, 1, 1, 1}, {6, 7, 3, 2}, {33, 65, 17, 1}, {60, 300, 32, 4}, {16, 3000, 24, 2}, {150, 40000, 4, 2}}) {
     Problem p(rows, count, depth, ++seed, views);
     p.padding = seed % 3;
     check_against_reference(p);
@@ -126,7 +126,7 @@ TEST_CASE("linear_cross_entropy matches the double reference") {
     if (count > 10000) continue;
     Problem hard(rows, count, depth, ++seed, views);
     hard.label();
-    hard.temperature = 1.0f;
+    hard.temperature = 0.7f;
     check_against_reference(hard);
   }
 }
@@ -164,6 +164,44 @@ TEST_CASE("linear_cross_entropy of masked rows, NaN, labels out of range, and no
   r = run_kernel(2, Problem(0, 5, 2, 22));
   CHECK(r.loss.empty());
   for (const float value : r.dprototypes) CHECK(value == 0.0f);
+}
+
+TEST_CASE("linear_cross_entropy of a row of scores that are -inf has no gradient, of one that is +inf no number") {
+  for (const bool hard : {false, true}) {
+    Problem p(2, 5, 2, 23);
+    if (hard) p.label();
+    p.scores = true;
+    p.given = p.reference<float>().scores;
+    std::fill_n(p.given.begin(), 5, -std::numeric_limits<float>::infinity());
+    const Result r = run_kernel(2, p);
+    CHECK((r.loss[0] == 0.0f && r.dz[0] == 0.0f && r.dz[1] == 0.0f && r.loss[1] > 0.0f && r.dz[2] != 0.0f));
+    for (const float value : r.dprototypes) CHECK(std::isfinite(value));
+    p.given[7] = std::numeric_limits<float>::infinity();
+    CHECK(std::isnan(run_kernel(2, p).loss[1]));
+  }
+}
+
+TEST_CASE("linear_cross_entropy finds the largest score wherever it is") {
+  // Further from the others than exponentials reach: of a wrong largest score the sum would be infinite.
+  for (const int64_t count : {1, 5, 16, 33, 67}) {
+    CAPTURE(count);
+    for (int64_t k = 0; k < count; ++k) {
+      Problem p(2, count, 1, 24);
+      p.temperature = 0.5f;
+      p.z = {1, -1};
+      std::fill(p.prototypes.begin(), p.prototypes.end(), -30.0f);
+      p.prototypes[static_cast<size_t>(k)] = 60.0f;
+      for (const bool hard : {false, true}) {
+        if (hard) p.label();
+        const auto truth = p.reference<double>();
+        const Result r = run_kernel(2, p);
+        for (size_t i = 0; i < 2; ++i) {
+          CHECK(r.loss[i] == doctest::Approx(truth.loss[i]).epsilon(1e-5));
+          CHECK(r.dz[i] == doctest::Approx(truth.dz[i]).epsilon(1e-5));
+        }
+      }
+    }
+  }
 }
 
 TEST_CASE("linear_cross_entropy carries a NaN to what depends on it, and to nothing else") {
