@@ -56,10 +56,10 @@ final class Report {
         StringBuilder page = new StringBuilder(INTRODUCTION);
         List<Verdict> verdicts = Verdict.of(results.rows());
         Machine machine = results.machine();
-        page.append("\nMachine: %s, %d cores, caches %s, %s, %s. Peers: %s. Commits, each row's in the last table: %s.\n"
+        page.append("\nMachine: %s, %d cores, caches %s, %s, %s. Peers: %s. Dtypes and commits, each row's in the last table: %s; %s.\n"
                 .formatted(
                         machine.processor(), machine.cores(), machine.caches(), machine.system(), machine.java(),
-                        distinct(results, Measured::peer), distinct(results, Measured::commit)));
+                        distinct(results, Measured::peer), distinct(results, Measured::dtype), distinct(results, Measured::commit)));
         page.append("\n").append(summary(verdicts)).append("\n\n## Targets\n\n");
         targets(page, verdicts, results.calls(), results.memory());
         page.append("\n![ratios](").append(plot).append(")\n");
@@ -191,12 +191,13 @@ final class Report {
     }
 
     private static void forms(StringBuilder page, List<Verdict> verdicts) {
-        page.append("| operation | row | process | commit | ours | peak GFLOP/s | copy GB/s | forms, with their ratios |\n|-|-|-|-|-|-|-|-|\n");
+        page.append("| operation | row | dtype | process | commit | ours | peak GFLOP/s | copy GB/s | forms, with their ratios |\n|-|-|-|-|-|-|-|-|-|\n");
         for (Verdict row : verdicts) {
             for (Measured measured : row.rows()) {
-                page.append("| %s | %s | %s | %s | %s | %.0f | %.0f | %s |\n"
+                page.append("| %s | %s | %s | %s | %s | %s | %.0f | %.0f | %s |\n"
                         .formatted(
-                                row.operation(), row.label(), measured.environment(), measured.commit(), Line.time(measured.nanos().get("ours").median()),
+                                row.operation(), row.label(), measured.dtype(), measured.environment(), measured.commit(),
+                                Line.time(measured.nanos().get("ours").median()),
                                 1 / measured.nanos().get("fma").median(), 1 / measured.nanos().get("copy").median(),
                                 measured.ratios().entrySet().stream()
                                         .map(form -> form.getKey() + " " + Line.time(measured.nanos().get(form.getKey()).median()) + ", "

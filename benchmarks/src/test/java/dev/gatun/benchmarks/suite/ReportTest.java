@@ -71,6 +71,14 @@ class ReportTest {
         assertTrue(page.indexOf("## Targets") < page.indexOf("## attention"), page);
     }
 
+    @Test
+    void thePageSaysEachRowsDtype() {
+        Measured row = row("a", "djl", 0.5, Map.of("sdpa", 2.5), Map.of());
+        String page = Report.markdown(new Results(MACHINE, List.of(row), List.of(), List.of()), "plot.png");
+        assertTrue(page.contains("Dtypes and commits, each row's in the last table: f32; abc1234."), page);
+        assertTrue(page.contains("| attention | a | f32 | djl | abc1234 |"), page);
+    }
+
     /** A row with a target of 2. */
     private static Measured within(Estimate ratio, double fraction) {
         Measured row = row("a", "djl", fraction, Map.of("sdpa", ratio.median()), Map.of("", 2.0));
@@ -100,7 +108,7 @@ class ReportTest {
         String page = Report.markdown(new Results(MACHINE, List.of(exact, erring), List.of(), List.of()), "plot.png");
         assertTrue(page.contains("Of 1 exact rows with a peer ours is faster in 1; geometric mean of their ratios 2.00."), page);
         assertTrue(page.contains("| a-winograd | 2 |") && page.contains("8.00 [8.00, 8.00]"), page);
-        assertTrue(page.contains("| attention | a-winograd | djl | abc1234 | "), page);
+        assertTrue(page.contains("| attention | a-winograd | f32 | djl | abc1234 | "), page);
     }
 
     @Test
