@@ -63,7 +63,8 @@ HWY_INLINE void weights_line(const VF (&m)[kSpan<kTile>], VF (&to)[3]) {
 // Channels as blocks of nearly equal width.
 struct ChannelBlocks {
   int64_t channels, count, width;
-  explicit ChannelBlocks(int64_t n) : channels(n), count((n + kWinogradItemChannels - 1) / kWinogradItemChannels), width(round_up((n + count - 1) / count, 16)) {
+  explicit ChannelBlocks(int64_t n)
+      : channels(n), count((n + kWinogradItemChannels - 1) / kWinogradItemChannels), width(round_up((n + count - 1) / count, 16)) {
     count = (n + width - 1) / width;
   }
   int64_t first(int64_t block) const { return block * width; }
@@ -128,13 +129,15 @@ static void transform_back(const float* sums, int64_t frequency, int64_t channel
 }
 
 template <int kTile>
-static void weights_item(const ConvolutionShape& s, const Gather& g, const WinogradWeightsPlan<kTile>& plan, int64_t item, const float* x, const float* dy,
-                         bool with_bias, float* partials, float* workspace) {
+static void weights_item(const ConvolutionShape& s, const Gather& g, const WinogradWeightsPlan<kTile>& plan, int64_t item, const float* x,
+                         const float* dy, bool with_bias, float* partials, float* workspace) {
   constexpr int kA = kSpan<kTile>;
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const int64_t c_block = item % plan.channels.count, o_block = item / plan.channels.count % plan.outputs.count, chunk = item / (plan.channels.count * plan.outputs.count);
-  const int64_t c = plan.channels.first(c_block), channels = plan.channels.size(c_block), o = plan.outputs.first(o_block), outputs = plan.outputs.size(o_block);
+  const int64_t c_block = item % plan.channels.count, o_block = item / plan.channels.count % plan.outputs.count;
+  const int64_t chunk = item / (plan.channels.count * plan.outputs.count);
+  const int64_t c = plan.channels.first(c_block), channels = plan.channels.size(c_block);
+  const int64_t o = plan.outputs.first(o_block), outputs = plan.outputs.size(o_block);
   const int64_t x_width = plan.channels.width, dy_width = plan.outputs.width, frequency = dy_width * x_width;
   float* sums = workspace;
   float* pixels = sums + plan.sums_floats();
@@ -143,7 +146,8 @@ static void weights_item(const ConvolutionShape& s, const Gather& g, const Winog
   float* bias = with_bias && c == 0 ? partial + plan.partial - round_up(g.outputs, 16) + o : nullptr;
   std::fill_n(sums, plan.sums_floats(), 0.0f);
   if (bias != nullptr) std::fill_n(bias, round_up(outputs, 16), 0.0f);
-  const int64_t begin = chunk * plan.chunk_tiles, tiles = std::min(plan.grid.count - begin, plan.chunk_tiles), blocks = (tiles + kBlockTiles - 1) / kBlockTiles;
+  const int64_t begin = chunk * plan.chunk_tiles, tiles = std::min(plan.grid.count - begin, plan.chunk_tiles);
+  const int64_t blocks = (tiles + kBlockTiles - 1) / kBlockTiles;
   for (int64_t block = 0; block < blocks; ++block) {
     const int64_t first = block * tiles / blocks, count = (block + 1) * tiles / blocks - first, none = 0;
     for (int64_t t = 0; t < count; ++t) {
@@ -169,7 +173,9 @@ static void weights_item(const ConvolutionShape& s, const Gather& g, const Winog
       hn::StoreU(hn::Add(hn::LoadU(d, bias + v), total), d, bias + v);
     }
   }
-  for (int64_t row = 0; row < outputs; ++row) transform_back<kTile>(sums + row * x_width, frequency, channels, partial + (o + row) * plan.patch + c, g.channels);
+  for (int64_t row = 0; row < outputs; ++row) {
+    transform_back<kTile>(sums + row * x_width, frequency, channels, partial + (o + row) * plan.patch + c, g.channels);
+  }
 }
 
 template <int kTile>
@@ -196,7 +202,8 @@ static void backward_tiles(int threads, const ConvolutionShape& s, const float* 
   }
 }
 
-void winograd_weights_run(int threads, const ConvolutionShape& s, int tile, const float* x, const float* dy, float* dweights, float* dbias, float* workspace) {
+void winograd_weights_run(int threads, const ConvolutionShape& s, int tile, const float* x, const float* dy, float* dweights, float* dbias,
+                          float* workspace) {
   (tile == 2 ? backward_tiles<2> : backward_tiles<4>)(threads, s, x, dy, dweights, dbias, workspace);
 }
 
@@ -206,7 +213,9 @@ static size_t weights_workspace_of(int threads, const ConvolutionShape& s) {
   return static_cast<size_t>(plan.chunks * plan.partial + plan.team(threads) * plan.thread_floats()) * sizeof(float);
 }
 
-size_t winograd_weights_bytes(int threads, const ConvolutionShape& s, int tile) { return tile == 2 ? weights_workspace_of<2>(threads, s) : weights_workspace_of<4>(threads, s); }
+size_t winograd_weights_bytes(int threads, const ConvolutionShape& s, int tile) {
+  return (tile == 2 ? weights_workspace_of<2> : weights_workspace_of<4>)(threads, s);
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace gatun
@@ -231,9 +240,12 @@ int winograd_weights_tile(const ConvolutionShape& s) {
                            s.allowed_error >= kWinogradWeightsLargeError && few(4));
 }
 
-size_t winograd_weights_workspace(int threads, const ConvolutionShape& shape, int tile) { return GATUN_DISPATCH(winograd_weights_bytes)(threads, shape, tile); }
+size_t winograd_weights_workspace(int threads, const ConvolutionShape& shape, int tile) {
+  return GATUN_DISPATCH(winograd_weights_bytes)(threads, shape, tile);
+}
 
-void winograd_weights(int threads, const ConvolutionShape& shape, int tile, const float* x, const float* dy, float* dweights, float* dbias, float* workspace) {
+void winograd_weights(int threads, const ConvolutionShape& shape, int tile, const float* x, const float* dy, float* dweights, float* dbias,
+                      float* workspace) {
   GATUN_DISPATCH(winograd_weights_run)(threads, shape, tile, x, dy, dweights, dbias, workspace);
 }
 
