@@ -90,8 +90,11 @@ HWY_INLINE void add_rows(const float* dy, int64_t stride, int64_t count, int64_t
 struct WeightsItem {
   int64_t chunk, first, outputs, row, end, column = 0, column_end;
   WeightsItem(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, int64_t item)
-      : chunk(item / (plan.blocks * plan.groups)), first(item / plan.groups % plan.blocks * kItemOutputs), outputs(std::min(kItemOutputs, s.group_outputs() - first)),
-        row(item % plan.groups * plan.group_rows), end(std::min(row + plan.group_rows, g.rows.count)),
+      : chunk(item / (plan.blocks * plan.groups)),
+        first(item / plan.groups % plan.blocks * kItemOutputs),
+        outputs(std::min(kItemOutputs, s.group_outputs() - first)),
+        row(item % plan.groups * plan.group_rows),
+        end(std::min(row + plan.group_rows, g.rows.count)),
         column_end(g.columns.count) {}
 
   bool empty() const { return row == end || column == column_end; }
@@ -122,7 +125,8 @@ struct WeightsItems {
   }
 };
 
-static Later later_of(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, int64_t index, const WeightsItem& item, const float* x, const float* dy) {
+static Later later_of(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, int64_t index, const WeightsItem& item, const float* x,
+                      const float* dy) {
   Later later;
   const TargetBand band(plan.bands, g, index);
   later.add(dy + item.first, s.y, band, band.row, band.rows, item.outputs);
@@ -133,8 +137,8 @@ static Later later_of(const ConvolutionShape& s, const Gather& g, const WeightsP
 
 // Adds one kernel row's products of a band: sums begins at the kernel row's first element (and the first output), dy at the first output.
 // begin: nothing is there yet, which only taps that are runs of their own need to be told.
-static void add_kernel_row(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, const TargetBand& band, const WeightsItem& item, int64_t u,
-                           const float* x, const float* dy, float* sums, bool begin, Later& later) {
+static void add_kernel_row(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, const TargetBand& band, const WeightsItem& item,
+                           int64_t u, const float* x, const float* dy, float* sums, bool begin, Later& later) {
   const Stretch rows = tap_stretch(g.rows, g.source.height, u);
   const int64_t top = std::clamp(rows.begin, band.row, band.row + band.rows), bottom = std::clamp(rows.end, top, band.row + band.rows);
   int64_t x_line[kItemPositions], dy_line[kItemPositions];
@@ -143,7 +147,8 @@ static void add_kernel_row(const ConvolutionShape& s, const Gather& g, const Wei
     const int64_t run = columns.taps * g.channels;
     const int64_t length = columns.end - columns.begin, x_step = g.columns.step * s.x.pixel_stride;
     const int64_t count = length == 0 ? 0 : lines;
-    const float* const from_x = count == 0 ? x : x + (columns.begin * g.columns.step + g.columns.offset + columns.tap * g.columns.offset_step) * s.x.pixel_stride;
+    const int64_t source = columns.begin * g.columns.step + g.columns.offset + columns.tap * g.columns.offset_step;
+    const float* const from_x = count == 0 ? x : x + source * s.x.pixel_stride;
     const float* const from_dy = count == 0 ? dy : dy + columns.begin * s.y.pixel_stride;
     const auto ahead = [&] { return later.next(); };
     if (plan.turned) {
@@ -179,8 +184,8 @@ static void add_kernel_row(const ConvolutionShape& s, const Gather& g, const Wei
 }
 
 // The sums of an item over its chunk. partial: of the chunk; bias: nullptr where not asked for; following: the item that this thread takes next.
-static void weights_item(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, const WeightsItem& item, const WeightsItem* following, const float* x,
-                         const float* dy, float* partial, float* bias) {
+static void weights_item(const ConvolutionShape& s, const Gather& g, const WeightsPlan& plan, const WeightsItem& item, const WeightsItem* following,
+                         const float* x, const float* dy, float* partial, float* bias) {
   if (item.empty()) return;
   const int64_t kernel_row = plan.row_run;
   float* sums = partial + (plan.turned ? item.first : item.first * plan.columns);
@@ -200,13 +205,17 @@ static void weights_item(const ConvolutionShape& s, const Gather& g, const Weigh
     Later later = index + 1 < last ? later_of(s, g, plan, index + 1, item, x, dy)
                   : following != nullptr ? later_of(s, g, plan, following->chunk * plan.chunk_bands, *following, x, dy) : Later();
     const int64_t runs = plan.merged ? 1 : item.column_end - item.column;
-    later.share((item.end - item.row) * runs * (plan.turned ? outer_row_blocks(plan.run) * outer_column_blocks(item.outputs) : outer_row_blocks(item.outputs) * outer_column_blocks(plan.run)));
+    const int64_t down = plan.turned ? plan.run : item.outputs, across = plan.turned ? item.outputs : plan.run;
+    later.share((item.end - item.row) * runs * outer_row_blocks(down) * outer_column_blocks(across));
     if (bias != nullptr) {
       for (int64_t n = 0; n < band.images; ++n) {
-        for (int64_t i = 0; i < band.rows; ++i) add_rows(dy + item.first + s.y.offset(band.image + n, band.row + i, 0), s.y.pixel_stride, s.y.width, item.outputs, bias);
+        for (int64_t i = 0; i < band.rows; ++i) {
+          add_rows(dy + item.first + s.y.offset(band.image + n, band.row + i, 0), s.y.pixel_stride, s.y.width, item.outputs, bias);
+        }
       }
     }
-    for (int64_t u = item.row; u < item.end; ++u) add_kernel_row(s, g, plan, band, item, u, x, dy + item.first, kernel_sums(u), !plan.merged && index == begin, later);
+    const bool fresh = !plan.merged && index == begin;
+    for (int64_t u = item.row; u < item.end; ++u) add_kernel_row(s, g, plan, band, item, u, x, dy + item.first, kernel_sums(u), fresh, later);
   }
 }
 

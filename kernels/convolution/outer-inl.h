@@ -34,7 +34,9 @@ HWY_NOINLINE void outer_block(const float* a, const float* b, const GemmLines& l
                               Ahead ahead) {
   const F32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto load = [&](const float* from, int v) HWY_ATTR { return kTail && v == kVectors - 1 ? load_tail(d, from + v * lanes, tail) : hn::LoadU(d, from + v * lanes); };
+  const auto load = [&](const float* from, int v) HWY_ATTR {
+    return kTail && v == kVectors - 1 ? load_tail(d, from + v * lanes, tail) : hn::LoadU(d, from + v * lanes);
+  };
   VF acc[kRows][kVectors];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
@@ -95,10 +97,11 @@ HWY_INLINE int64_t outer_column_blocks(int64_t columns) {
   return (columns + width - 1) / width;
 }
 
-// c (rows x columns) += A·B; begin: = A·B, where a sum is continued. Nothing beyond the rows and columns is read or written. ahead(): what the next block fetches.
+// c (rows x columns) += A·B; begin: = A·B, where a sum is continued. Nothing beyond the rows and columns is read or written. ahead(): what the
+// next block fetches.
 template <OuterSum kSum = OuterSum::kContinued, class F>
-HWY_INLINE void outer_product(const float* a, const float* b, const GemmLines& lines, float* c, int64_t ldc, int64_t rows, int64_t columns, bool begin,
-                              F&& ahead) {
+HWY_INLINE void outer_product(const float* a, const float* b, const GemmLines& lines, float* c, int64_t ldc, int64_t rows, int64_t columns,
+                              bool begin, F&& ahead) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
   const int64_t blocks = outer_row_blocks(rows);
   for (int64_t n = 0; n < columns; n += 2 * lanes) {
