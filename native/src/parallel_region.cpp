@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Parallel regions as GCC compiles them, begun and ended faster than its run time does. A region of one thread is a plain call: a team is allocated for
-// it, nobody is woken with a system call and the team is freed again, more time than a small operation takes. A team's threads wait for each other
+// Parallel regions as GCC compiles them, begun and ended faster than its run time does. A region of one thread is a plain call: the run
+// time allocates a team for it, makes a system call that wakes nobody and frees the team, which takes longer than a small operation. A team's threads wait for each other
 // spinning before they leave: the run time's own barrier sleeps as soon as the process has more of its threads than processors.
 #include <omp.h>
 

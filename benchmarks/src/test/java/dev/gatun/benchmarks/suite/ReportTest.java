@@ -73,10 +73,15 @@ class ReportTest {
 
     @Test
     void thePageSaysEachRowsDtype() {
-        Measured row = row("a", "djl", 0.5, Map.of("sdpa", 2.5), Map.of());
-        String page = Report.markdown(new Results(MACHINE, List.of(row), List.of(), List.of()), "plot.png");
-        assertTrue(page.contains("Dtypes and commits, each row's in the last table: f32; abc1234."), page);
+        Measured single = row("a", "djl", 0.5, Map.of("sdpa", 2.5), Map.of());
+        Measured other = row("b", "djl", 0.5, Map.of("sdpa", 2.5), Map.of());
+        Measured half = new Measured(
+                other.operation(), other.parameters(), other.environment(), other.peer(), other.isa(), "bf16", other.threads(), other.rounds(),
+                other.flops(), other.bytes(), other.nanos(), other.fraction(), other.ratios(), other.targets(), other.commit(), other.date(), "");
+        String page = Report.markdown(new Results(MACHINE, List.of(single, half), List.of(), List.of()), "plot.png");
+        assertTrue(page.contains("Dtypes and commits, each row's in the last table: bf16, f32; abc1234."), page);
         assertTrue(page.contains("| attention | a | f32 | djl | abc1234 |"), page);
+        assertTrue(page.contains("| attention | b | bf16 | djl | abc1234 |"), page);
     }
 
     /** A row with a target of 2. */

@@ -143,7 +143,7 @@ final class Call implements AutoCloseable {
         pointers = now.pointers;
         count = now.first;
         tracing = Tracing.of(owner);
-        owner.handle();
+        owner.handle();  // refuses where the stream was closed, whose handle is among the pointers
     }
 
     /** The operation's name as errors show it. */
@@ -279,7 +279,7 @@ final class Call implements AutoCloseable {
 
     /** Runs the operation. */
     void run() {
-        complete();
+        complete(Downcall.Form.OPERATION);
         begin();
         check(invoke());
         end(0);
@@ -288,7 +288,7 @@ final class Call implements AutoCloseable {
     /** Runs an operation that takes a workspace after its operands. */
     void runWithWorkspace(MemorySegment workspace) {
         add(checked("workspace", workspace, 0, true, null));
-        complete();
+        complete(Downcall.Form.WITH_WORKSPACE);
         long bytes = workspace.byteSize();
         begin();
         check(invoke(bytes));
@@ -297,6 +297,9 @@ final class Call implements AutoCloseable {
 
     /** Asks for the bytes of workspace that the descriptor needs; the downcall must be a workspace query. */
     long queryWorkspace() {
+        if (!downcall.query()) {
+            throw new AssertionError(downcall.name() + " is no workspace query");
+        }
         begin();
         check(invoke());
         end(0);
@@ -323,9 +326,9 @@ final class Call implements AutoCloseable {
         }
     }
 
-    private void complete() {
-        if (count != now.end) {
-            throw new AssertionError(downcall.name() + " takes " + (now.end - now.first) + " operands, given " + (count - now.first));
+    private void complete(Downcall.Form form) {
+        if (downcall.form() != form || count != now.end) {
+            throw new AssertionError(downcall.name() + " takes " + (now.end - now.first) + " operands as " + downcall.form() + ", given " + (count - now.first) + " as " + form);
         }
     }
 

@@ -126,6 +126,11 @@ final class Downcall {
         return form;
     }
 
+    /** Whether it asks for the bytes of a workspace, and gets no operands. */
+    boolean query() {
+        return form == Form.QUERY || form == Form.STREAM_QUERY;
+    }
+
     /** Its place among all functions. */
     int index() {
         return index;
