@@ -118,7 +118,7 @@ void forward(int threads, const Problem& p, HeadView<float> out, RowStatistic<fl
 }
 
 // P and dS of a tile, in place of the scores and of dout·vᵀ; the latter and δ carry the scale. A tile that has all keys needs no `out`:
-// its δ is the sum of P∘(dout·vᵀ).
+// its δ is the mean of dout·vᵀ with P for weights. The sum of P is near 1 as log_sum_exp is rounded; not divided by it, δ would miss what it cancels.
 template <bool kAllKeys>
 HWY_INLINE void gradient_tile(const Tile& t, float* HWY_RESTRICT scores, float* HWY_RESTRICT dscores, const BackwardScratch& s) {
   const F32 d;
@@ -126,13 +126,20 @@ HWY_INLINE void gradient_tile(const Tile& t, float* HWY_RESTRICT scores, float* 
     const VF shift = hn::Load(d, s.lse + c);
     const VF shift_low = hn::Load(d, s.lse_low + c);
     VF mean = kAllKeys ? hn::Zero(d) : hn::Load(d, s.delta + c);
+    VF total = hn::Zero(d);
     for (int64_t r = 0; r < t.rows; ++r) {
       const int64_t at = r * t.stride + c;
       const VF weight = exp2(d, hn::Sub(hn::Sub(hn::Load(d, scores + at), shift), shift_low));
       hn::Store(weight, d, scores + at);
-      if (kAllKeys) mean = hn::MulAdd(weight, hn::Load(d, dscores + at), mean);
-      else hn::Store(hn::Mul(weight, hn::Sub(hn::Load(d, dscores + at), mean)), d, dscores + at);
+      if (kAllKeys) {
+        // A key without weight may hold anything.
+        mean = hn::MulAdd(weight, hn::IfThenZeroElse(hn::Eq(weight, hn::Zero(d)), hn::Load(d, dscores + at)), mean);
+        total = hn::Add(total, weight);
+      } else {
+        hn::Store(hn::Mul(weight, hn::Sub(hn::Load(d, dscores + at), mean)), d, dscores + at);
+      }
     }
+    if (kAllKeys) mean = hn::IfThenZeroElse(hn::Eq(total, hn::Zero(d)), hn::Div(mean, total));
     for (int64_t r = 0; kAllKeys && r < t.rows; ++r) {
       const int64_t at = r * t.stride + c;
       hn::Store(hn::Mul(hn::Load(d, scores + at), hn::Sub(hn::Load(d, dscores + at), mean)), d, dscores + at);

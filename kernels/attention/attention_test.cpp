@@ -163,11 +163,28 @@ TEST_CASE_TEMPLATE("NaN reaches every row that sees it and no other head", S, GA
 }
 
 TEST_CASE_TEMPLATE("scores of hundreds do not overflow, and maxima that grow rescale what was summed", S, GATUN_STORAGES) {
-  const Case c{.batch = 1, .queries = 33, .keys = 140, .heads = 1, .depth = 64};
-  Data<float> d = random_inputs(c, 6000);
-  for (float& x : d.q) x *= 100;
-  check<S>(c, d);
+  for (const int64_t keys : {1, 33, 136, 140}) {
+    const Case c{.batch = 1, .queries = 33, .keys = keys, .heads = 1, .depth = 64};
+    Data<float> d = random_inputs(c, 6000);
+    for (float& x : d.q) x *= 100;
+    check<S>(c, d);
+  }
 }
+
+#if !defined(GATUN_CUDA)
+TEST_CASE("what a key without weight holds stays with that key") {
+  const Case c{.batch = 1, .queries = 9, .keys = 20, .heads = 1, .depth = 16, .bias_batch = 1, .bias_heads = 1, .bias_queries = 9};
+  Data<float> d = random_inputs(c, 6400);
+  for (int64_t q = 0; q < c.queries; ++q) d.bias[static_cast<size_t>(q * c.keys + 7)] = -kInf;
+  for (int64_t i = 0; i < c.depth; ++i) d.v[static_cast<size_t>(7 * c.depth + i)] = 3e38f;  // dout·vᵀ overflows
+  for (float& x : d.dout) x = std::abs(x) + 1;
+  const Answer<float> a = run_kernel(c, d);
+  for (int64_t q = 0; q < c.queries; ++q) {
+    for (int64_t k = 0; k < c.keys; ++k) CHECK(std::isfinite(a.dbias[static_cast<size_t>(q * c.keys + k)]) == (k != 7));
+  }
+  for (int64_t k = 0; k < c.keys; ++k) CHECK(std::isfinite(a.dk[static_cast<size_t>(k * c.depth)]) == (k != 7));
+}
+#endif
 
 TEST_CASE_TEMPLATE("a scale may be 0 or negative, with a mask and with a bias", S, GATUN_STORAGES) {
   uint32_t seed = 6500;

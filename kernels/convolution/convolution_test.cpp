@@ -84,6 +84,7 @@ const std::vector<Case> kCases = {
     {"bands of rows", 1, 41, 37, 8, 10, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
     {"bands of images", 45, 4, 3, 5, 11, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
     {"one row is more than a band", 1, 3, 600, 3, 5, 3, 5, 1, 1, 1, 1, 2, 2, 1, 1, 1},
+    {"bands that not every kernel row meets", 1, 3, 600, 16, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
     {"one row is more than a list of positions", 1, 2, 1100, 3, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
     {"every position has its own taps", 1, 10, 10, 3, 34, 9, 9, 1, 1, 4, 4, 4, 4, 1, 1, 1},
     {"odd everything", 2, 11, 6, 7, 13, 3, 2, 2, 3, 2, 0, 1, 2, 1, 1, 1},

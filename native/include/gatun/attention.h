@@ -103,6 +103,7 @@ GATUN_API gatun_status gatun_attention_backward_workspace(gatun_stream* stream, 
 /**
  * Writes dq, dk, dv and, if present, dbias. With P = exp(scale·q·kᵀ + bias − log_sum_exp), δ = rowsum(dout∘out) and
  * dS = P∘(dout·vᵀ − δ): dq = scale·dS·k, dk = scale·dSᵀ·q, dv = Pᵀ·dout, dbias = dS. dbias costs two more products of the five.
+ * `out` is what the forward pass wrote: δ is also rowsum(P∘(dout·vᵀ)), from which few keys are computed.
  * The gradients must not overlap each other or the inputs (but may be views of one buffer).
  * @param workspace aligned to 64 bytes
  */
